@@ -1,0 +1,17 @@
+//! The Kubernetes object model: what an object is, before anyone stores, serves or acts on it.
+//!
+//! An object is a [`Value`] (JSON). What is known about its shape stands in a **schema**
+//! ([`schema::ObjectType`], the field table), the same for built-in types and custom resources.
+//! What is known about its behaviour stands in a **kind** ([`kind::Kind`]): names, columns, hooks.
+//! Codecs, patches, pruning, OpenAPI and `explain` read only the schema, never the kind's name.
+//!
+//! Nothing here performs I/O or reads a clock.
+
+pub mod field;
+pub mod kind;
+pub mod meta;
+pub mod schema;
+pub mod status;
+pub mod typed;
+
+pub use serde_json::{Map, Value};

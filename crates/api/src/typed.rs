@@ -1,0 +1,90 @@
+//! Typed views: `k8s-openapi` structs, decoded and encoded in this crate only.
+//!
+//! Serde code is instantiated where it is called; these non-generic impls keep it here, once,
+//! however many crates handle a kind.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+pub use k8s_openapi;
+
+/// A built-in kind with a typed view.
+pub trait Typed: Clone + Send + Sync + 'static {
+    const API_VERSION: &'static str;
+    const GROUP: &'static str;
+    const VERSION: &'static str;
+    const KIND: &'static str;
+    const PLURAL: &'static str;
+    const NAMESPACED: bool;
+
+    /// Decodes JSON; unknown fields are ignored.
+    fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error>;
+    /// Encodes JSON with apiVersion and kind.
+    fn encode(&self) -> Vec<u8>;
+    fn meta(&self) -> &ObjectMeta;
+    fn meta_mut(&mut self) -> &mut ObjectMeta;
+
+    fn name(&self) -> &str {
+        self.meta().name.as_deref().unwrap_or_default()
+    }
+    fn namespace(&self) -> &str {
+        self.meta().namespace.as_deref().unwrap_or_default()
+    }
+    fn uid(&self) -> &str {
+        self.meta().uid.as_deref().unwrap_or_default()
+    }
+    fn resource_version(&self) -> &str {
+        self.meta().resource_version.as_deref().unwrap_or_default()
+    }
+}
+
+macro_rules! typed {
+    ($($ty:path => $namespaced:literal),* $(,)?) => {$(
+        impl Typed for $ty {
+            const API_VERSION: &'static str = <$ty as k8s_openapi::Resource>::API_VERSION;
+            const GROUP: &'static str = <$ty as k8s_openapi::Resource>::GROUP;
+            const VERSION: &'static str = <$ty as k8s_openapi::Resource>::VERSION;
+            const KIND: &'static str = <$ty as k8s_openapi::Resource>::KIND;
+            const PLURAL: &'static str = <$ty as k8s_openapi::Resource>::URL_PATH_SEGMENT;
+            const NAMESPACED: bool = $namespaced;
+
+            fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+                serde_json::from_slice(bytes)
+            }
+            fn encode(&self) -> Vec<u8> {
+                serde_json::to_vec(self).expect("typed objects have only string keys")
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    )*};
+}
+
+/// The typed kinds under short names: `use orlop_api::typed::kinds::*`.
+pub mod kinds {
+    pub use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+    pub use k8s_openapi::api::batch::v1::{CronJob, Job};
+    pub use k8s_openapi::api::coordination::v1::Lease;
+    pub use k8s_openapi::api::core::v1::{
+        ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController,
+        Secret, Service, ServiceAccount,
+    };
+    pub use k8s_openapi::api::discovery::v1::EndpointSlice;
+    pub use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+    pub use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+    pub use k8s_openapi::api::scheduling::v1::PriorityClass;
+    pub use k8s_openapi::api::storage::v1::StorageClass;
+}
+
+typed! {
+    kinds::ConfigMap => true, kinds::Endpoints => true, kinds::Event => true, kinds::Namespace => false,
+    kinds::Node => false, kinds::PersistentVolume => false, kinds::PersistentVolumeClaim => true, kinds::Pod => true,
+    kinds::ReplicationController => true, kinds::Secret => true, kinds::Service => true, kinds::ServiceAccount => true,
+    kinds::ControllerRevision => true, kinds::DaemonSet => true, kinds::Deployment => true, kinds::ReplicaSet => true,
+    kinds::StatefulSet => true, kinds::CronJob => true, kinds::Job => true, kinds::Lease => true,
+    kinds::EndpointSlice => true, kinds::PodDisruptionBudget => true, kinds::ClusterRole => false,
+    kinds::ClusterRoleBinding => false, kinds::Role => true, kinds::RoleBinding => true, kinds::PriorityClass => false,
+    kinds::StorageClass => false,
+}

@@ -1,0 +1,43 @@
+//! Random names and identifiers, from one generator that a simulation can seed.
+
+use std::cell::RefCell;
+
+thread_local! {
+    static SEEDED: RefCell<Option<fastrand::Rng>> = const { RefCell::new(None) };
+}
+
+/// From now on this thread's identifiers follow `seed`. For simulations.
+pub fn seed_thread(seed: u64) {
+    SEEDED.with(|rng| *rng.borrow_mut() = Some(fastrand::Rng::with_seed(seed)));
+}
+
+/// Runs `f` with this thread's generator.
+pub fn with_rng<T>(f: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+    SEEDED.with(|rng| match rng.borrow_mut().as_mut() {
+        Some(rng) => f(rng),
+        None => f(&mut fastrand::Rng::new()),
+    })
+}
+
+/// A version 4 UUID (RFC 9562) in its usual text form.
+pub fn uuid() -> String {
+    let mut b = with_rng(|rng| rng.u128(..)).to_be_bytes();
+    b[6] = (b[6] & 0x0f) | 0x40;
+    b[8] = (b[8] & 0x3f) | 0x80;
+    let hex = |range: std::ops::Range<usize>| b[range].iter().map(|x| format!("{x:02x}")).collect::<String>();
+    format!("{}-{}-{}-{}-{}", hex(0..4), hex(4..6), hex(6..8), hex(8..10), hex(10..16))
+}
+
+/// Letters and digits of generated names: no vowels and no look-alikes, as
+/// `k8s.io/apimachinery/pkg/util/rand` has it.
+const ALPHANUMS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// `n` random characters fit for a name.
+pub fn suffix(n: usize) -> String {
+    with_rng(|rng| (0..n).map(|_| char::from(ALPHANUMS[rng.usize(..ALPHANUMS.len())])).collect())
+}
+
+/// `sum` in the same alphabet, as `rand.SafeEncodeString` does for hashes.
+pub fn safe_encode(text: &str) -> String {
+    text.bytes().map(|b| char::from(ALPHANUMS[usize::from(b) % ALPHANUMS.len()])).collect()
+}

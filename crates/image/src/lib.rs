@@ -1,0 +1,5 @@
+//! Images: references, registries, layers and snapshots.
+
+mod api;
+
+pub use api::*;

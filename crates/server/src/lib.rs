@@ -1,0 +1,4 @@
+//! The API server: one HTTP pipeline, generic over kinds.
+
+pub mod auth;
+pub mod request;

@@ -1,0 +1,91 @@
+//! The shapes that callers see.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// A cluster-wide write counter; 0 is "before anything".
+pub type Revision = u64;
+
+/// Names one object. Ordered by resource, then namespace, then name: list order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The kind's `storage_key`: `pods`, `apps/deployments`.
+    pub resource: Arc<str>,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+}
+
+/// JSON of an object with a hole where the resourceVersion digits go
+/// (`..."resourceVersion":"<hole>"...`), because only the commit knows the revision.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub json: Bytes,
+    /// Byte offset at which the decimal revision is inserted.
+    pub hole: usize,
+}
+
+/// One stored object at one revision. Immutable; shared by readers, watchers and history.
+#[derive(Debug)]
+pub struct Entry {
+    pub key: Key,
+    /// Revision of the write that made these bytes.
+    pub revision: Revision,
+    /// Revision of the creation.
+    pub created: Revision,
+    /// The object's JSON, resourceVersion filled in: what GET answers.
+    pub json: Bytes,
+    /// Filled by readers on first need and then shared: other encodings, parsed labels, ...
+    /// A few small slots, typed by whoever owns the slot.
+    pub memo: Memo,
+}
+
+/// Write-once slots for what can be derived from an entry's bytes.
+#[derive(Debug, Default)]
+pub struct Memo {
+    /// Protobuf envelope.
+    pub protobuf: std::sync::OnceLock<Bytes>,
+    /// Anything else, usually the label and field index the server filters by.
+    pub index: std::sync::OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
+}
+
+/// A durable change, in revision order.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub revision: Revision,
+    /// The object after the change; for a deletion, the last bytes with the deletion's
+    /// revision as resourceVersion.
+    pub entry: Arc<Entry>,
+    /// The object before, `None` for a creation.
+    pub previous: Option<Arc<Entry>>,
+    pub deleted: bool,
+}
+
+/// How long a write may stay only in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Acknowledged after the flush.
+    Flushed,
+    /// Acknowledged at once, flushed with the next group (Leases, Events).
+    Relaxed,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("key already exists")]
+    Exists,
+    #[error("key not found")]
+    NotFound,
+    /// The precondition's revision is not the newest; carries the newest entry.
+    #[error("revision conflict")]
+    Conflict(Arc<Entry>),
+    #[error("revision {requested} is compacted, oldest is {oldest}")]
+    Compacted { requested: Revision, oldest: Revision },
+    #[error("revision {requested} is in the future, newest is {newest}")]
+    Future { requested: Revision, newest: Revision },
+    #[error("store is closed")]
+    Closed,
+    #[error("writing the log failed: {0}")]
+    Io(Arc<std::io::Error>),
+}
