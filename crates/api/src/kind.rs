@@ -27,7 +27,8 @@ pub struct KindInfo {
     pub namespaced: bool,
     /// Served versions, preferred first.
     pub versions: List<Text>,
-    /// The version objects are stored and hooked in.
+    /// The version objects are stored and hooked in. Of another group when it holds a slash:
+    /// `events.k8s.io` keeps its objects as core's, `/v1`.
     pub storage_version: Text,
     /// Verbs in discovery's order (`create`, `delete`, `deletecollection`, ...).
     pub verbs: List<Text>,
@@ -39,9 +40,14 @@ pub struct KindInfo {
 }
 
 impl KindInfo {
-    /// `v1`, `apps/v1`.
+    /// `v1`, `apps/v1`; `version` may name a group of its own, as `storage_version` may.
     pub fn api_version(&self, version: &str) -> String {
-        if self.group.is_empty() { version.to_owned() } else { format!("{}/{version}", self.group) }
+        match version.split_once('/') {
+            Some(("", version)) => version.to_owned(),
+            Some(_) => version.to_owned(),
+            None if self.group.is_empty() => version.to_owned(),
+            None => format!("{}/{version}", self.group),
+        }
     }
 
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {
@@ -101,8 +107,25 @@ pub trait Kind: Send + Sync + 'static {
         crate::schema::builtin().of(&info.api_version(version), &info.kind)
     }
 
-    /// Rewrites an object between served versions. Same-version calls never happen.
+    /// Rewrites an object, `apiVersion` included, between any two of the served versions and the
+    /// storage version. Same-version calls never happen.
     fn convert(&self, _obj: &mut Value, _from: &str, _to: &str) {}
+
+    /// Whether an update counts in `metadata.generation` (of kinds with `has_generation`; creation sets
+    /// 1). Asked after `prepare_update`, also for custom resources' and others' odd ideas of a spec.
+    fn generation_changed(&self, obj: &Value, old: &Value) -> bool {
+        obj.get("spec") != old.get("spec")
+    }
+
+    /// Top-level paths that apply and managedFields ignore on writes through `subresource` (empty:
+    /// the main resource), because the hooks reset them: `status`, `metadata.deletionTimestamp`.
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "" if self.info().subresource("status").is_some() => &["status"],
+            "status" => &["spec"],
+            _ => &[],
+        }
+    }
 
     /// Fills defaults; idempotent. Runs on the version the client sent.
     fn set_defaults(&self, _version: &str, _obj: &mut Value) {}

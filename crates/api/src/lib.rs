@@ -9,6 +9,7 @@
 
 pub mod field;
 pub mod kind;
+pub mod kinds;
 pub mod meta;
 pub mod schema;
 pub mod status;

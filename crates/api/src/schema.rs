@@ -152,10 +152,7 @@ impl Registry {
 
 /// The built-in registry, decoded from the generated table on first use.
 pub fn builtin() -> &'static Registry {
-    static REGISTRY: std::sync::LazyLock<Registry> = std::sync::LazyLock::new(|| Registry {
-        types: Vec::new(),
-        by_name: BTreeMap::new(),
-        by_kind: BTreeMap::new(),
-    });
+    static REGISTRY: std::sync::LazyLock<Registry> =
+        std::sync::LazyLock::new(|| Registry { types: Vec::new(), by_name: BTreeMap::new(), by_kind: BTreeMap::new() });
     &REGISTRY
 }

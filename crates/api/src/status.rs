@@ -60,8 +60,7 @@ impl StatusError {
 
     /// 404 for a path that serves nothing.
     pub fn path_not_found() -> Self {
-        Self::new(404, "NotFound", "the server could not find the requested resource")
-            .with_details(json!({}))
+        Self::new(404, "NotFound", "the server could not find the requested resource").with_details(json!({}))
     }
 
     /// 409, `pods "x" already exists`.
@@ -107,7 +106,8 @@ impl StatusError {
 
     /// 405.
     pub fn method_not_allowed(gr: GroupResource<'_>, action: &str) -> Self {
-        Self::new(405, "MethodNotAllowed", format!("{action} is not supported on resources of kind \"{gr}\"")).about(gr, "")
+        Self::new(405, "MethodNotAllowed", format!("{action} is not supported on resources of kind \"{gr}\""))
+            .about(gr, "")
     }
 
     /// 406: none of the accepted media types can be produced.
@@ -117,7 +117,8 @@ impl StatusError {
 
     /// 415: the body's media type is not understood.
     pub fn unsupported_media_type(accepted: &str) -> Self {
-        let text = format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+        let text =
+            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
         Self::new(415, "UnsupportedMediaType", text)
     }
 

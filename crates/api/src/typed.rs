@@ -3,8 +3,8 @@
 //! Serde code is instantiated where it is called; these non-generic impls keep it here, once,
 //! however many crates handle a kind.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 pub use k8s_openapi;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// A built-in kind with a typed view.
 pub trait Typed: Clone + Send + Sync + 'static {
@@ -68,8 +68,8 @@ pub mod kinds {
     pub use k8s_openapi::api::batch::v1::{CronJob, Job};
     pub use k8s_openapi::api::coordination::v1::Lease;
     pub use k8s_openapi::api::core::v1::{
-        ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController,
-        Secret, Service, ServiceAccount,
+        ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+        ReplicationController, Secret, Service, ServiceAccount,
     };
     pub use k8s_openapi::api::discovery::v1::EndpointSlice;
     pub use k8s_openapi::api::policy::v1::PodDisruptionBudget;

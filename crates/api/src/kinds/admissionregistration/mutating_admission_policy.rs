@@ -1,0 +1,14 @@
+use crate::kinds::prelude::*;
+
+pub struct MutatingAdmissionPolicy;
+
+facts!(
+    cluster("admissionregistration.k8s.io", "MutatingAdmissionPolicy", "mutatingadmissionpolicies")
+        .categories(&["api-extensions"])
+);
+
+impl Kind for MutatingAdmissionPolicy {
+    fn info(&self) -> &KindInfo {
+        &FACTS
+    }
+}

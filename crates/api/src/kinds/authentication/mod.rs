@@ -1,0 +1,2 @@
+pub mod self_subject_review;
+pub mod token_review;

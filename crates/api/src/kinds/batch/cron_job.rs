@@ -1,0 +1,11 @@
+use crate::kinds::prelude::*;
+
+pub struct CronJob;
+
+facts!(namespaced("batch", "CronJob", "cronjobs").short(&["cj"]).categories(&["all"]).status());
+
+impl Kind for CronJob {
+    fn info(&self) -> &KindInfo {
+        &FACTS
+    }
+}

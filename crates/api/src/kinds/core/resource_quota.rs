@@ -1,0 +1,11 @@
+use crate::kinds::prelude::*;
+
+pub struct ResourceQuota;
+
+facts!(namespaced("", "ResourceQuota", "resourcequotas").short(&["quota"]).status());
+
+impl Kind for ResourceQuota {
+    fn info(&self) -> &KindInfo {
+        &FACTS
+    }
+}

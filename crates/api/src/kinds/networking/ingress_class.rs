@@ -1,0 +1,11 @@
+use crate::kinds::prelude::*;
+
+pub struct IngressClass;
+
+facts!(cluster("networking.k8s.io", "IngressClass", "ingressclasses"));
+
+impl Kind for IngressClass {
+    fn info(&self) -> &KindInfo {
+        &FACTS
+    }
+}

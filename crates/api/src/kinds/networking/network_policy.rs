@@ -1,0 +1,11 @@
+use crate::kinds::prelude::*;
+
+pub struct NetworkPolicy;
+
+facts!(namespaced("networking.k8s.io", "NetworkPolicy", "networkpolicies").short(&["netpol"]));
+
+impl Kind for NetworkPolicy {
+    fn info(&self) -> &KindInfo {
+        &FACTS
+    }
+}

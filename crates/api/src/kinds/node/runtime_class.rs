@@ -1,0 +1,11 @@
+use crate::kinds::prelude::*;
+
+pub struct RuntimeClass;
+
+facts!(cluster("node.k8s.io", "RuntimeClass", "runtimeclasses"));
+
+impl Kind for RuntimeClass {
+    fn info(&self) -> &KindInfo {
+        &FACTS
+    }
+}

@@ -1,0 +1,11 @@
+use crate::kinds::prelude::*;
+
+pub struct ClusterRole;
+
+facts!(cluster("rbac.authorization.k8s.io", "ClusterRole", "clusterroles"));
+
+impl Kind for ClusterRole {
+    fn info(&self) -> &KindInfo {
+        &FACTS
+    }
+}

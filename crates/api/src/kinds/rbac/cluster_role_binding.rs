@@ -1,0 +1,11 @@
+use crate::kinds::prelude::*;
+
+pub struct ClusterRoleBinding;
+
+facts!(cluster("rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings"));
+
+impl Kind for ClusterRoleBinding {
+    fn info(&self) -> &KindInfo {
+        &FACTS
+    }
+}

@@ -1,0 +1,11 @@
+use crate::kinds::prelude::*;
+
+pub struct Role;
+
+facts!(namespaced("rbac.authorization.k8s.io", "Role", "roles"));
+
+impl Kind for Role {
+    fn info(&self) -> &KindInfo {
+        &FACTS
+    }
+}

@@ -1,0 +1,11 @@
+use crate::kinds::prelude::*;
+
+pub struct DeviceClass;
+
+facts!(cluster("resource.k8s.io", "DeviceClass", "deviceclasses"));
+
+impl Kind for DeviceClass {
+    fn info(&self) -> &KindInfo {
+        &FACTS
+    }
+}
