@@ -1,0 +1,37 @@
+//! One request that may proceed: who asks, for what, with which side notes.
+
+use std::sync::{Arc, Mutex};
+
+use orlop_client::transport::UserInfo;
+
+use crate::request::RequestInfo;
+use crate::resource::Resource;
+
+/// An authenticated, authorized request for a resource. The body travels beside it.
+pub struct Call {
+    pub info: RequestInfo,
+    pub user: Arc<UserInfo>,
+    pub resource: Resource,
+    /// Head of the HTTP request; its extensions hold the `Peer` and a possible `OnUpgrade`.
+    pub head: http::request::Parts,
+    pub warnings: Warnings,
+    pub audit_id: String,
+}
+
+/// Texts for `Warning` headers, collected along the way, each once.
+#[derive(Clone, Debug, Default)]
+pub struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    pub fn add(&self, text: impl Into<String>) {
+        let text = text.into();
+        let mut texts = self.0.lock().expect("no holder panics");
+        if !text.is_empty() && !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().expect("no holder panics"))
+    }
+}

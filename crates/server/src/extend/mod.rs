@@ -1,0 +1,176 @@
+//! What a kind needs from the server beyond the generic verbs, one file per kind.
+//!
+//! Keyed by the kind's `storage_key`. Built-in extensions stand in [`builtin`]; those that carry
+//! state of their own (token signer, authorizer) come in through `ServerConfig::extensions`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use http::Response;
+use orlop_api::Value;
+use orlop_api::status::StatusError;
+use orlop_client::transport::Body;
+
+use crate::Server;
+use crate::call::Call;
+
+/// Everything one kind adds.
+#[derive(Clone)]
+pub struct Extension {
+    /// `pods`, `apps/deployments`, `authentication.k8s.io/tokenreviews`.
+    pub storage_key: &'static str,
+    pub hooks: Option<Arc<dyn Hooks>>,
+    /// By subresource name; the empty name is the kind itself, for kinds that are never stored.
+    pub handlers: Vec<(&'static str, Handler)>,
+}
+
+impl Extension {
+    pub fn new(storage_key: &'static str) -> Self {
+        Self { storage_key, hooks: None, handlers: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn hooks(mut self, hooks: impl Hooks) -> Self {
+        self.hooks = Some(Arc::new(hooks));
+        self
+    }
+
+    /// Serves `subresource` by reading and answering HTTP itself: every method, streams, upgrades.
+    #[must_use]
+    pub fn connect(mut self, subresource: &'static str, connector: impl Connector) -> Self {
+        self.handlers.push((subresource, Handler::Connect(Arc::new(connector))));
+        self
+    }
+
+    /// Serves POST to `subresource` as object in, object out.
+    #[must_use]
+    pub fn create(mut self, subresource: &'static str, creator: impl Creator) -> Self {
+        self.handlers.push((subresource, Handler::Create(Arc::new(creator))));
+        self
+    }
+
+    /// Serves GET, PUT and PATCH of `subresource` as a view of the parent object.
+    #[must_use]
+    pub fn view(mut self, subresource: &'static str, view: impl View) -> Self {
+        self.handlers.push((subresource, Handler::View(Arc::new(view))));
+        self
+    }
+}
+
+#[derive(Clone)]
+pub enum Handler {
+    Connect(Arc<dyn Connector>),
+    Create(Arc<dyn Creator>),
+    View(Arc<dyn View>),
+}
+
+/// Answers HTTP itself: exec, attach, port-forward, proxy, log.
+pub trait Connector: Send + Sync + 'static {
+    fn serve(
+        &self,
+        server: &Arc<Server>,
+        call: Call,
+        body: Body,
+    ) -> BoxFuture<'static, Result<Response<Body>, StatusError>>;
+}
+
+/// Object in, object out: reviews, tokens, bindings, evictions. The server has decoded the body
+/// (JSON, YAML or protobuf, field validation), defaulted it and run admission; it encodes the
+/// answer as the client accepts it, with status 201.
+pub trait Creator: Send + Sync + 'static {
+    fn create<'a>(
+        &'a self,
+        server: &'a Arc<Server>,
+        call: &'a Call,
+        object: Value,
+        dry_run: bool,
+    ) -> BoxFuture<'a, Result<Value, StatusError>>;
+}
+
+/// A subresource whose body is not the parent's kind, kept inside the parent (scale).
+pub trait View: Send + Sync + 'static {
+    /// The subresource's object as seen in `parent`.
+    fn read(&self, parent: &Value) -> Result<Value, StatusError>;
+    /// Checks `view` and writes it into `parent`.
+    fn write(&self, view: &Value, parent: &mut Value) -> Result<(), StatusError>;
+}
+
+/// Runs around the writes of a stored kind: allocate, release. Not called for reads.
+pub trait Hooks: Send + Sync + 'static {
+    /// After admission, before validation. What is returned is told whether the write happened.
+    fn begin_create(&self, _server: &Server, _object: &mut Value, _dry_run: bool) -> Result<Undo, StatusError> {
+        Ok(Undo::none())
+    }
+
+    /// The same for updates, patches and status updates.
+    fn begin_update(
+        &self,
+        _server: &Server,
+        _object: &mut Value,
+        _old: &Value,
+        _dry_run: bool,
+    ) -> Result<Undo, StatusError> {
+        Ok(Undo::none())
+    }
+
+    /// After the object is gone.
+    fn after_delete(&self, _server: &Server, _object: &Value) {}
+}
+
+/// What to do once it is known whether a write went through; dropped unfinished means it did not.
+#[must_use = "dropping it at once takes the reservation back"]
+pub struct Undo(Option<Box<dyn FnOnce(bool) + Send>>);
+
+impl Undo {
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// `finish(true)` runs after the commit, `finish(false)` after a failure.
+    pub fn new(finish: impl FnOnce(bool) + Send + 'static) -> Self {
+        Self(Some(Box::new(finish)))
+    }
+
+    pub fn committed(mut self) {
+        if let Some(finish) = self.0.take() {
+            finish(true);
+        }
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some(finish) = self.0.take() {
+            finish(false);
+        }
+    }
+}
+
+/// All extensions by storage key.
+#[derive(Clone, Default)]
+pub struct Extensions(BTreeMap<&'static str, Vec<Extension>>);
+
+impl Extensions {
+    pub fn new(list: impl IntoIterator<Item = Extension>) -> Self {
+        let mut by_key: BTreeMap<&'static str, Vec<Extension>> = BTreeMap::new();
+        for extension in list {
+            by_key.entry(extension.storage_key).or_default().push(extension);
+        }
+        Self(by_key)
+    }
+
+    pub fn handler(&self, storage_key: &str, subresource: &str) -> Option<&Handler> {
+        let all = self.0.get(storage_key)?;
+        all.iter().flat_map(|e| &e.handlers).find(|(name, _)| *name == subresource).map(|(_, handler)| handler)
+    }
+
+    pub fn hooks(&self, storage_key: &str) -> impl Iterator<Item = &Arc<dyn Hooks>> {
+        self.0.get(storage_key).into_iter().flatten().filter_map(|e| e.hooks.as_ref())
+    }
+}
+
+/// The extensions that need nothing but the server.
+pub fn builtin() -> Vec<Extension> {
+    Vec::new()
+}
