@@ -5,3 +5,19 @@
 //! same process or a machine far away is the [`transport::Transport`]'s secret.
 
 pub mod transport;
+
+pub mod error;
+pub mod object;
+pub mod params;
+
+pub mod api;
+pub mod client;
+mod json;
+pub mod watch;
+
+pub use api::{Api, List};
+pub use client::Client;
+pub use error::{Error, Result};
+pub use object::{Dynamic, Object, Resource};
+pub use params::{DeleteOptions, ListOptions, Patch, Propagation, WatchOptions, WriteOptions};
+pub use watch::{Watch, WatchEvent};

@@ -27,6 +27,11 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
     }
 }
 
+/// The transport error of a request that never left: sending it again is safe, whatever it does.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotSent(#[source] pub BoxError);
+
 /// Who is asking, as authentication found it (`authentication.k8s.io/v1 UserInfo`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserInfo {
