@@ -60,7 +60,11 @@ pub enum ImageError {
     #[error("digest mismatch: want {want}, got {got}")]
     Digest { want: String, got: String },
     #[error("{doing}: {source}")]
-    Io { doing: String, #[source] source: std::io::Error },
+    Io {
+        doing: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("{0}")]
     Malformed(String),
 }
@@ -74,8 +78,11 @@ pub trait ImageService: Send + Sync + 'static {
     fn get<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<Option<Image>, ImageError>>;
     fn list(&self) -> BoxFuture<'_, Result<Vec<Image>, ImageError>>;
     /// Fetches and unpacks; tries the credentials in order, then anonymously.
-    fn pull<'a>(&'a self, reference: &'a str, credentials: &'a [Credentials])
-    -> BoxFuture<'a, Result<Image, ImageError>>;
+    fn pull<'a>(
+        &'a self,
+        reference: &'a str,
+        credentials: &'a [Credentials],
+    ) -> BoxFuture<'a, Result<Image, ImageError>>;
     fn remove<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<(), ImageError>>;
     /// Bytes and inodes that images use on their file system.
     fn disk_usage(&self) -> BoxFuture<'_, Result<(u64, u64), ImageError>>;

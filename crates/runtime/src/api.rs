@@ -17,7 +17,11 @@ pub enum RuntimeError {
     #[error("{0}")]
     Start(String),
     #[error("{doing}: {source}")]
-    Io { doing: String, #[source] source: std::io::Error },
+    Io {
+        doing: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("{0}")]
     Other(String),
 }
@@ -82,6 +86,8 @@ pub struct Mount {
     pub container_path: PathBuf,
     pub host_path: PathBuf,
     pub read_only: bool,
+    /// Submounts of the source become read-only too (`recursiveReadOnly`); implies `read_only`.
+    pub recursive_read_only: bool,
     /// `private`, `rslave`, `rshared`.
     pub propagation: String,
 }
@@ -210,7 +216,8 @@ pub struct ExecConfig {
     pub stderr: bool,
 }
 
-/// A started exec: its streams and the exit code to come.
+/// A started exec: its streams and the exit code to come. Dropping `exit` before it is ready kills
+/// the process: a probe that timed out leaves nothing behind.
 pub struct Exec {
     pub streams: Streams,
     /// Exit code (128 + signal when killed).
@@ -234,6 +241,12 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     /// Name and version, `orlop://0.1.0`.
     fn version(&self) -> String;
 
+    /// What this host cannot give although a pod may ask for it, one sentence each; for the node's
+    /// conditions. Such requests are clamped, not refused.
+    fn limitations(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Makes (or updates) a pod-level cgroup with these limits; `path` relative to the node's root.
     fn ensure_cgroup<'a>(&'a self, path: &'a str, resources: &'a Resources) -> BoxFuture<'a, Result<()>>;
     /// Removes a cgroup and what is left in it.
@@ -247,8 +260,11 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     fn remove_sandbox<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
     fn sandboxes(&self) -> BoxFuture<'_, Result<Vec<Sandbox>>>;
 
-    fn create_container<'a>(&'a self, sandbox_id: &'a str, config: &'a ContainerConfig)
-    -> BoxFuture<'a, Result<String>>;
+    fn create_container<'a>(
+        &'a self,
+        sandbox_id: &'a str,
+        config: &'a ContainerConfig,
+    ) -> BoxFuture<'a, Result<String>>;
     fn start_container<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
     /// Stop signal, then SIGKILL after the grace period; returns when it has exited.
     fn stop_container<'a>(&'a self, id: &'a str, grace_period_seconds: i64) -> BoxFuture<'a, Result<()>>;
