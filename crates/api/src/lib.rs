@@ -7,12 +7,20 @@
 //!
 //! Nothing here performs I/O or reads a clock.
 
-pub mod field;
 pub mod kind;
 pub mod kinds;
-pub mod meta;
 pub mod schema;
+
+pub mod codec;
+pub mod openapi;
+
+pub mod duration;
+pub mod field;
+pub mod intstr;
+pub mod meta;
+pub mod quantity;
 pub mod status;
+pub mod time;
 pub mod typed;
 
 pub use serde_json::{Map, Value};

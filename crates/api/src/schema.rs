@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 /// An object type: its fields by JSON name.
 #[derive(Debug)]
 pub struct ObjectType {
@@ -22,9 +24,26 @@ pub struct ObjectType {
 }
 
 impl ObjectType {
+    /// A type of these fields, in any order; nothing else is special about it.
+    pub fn new(name: impl Into<String>, mut fields: Vec<Field>) -> Self {
+        fields.sort_by(|a, b| a.json.cmp(&b.json).then(a.tag.cmp(&b.tag)));
+        Self { name: name.into(), fields, preserve_unknown: false, atomic: false, unions: Vec::new() }
+    }
+
     /// The field with exactly this JSON name.
     pub fn field(&self, json: &str) -> Option<&Field> {
-        self.fields.binary_search_by(|f| f.json.as_str().cmp(json)).ok().map(|i| &self.fields[i])
+        let found = self.fields.binary_search_by(|f| f.json.as_str().cmp(json)).ok()?;
+        Some(&self.fields[found]).filter(|f| !f.inline)
+    }
+
+    /// `Pod` of `io.k8s.api.core.v1.Pod`.
+    pub fn short_name(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or(&self.name)
+    }
+
+    /// `v1.Pod` of `io.k8s.api.core.v1.Pod`: Go's name, as decoding errors print it.
+    pub fn go_name(&self) -> &str {
+        self.name.rmatch_indices('.').nth(1).map_or(&self.name, |(dot, _)| &self.name[dot + 1..])
     }
 }
 
@@ -43,12 +62,35 @@ pub struct Field {
     pub pointer: bool,
     /// Flat in JSON, a nested message in protobuf (Go inline). `ty` is then an object whose fields
     /// ALSO stand in the parent's `fields` with `inlined_from` set; the nested field itself is not
-    /// addressable by JSON.
+    /// addressable by JSON: its `json` is empty.
     pub inline: bool,
     /// Tag of the inline message this flattened field is nested in on the protobuf wire; 0 for none.
     pub inlined_from: u32,
     /// Strategic merge patch, `x-kubernetes-patch-strategy`.
     pub patch: PatchStrategy,
+    /// Published default other than the zero value; apply takes it for an absent list key.
+    pub default: Option<Value>,
+    /// Go's name of a scalar's type where it has its own (`v1.Protocol`), as decoding errors print it.
+    pub go_type: Option<Box<str>>,
+}
+
+impl Field {
+    /// An optional field without protobuf form, as custom resources have them.
+    pub fn new(json: impl Into<String>, ty: Type) -> Self {
+        Self {
+            json: json.into(),
+            tag: 0,
+            ty,
+            required: false,
+            omit_empty: true,
+            pointer: true,
+            inline: false,
+            inlined_from: 0,
+            patch: PatchStrategy::default(),
+            default: None,
+            go_type: None,
+        }
+    }
 }
 
 /// `x-kubernetes-patch-strategy` and `x-kubernetes-patch-merge-key`.
@@ -87,12 +129,27 @@ pub enum Type {
     List(Arc<ListType>),
     Map(Arc<MapType>),
     Object(ObjectRef),
+    /// `apiextensions.JSONSchemaPropsOrBool`: a schema, or whether anything is allowed.
+    SchemaOrBool(ObjectRef),
+    /// `apiextensions.JSONSchemaPropsOrArray`: one schema, or one for each item.
+    SchemaOrArray(ObjectRef),
+    /// `apiextensions.JSONSchemaPropsOrStringArray`: a schema, or names of fields.
+    SchemaOrStrings(ObjectRef),
 }
 
 #[derive(Debug)]
 pub struct ListType {
     pub item: Type,
     pub kind: ListKind,
+    /// On the protobuf wire the list is a message `{ repeated items = 1 }` (`ExtraValue`, `Verbs`).
+    pub wrapped: bool,
+}
+
+impl ListType {
+    /// A plain list.
+    pub fn new(item: Type, kind: ListKind) -> Self {
+        Self { item, kind, wrapped: false }
+    }
 }
 
 /// `x-kubernetes-list-type`, `x-kubernetes-list-map-keys`.

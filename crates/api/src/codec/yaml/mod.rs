@@ -1,0 +1,25 @@
+//! YAML as Kubernetes has it: go-yaml's version 1.1 rules on the way in (`yes` is true, `0644` is 420), and
+//! `sigs.k8s.io/yaml`'s layout on the way out (sorted keys, lists not indented, long lines folded).
+
+mod read;
+mod scalar;
+mod write;
+
+pub use read::{YamlError, documents, from_yaml, from_yaml_all};
+pub use write::to_yaml;
+
+use serde_json::Value;
+
+use crate::codec::json::{self, FieldValidation};
+use crate::schema::ObjectType;
+use crate::status::StatusError;
+
+/// Reads one object from YAML (or JSON, which is YAML) as [`json::decode`] does from JSON.
+pub fn decode(
+    bytes: &[u8],
+    schema: Option<&ObjectType>,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), StatusError> {
+    let (value, duplicates) = read::from_yaml_reporting(bytes).map_err(|e| StatusError::bad_request(e.to_string()))?;
+    json::decode_value(value, schema, validation, duplicates)
+}

@@ -1,0 +1,322 @@
+//! YAML text to JSON values: parse events into a tree, then expand aliases and resolve words.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
+use serde_json::{Map, Value};
+
+use super::scalar::Resolved;
+use crate::codec::MAX_DEPTH;
+
+/// Why a text is no YAML that JSON can say; prints with go-yaml's `yaml: ` in front.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum YamlError {
+    #[error("yaml: line {line}: {problem}")]
+    Syntax { line: usize, problem: String },
+    #[error("yaml: invalid UTF-8")]
+    NotUtf8,
+    #[error("yaml: exceeded max depth of {MAX_DEPTH}")]
+    TooDeep,
+    #[error("yaml: anchor value contains itself")]
+    SelfReference,
+    #[error("yaml: document contains excessive aliasing")]
+    ExcessiveAliasing,
+    #[error("yaml: map merge requires map or sequence of maps as the value")]
+    BadMerge,
+    #[error("yaml: line {line}: invalid map key")]
+    BadKey { line: usize },
+    #[error("yaml: line {line}: cannot decode `{word}` as a !!{tag}")]
+    BadTag { line: usize, word: String, tag: String },
+    #[error("json: unsupported value: {0}")]
+    NotJson(String),
+}
+
+/// Reads the first document; an empty text is null. Of duplicate keys the last wins.
+pub fn from_yaml(bytes: &[u8]) -> Result<Value, YamlError> {
+    from_yaml_reporting(bytes).map(|(value, _)| value)
+}
+
+/// Reads the first document and says which keys stood twice (one text for all, as go-yaml prints it).
+pub(super) fn from_yaml_reporting(bytes: &[u8]) -> Result<(Value, Vec<String>), YamlError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| YamlError::NotUtf8)?;
+    let mut loader = Loader::new(text);
+    match loader.next_document()? {
+        Some(tree) => tree.to_value(),
+        None => Ok((Value::Null, Vec::new())),
+    }
+}
+
+/// Reads every document of a stream, leaving out empty ones.
+pub fn from_yaml_all(bytes: &[u8]) -> Result<Vec<Value>, YamlError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| YamlError::NotUtf8)?;
+    let mut loader = Loader::new(text);
+    let mut values = Vec::new();
+    while let Some(tree) = loader.next_document()? {
+        let (value, _) = tree.to_value()?;
+        if !value.is_null() {
+            values.push(value);
+        }
+    }
+    Ok(values)
+}
+
+/// Splits a stream at `---` lines without reading it, so that one bad document spares the others.
+pub fn documents(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let current = rest?;
+        let Some(at) = current.find("\n---").filter(|_| !current.is_empty()) else {
+            rest = None;
+            return Some(current);
+        };
+        let after = &current[at + 4..];
+        rest = Some(after.find('\n').map_or("", |end| &after[end + 1..]));
+        Some(&current[..=at])
+    })
+    .map(|document| document.strip_prefix("---\n").unwrap_or(document))
+    .filter(|document| !document.trim().is_empty())
+}
+
+/// Index into [`Tree::nodes`].
+type NodeId = usize;
+
+enum Node<'a> {
+    Scalar { text: Cow<'a, str>, plain: bool, tag: Option<String> },
+    Sequence(Vec<NodeId>),
+    Mapping(Vec<NodeId>),
+    Alias(NodeId),
+}
+
+/// One document, aliases not yet expanded.
+struct Tree<'a> {
+    nodes: Vec<(Node<'a>, usize)>,
+    root: NodeId,
+}
+
+struct Loader<'a> {
+    parser: Parser<'a, StrInput<'a>>,
+}
+
+impl<'a> Loader<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { parser: Parser::new_from_str(text.trim_start_matches('\u{feff}')) }
+    }
+
+    fn next_event(&mut self) -> Result<(Event<'a>, Span), YamlError> {
+        match self.parser.next_event() {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(e)) => Err(YamlError::Syntax { line: e.marker().line(), problem: e.info().to_owned() }),
+            None => Ok((Event::StreamEnd, Span::default())),
+        }
+    }
+
+    /// Builds the tree bottom-up with an explicit stack: input decides the depth, so no recursion.
+    fn next_document(&mut self) -> Result<Option<Tree<'a>>, YamlError> {
+        let mut nodes: Vec<(Node<'a>, usize)> = Vec::new();
+        let mut anchors: std::collections::BTreeMap<usize, NodeId> = std::collections::BTreeMap::new();
+        let mut open: Vec<NodeId> = Vec::new();
+        let mut root = None;
+        loop {
+            let (event, span) = self.next_event()?;
+            let line = span.start.line();
+            let (node, anchor, opens) = match event {
+                Event::StreamEnd => return Ok(None),
+                Event::DocumentEnd => break,
+                Event::StreamStart | Event::DocumentStart(_) | Event::Nothing => continue,
+                Event::SequenceEnd | Event::MappingEnd => {
+                    open.pop();
+                    continue;
+                }
+                Event::Alias(anchor) => {
+                    let target = anchors.get(&anchor).copied();
+                    let target = target
+                        .ok_or_else(|| YamlError::Syntax { line, problem: "unknown anchor referenced".to_owned() })?;
+                    (Node::Alias(target), 0, false)
+                }
+                Event::Scalar(text, style, anchor, tag) => {
+                    let tag = tag.map(|t| if t.is_yaml_core_schema() { t.suffix.clone() } else { t.to_string() });
+                    (Node::Scalar { text, plain: style == ScalarStyle::Plain, tag }, anchor, false)
+                }
+                Event::SequenceStart(anchor, _) => (Node::Sequence(Vec::new()), anchor, true),
+                Event::MappingStart(anchor, _) => (Node::Mapping(Vec::new()), anchor, true),
+            };
+            let id = nodes.len();
+            nodes.push((node, line));
+            if anchor != 0 {
+                anchors.insert(anchor, id);
+            }
+            match open.last() {
+                None => root = Some(id),
+                Some(&parent) => match &mut nodes[parent].0 {
+                    Node::Sequence(children) | Node::Mapping(children) => children.push(id),
+                    Node::Scalar { .. } | Node::Alias(_) => {}
+                },
+            }
+            if opens {
+                open.push(id);
+                if open.len() > MAX_DEPTH {
+                    return Err(YamlError::TooDeep);
+                }
+            }
+        }
+        Ok(root.map(|root| Tree { nodes, root }))
+    }
+}
+
+impl Tree<'_> {
+    fn to_value(&self) -> Result<(Value, Vec<String>), YamlError> {
+        let mut builder =
+            Builder { tree: self, duplicates: Vec::new(), built: 0, by_alias: 0, alias_depth: 0, path: Vec::new() };
+        let value = builder.value(self.root)?;
+        let duplicates = match builder.duplicates.as_slice() {
+            [] => Vec::new(),
+            lines => vec![format!("yaml: unmarshal errors:\n  {}", lines.join("\n  "))],
+        };
+        Ok((value, duplicates))
+    }
+}
+
+struct Builder<'t, 'a> {
+    tree: &'t Tree<'a>,
+    duplicates: Vec<String>,
+    /// Nodes built so far, and how many of them below an alias.
+    built: usize,
+    by_alias: usize,
+    alias_depth: usize,
+    /// Nodes being built, to see an alias that contains itself.
+    path: Vec<NodeId>,
+}
+
+/// go-yaml's guard against alias bombs: past this many nodes, the share that may come from aliases
+/// falls from 99 % to 10 % at the higher bound.
+const ALIAS_RATIO_LOW: f64 = 400_000.0;
+const ALIAS_RATIO_HIGH: f64 = 4_000_000.0;
+
+impl Builder<'_, '_> {
+    fn value(&mut self, id: NodeId) -> Result<Value, YamlError> {
+        self.enter(id)?;
+        let (node, line) = &self.tree.nodes[id];
+        let value = match node {
+            Node::Alias(target) => {
+                self.alias_depth += 1;
+                let value = self.value(*target);
+                self.alias_depth -= 1;
+                value?
+            }
+            Node::Scalar { text, plain, tag } => scalar(text, *plain, tag.as_deref(), *line)?,
+            Node::Sequence(items) => {
+                Value::Array(items.iter().map(|item| self.value(*item)).collect::<Result<_, _>>()?)
+            }
+            Node::Mapping(children) => {
+                let mut map = Map::new();
+                self.fill(children, &mut map)?;
+                Value::Object(map)
+            }
+        };
+        self.path.pop();
+        Ok(value)
+    }
+
+    fn enter(&mut self, id: NodeId) -> Result<(), YamlError> {
+        self.built += 1;
+        self.by_alias += usize::from(self.alias_depth > 0);
+        if self.by_alias > 100 && self.built > 1000 {
+            let into = ((self.built as f64 - ALIAS_RATIO_LOW) / (ALIAS_RATIO_HIGH - ALIAS_RATIO_LOW)).clamp(0.0, 1.0);
+            if self.by_alias as f64 / self.built as f64 > 0.99 - 0.89 * into {
+                return Err(YamlError::ExcessiveAliasing);
+            }
+        }
+        if self.alias_depth > 0 && self.path.contains(&id) {
+            return Err(YamlError::SelfReference);
+        }
+        if self.path.len() > MAX_DEPTH {
+            return Err(YamlError::TooDeep);
+        }
+        self.path.push(id);
+        Ok(())
+    }
+
+    /// Puts key-value children into `map`, in order: later ones win, merged ones included.
+    fn fill(&mut self, children: &[NodeId], map: &mut Map<String, Value>) -> Result<(), YamlError> {
+        for pair in children.chunks_exact(2) {
+            if self.is_merge(pair[0]) {
+                self.merge(pair[1], map)?;
+                continue;
+            }
+            let key = self.key(pair[0])?;
+            let value = self.value(pair[1])?;
+            if map.contains_key(&key) {
+                let line = self.tree.nodes[pair[1]].1;
+                self.duplicates.push(format!("line {line}: key {key:?} already set in map"));
+            }
+            map.insert(key, value);
+        }
+        Ok(())
+    }
+
+    fn is_merge(&self, id: NodeId) -> bool {
+        matches!(&self.tree.nodes[id].0, Node::Scalar { text, plain, tag }
+            if text == "<<" && (*plain || tag.as_deref() == Some("merge")))
+    }
+
+    fn merge(&mut self, id: NodeId, map: &mut Map<String, Value>) -> Result<(), YamlError> {
+        let sources = match &self.tree.nodes[id].0 {
+            Node::Sequence(items) => items.iter().rev().copied().collect(),
+            _ => vec![id],
+        };
+        for source in sources {
+            let aliased = match self.tree.nodes[source].0 {
+                Node::Alias(target) => target,
+                _ => source,
+            };
+            let Node::Mapping(children) = &self.tree.nodes[aliased].0 else { return Err(YamlError::BadMerge) };
+            self.alias_depth += 1;
+            self.enter(aliased)?;
+            self.fill(children, map)?;
+            self.path.pop();
+            self.alias_depth -= 1;
+        }
+        Ok(())
+    }
+
+    fn key(&self, id: NodeId) -> Result<String, YamlError> {
+        let (node, line) = &self.tree.nodes[id];
+        let bad = || YamlError::BadKey { line: *line };
+        match node {
+            Node::Alias(target) => self.key(*target),
+            Node::Scalar { text, plain: true, tag: None } => Resolved::of(text).into_key(text).ok_or_else(bad),
+            Node::Scalar { text, plain, tag } => match scalar(text, *plain, tag.as_deref(), *line)? {
+                Value::String(key) => Ok(key),
+                Value::Null | Value::Array(_) | Value::Object(_) => Err(bad()),
+                other => Ok(other.to_string()),
+            },
+            Node::Sequence(_) | Node::Mapping(_) => Err(bad()),
+        }
+    }
+}
+
+fn scalar(text: &str, plain: bool, tag: Option<&str>, line: usize) -> Result<Value, YamlError> {
+    let resolved = match tag {
+        None if plain => Resolved::of(text),
+        None | Some("str" | "!" | "timestamp") => return Ok(text.into()),
+        Some("binary") => return binary(text, line),
+        Some(tag) => match (tag, Resolved::of(text)) {
+            ("float", Resolved::Int(i)) => Resolved::Float(i as f64),
+            ("bool", r @ Resolved::Bool(_)) | ("null", r @ Resolved::Null) => r,
+            ("int", r @ (Resolved::Int(_) | Resolved::Uint(_))) | ("float", r @ Resolved::Float(_)) => r,
+            ("bool" | "int" | "float" | "null", _) => {
+                return Err(YamlError::BadTag { line, word: text.to_owned(), tag: tag.to_owned() });
+            }
+            _ => return Ok(text.into()),
+        },
+    };
+    resolved.into_value(text).ok_or_else(|| YamlError::NotJson(text.to_owned()))
+}
+
+fn binary(text: &str, line: usize) -> Result<Value, YamlError> {
+    let compact: String = text.split_whitespace().collect();
+    let bad = || YamlError::BadTag { line, word: text.to_owned(), tag: "binary".to_owned() };
+    let bytes = base64::engine::general_purpose::STANDARD.decode(compact).map_err(|_| bad())?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned().into())
+}

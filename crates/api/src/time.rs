@@ -1,0 +1,211 @@
+//! `metav1.Time` and `metav1.MicroTime`: RFC 3339 in UTC, with whole seconds or exactly six digits.
+
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+
+/// How fine a time is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    Seconds,
+    /// Six digits, always.
+    Micros,
+}
+
+impl Precision {
+    fn layout(self) -> &'static str {
+        match self {
+            Self::Seconds => "2006-01-02T15:04:05Z07:00",
+            Self::Micros => "2006-01-02T15:04:05.000000Z07:00",
+        }
+    }
+}
+
+/// Upstream prints Go's layout and the part that did not fit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("parsing time \"{text}\" as \"{layout}\": {why}")]
+pub struct ParseTimeError {
+    text: String,
+    layout: &'static str,
+    why: String,
+}
+
+/// A moment: Unix seconds and nanoseconds into them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    pub seconds: i64,
+    pub nanos: u32,
+}
+
+/// Reads an RFC 3339 time; `Micros` demands exactly six digits of fraction, as Go's layout does.
+pub fn parse(text: &str, precision: Precision) -> Result<Moment, ParseTimeError> {
+    Scan { text, rest: text, precision }.moment()
+}
+
+/// Writes a moment in UTC; what is finer than `precision` is cut off.
+pub fn format(moment: Moment, precision: Precision) -> String {
+    let civil = jiff::Timestamp::from_second(moment.seconds)
+        .map_or_else(|_| DateTime::constant(1970, 1, 1, 0, 0, 0, 0), |t| Offset::UTC.to_datetime(t));
+    let (y, mo, d) = (civil.year(), civil.month(), civil.day());
+    let (h, mi, s) = (civil.hour(), civil.minute(), civil.second());
+    match precision {
+        Precision::Seconds => format!("{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}Z"),
+        Precision::Micros => format!("{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}.{:06}Z", moment.nanos / 1000),
+    }
+}
+
+/// The text as upstream would write it back after reading it; `None` for Go's zero time.
+pub fn normalise(text: &str, precision: Precision) -> Result<Option<String>, ParseTimeError> {
+    let moment = parse(text, precision)?;
+    Ok((moment != GO_ZERO).then(|| format(moment, precision)))
+}
+
+/// 0001-01-01T00:00:00Z, which upstream takes for "not set".
+const GO_ZERO: Moment = Moment { seconds: -62_135_596_800, nanos: 0 };
+
+struct Scan<'a> {
+    text: &'a str,
+    rest: &'a str,
+    precision: Precision,
+}
+
+impl Scan<'_> {
+    fn moment(mut self) -> Result<Moment, ParseTimeError> {
+        let year = self.number(4, "2006", None)?;
+        self.literal("-")?;
+        let month = self.number(2, "01", Some(("month", 1..=12)))?;
+        self.literal("-")?;
+        let day = self.number(2, "02", None)?;
+        self.literal("T")?;
+        let hour = self.number(2, "15", Some(("hour", 0..=23)))?;
+        self.literal(":")?;
+        let minute = self.number(2, "04", Some(("minute", 0..=59)))?;
+        self.literal(":")?;
+        let second = self.number(2, "05", Some(("second", 0..=59)))?;
+        let nanos = self.fraction()?;
+        let offset = self.offset()?;
+        if !self.rest.is_empty() {
+            return Err(self.fail(format!("extra text: {:?}", self.rest)));
+        }
+        let civil = DateTime::new(year as i16, month as i8, day as i8, hour as i8, minute as i8, second as i8, 0)
+            .map_err(|_| self.fail_range("day"))?;
+        let utc = Offset::UTC.to_timestamp(civil).map_err(|_| self.fail_range("year"))?;
+        Ok(Moment { seconds: utc.as_second() - i64::from(offset), nanos })
+    }
+
+    fn number(
+        &mut self,
+        width: usize,
+        element: &str,
+        range: Option<(&str, std::ops::RangeInclusive<i32>)>,
+    ) -> Result<i32, ParseTimeError> {
+        let digits = self.rest.get(..width).filter(|d| d.bytes().all(|b| b.is_ascii_digit()));
+        let Some(digits) = digits else { return Err(self.fail_parse(element)) };
+        let value = digits.parse().map_err(|_| self.fail_parse(element))?;
+        if let Some((name, range)) = range
+            && !range.contains(&value)
+        {
+            return Err(self.fail_range(name));
+        }
+        self.rest = &self.rest[width..];
+        Ok(value)
+    }
+
+    fn literal(&mut self, literal: &str) -> Result<(), ParseTimeError> {
+        self.rest = self.rest.strip_prefix(literal).ok_or_else(|| self.fail_parse(literal))?;
+        Ok(())
+    }
+
+    fn fraction(&mut self) -> Result<u32, ParseTimeError> {
+        let digits = self.rest.strip_prefix(['.', ',']).map_or(0, |r| r.bytes().take_while(u8::is_ascii_digit).count());
+        match self.precision {
+            Precision::Micros if digits < 6 => return Err(self.fail_parse(".000000")),
+            Precision::Seconds if digits == 0 => return Ok(0),
+            _ => {}
+        }
+        let taken = if self.precision == Precision::Micros { 6 } else { digits };
+        let nanos = self.rest[1..=taken].bytes().chain(std::iter::repeat(b'0')).take(9);
+        let nanos = nanos.fold(0, |n, digit| n * 10 + u32::from(digit - b'0'));
+        self.rest = &self.rest[1 + taken..];
+        Ok(nanos)
+    }
+
+    /// Seconds east of UTC.
+    fn offset(&mut self) -> Result<i32, ParseTimeError> {
+        if let Some(rest) = self.rest.strip_prefix('Z') {
+            self.rest = rest;
+            return Ok(0);
+        }
+        let bytes = self.rest.as_bytes();
+        let sign = match bytes.first() {
+            Some(b'+') => 1,
+            Some(b'-') => -1,
+            _ => return Err(self.fail_parse("Z07:00")),
+        };
+        if bytes.len() < 6 || bytes[3] != b':' || !self.rest.is_char_boundary(6) {
+            return Err(self.fail_parse("Z07:00"));
+        }
+        let part = |range| self.rest.get(range).and_then(|d: &str| d.parse::<u8>().ok());
+        let (Some(hours), Some(minutes)) = (part(1..3), part(4..6)) else { return Err(self.fail_parse("Z07:00")) };
+        if hours > 24 {
+            return Err(self.fail_range("time zone offset hour"));
+        }
+        if minutes > 60 {
+            return Err(self.fail_range("time zone offset minute"));
+        }
+        self.rest = &self.rest[6..];
+        Ok(sign * (i32::from(hours) * 3600 + i32::from(minutes) * 60))
+    }
+
+    fn fail_parse(&self, element: &str) -> ParseTimeError {
+        self.fail(format!("cannot parse {:?} as {element:?}", self.rest))
+    }
+
+    fn fail_range(&self, what: &str) -> ParseTimeError {
+        ParseTimeError { why: String::new(), ..self.fail(String::new()) }.with(format!("{what} out of range"))
+    }
+
+    fn fail(&self, why: String) -> ParseTimeError {
+        ParseTimeError { text: self.text.to_owned(), layout: self.precision.layout(), why }
+    }
+}
+
+impl ParseTimeError {
+    fn with(mut self, why: String) -> Self {
+        self.why = why;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalises_to_utc() {
+        for (text, want) in [
+            ("2024-02-29T12:00:00Z", "2024-02-29T12:00:00Z"),
+            ("2024-02-29T12:00:00.999Z", "2024-02-29T12:00:00Z"),
+            ("2024-02-29T01:00:00+02:00", "2024-02-28T23:00:00Z"),
+            ("1969-12-31T23:59:59-01:30", "1970-01-01T01:29:59Z"),
+            ("0001-01-01T00:00:01Z", "0001-01-01T00:00:01Z"),
+        ] {
+            assert_eq!(normalise(text, Precision::Seconds).unwrap().unwrap(), want, "{text}");
+        }
+        assert_eq!(normalise("0001-01-01T00:00:00Z", Precision::Seconds), Ok(None));
+        let micro = normalise("2024-02-29T12:00:00.123456+00:00", Precision::Micros).unwrap().unwrap();
+        assert_eq!(micro, "2024-02-29T12:00:00.123456Z");
+    }
+
+    #[test]
+    fn fails_in_gos_words() {
+        let error = |text, precision| normalise(text, precision).unwrap_err().to_string();
+        assert_eq!(
+            error("yesterday", Precision::Seconds),
+            r#"parsing time "yesterday" as "2006-01-02T15:04:05Z07:00": cannot parse "yesterday" as "2006""#
+        );
+        assert_eq!(
+            error("2024-01-01T00:00:00Z", Precision::Micros),
+            r#"parsing time "2024-01-01T00:00:00Z" as "2006-01-02T15:04:05.000000Z07:00": cannot parse "Z" as ".000000""#
+        );
+    }
+}
