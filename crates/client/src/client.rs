@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
+use http_body::Body as _;
+use http_body_util::BodyExt;
 use orlop_api::status::StatusError;
 use orlop_api::typed::Typed;
 use orlop_base::backoff::Backoff;
@@ -176,10 +177,21 @@ fn retry_after(response: &Response<Body>) -> Option<Duration> {
 }
 
 async fn read(call: &Call<'_>, response: Response<Body>) -> Result<Bytes> {
-    match Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(source) => Err(Error::Transport { method: call.method.clone(), path: call.path.to_owned(), source }),
+    let lost = |source| Error::Transport { method: call.method.clone(), path: call.path.to_owned(), source };
+    let mut body = response.into_body();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(lost)?.into_data() else { continue };
+        if whole.is_empty() && body.is_end_stream() {
+            // Most answers are one frame: no copy.
+            return Ok(data);
+        }
+        whole.extend_from_slice(&data);
+        if whole.len() > MAX_ANSWER_BYTES {
+            return Err(lost(format!("the answer exceeds {MAX_ANSWER_BYTES} bytes").into()));
+        }
     }
+    Ok(whole.freeze())
 }
 
 async fn failure(call: &Call<'_>, response: Response<Body>) -> Error {

@@ -15,6 +15,11 @@ pub mod client;
 mod json;
 pub mod watch;
 
+pub mod cache;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
 pub use api::{Api, List};
 pub use client::Client;
 pub use error::{Error, Result};

@@ -72,6 +72,9 @@ pub trait Object: Clone + Send + Sync + 'static {
     fn resource_version(&self) -> &str;
     /// `(uid, controller)` of every owner reference.
     fn owner_uids(&self) -> Vec<(&str, bool)>;
+    /// Without what caches need not hold (`managedFields`).
+    #[must_use]
+    fn trimmed(self) -> Self;
     /// What `Accept` asks for; lists and watches of bare metadata say so here.
     const ACCEPT: &'static str = "application/json";
     /// `Accept` of a list, where it differs.
@@ -100,6 +103,10 @@ impl<K: Typed> Object for K {
     fn owner_uids(&self) -> Vec<(&str, bool)> {
         let owners = self.meta().owner_references.as_deref().unwrap_or_default();
         owners.iter().map(|o| (o.uid.as_str(), o.controller == Some(true))).collect()
+    }
+    fn trimmed(mut self) -> Self {
+        self.meta_mut().managed_fields = None;
+        self
     }
 }
 
@@ -142,6 +149,10 @@ impl Object for Dynamic {
     fn owner_uids(&self) -> Vec<(&str, bool)> {
         let owners = self.0["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
         owners.iter().filter_map(|o| Some((o["uid"].as_str()?, o["controller"] == true))).collect()
+    }
+    fn trimmed(mut self) -> Self {
+        orlop_api::meta::remove(&mut self.0, "managedFields");
+        self
     }
 }
 
