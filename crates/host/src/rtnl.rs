@@ -10,6 +10,7 @@ use crate::netlink::{Open, Socket, Writer, attributes, flags};
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
+const RTM_SETLINK: u16 = 19;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
@@ -137,7 +138,7 @@ impl Rtnl {
         let mut header = link_header(index, 0, 0);
         header[0] = u8::try_from(libc::AF_BRIDGE).expect("address families are small");
         let mut w = Writer::default();
-        w.begin(RTM_NEWLINK, flags::ACK, &header);
+        w.begin(RTM_SETLINK, flags::ACK, &header);
         let port = w.nest(IFLA_PROTINFO);
         w.attr(IFLA_BRPORT_MODE, &[1]);
         w.end(port);

@@ -3,4 +3,9 @@
 //! Decisions are pure (`nft` batches as data); the [`dataplane::Dataplane`] carries them out.
 
 pub mod dataplane;
+pub mod ipam;
 pub mod nft;
+pub mod node;
+pub mod ruleset;
+pub mod service;
+pub mod table;
