@@ -18,6 +18,8 @@ pub mod duration;
 pub mod field;
 pub mod intstr;
 pub mod meta;
+pub mod names;
+pub mod object_meta;
 pub mod quantity;
 pub mod status;
 pub mod time;

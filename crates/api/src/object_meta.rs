@@ -1,0 +1,275 @@
+//! Checks of `metadata` that hold for every kind
+//! (`k8s.io/apimachinery/pkg/api/validation/objectmeta.go`).
+
+use serde_json::Value;
+
+use crate::field::{ErrorList, Path};
+use crate::names;
+
+/// All annotations of an object together, keys and values, in bytes.
+pub const TOTAL_ANNOTATION_SIZE_LIMIT: usize = 256 * 1024;
+const FIELD_MANAGER_MAX_LENGTH: usize = 128;
+const SUBRESOURCE_NAME_MAX_LENGTH: usize = 256;
+
+/// A rule for names; `prefix` is true for `generateName`.
+pub type NameRule = fn(name: &str, prefix: bool) -> Vec<String>;
+
+/// The weakest rule: fits in a path. Kinds without a rule of their own get it.
+pub fn path_segment_rule(name: &str, prefix: bool) -> Vec<String> {
+    if prefix { names::path_segment_prefix(name) } else { names::path_segment(name) }
+}
+
+/// `example.com`; a prefix may end in a dash.
+pub fn subdomain_rule(name: &str, prefix: bool) -> Vec<String> {
+    names::dns1123_subdomain(&mask_trailing_dash(name, prefix))
+}
+
+/// `my-name`; a prefix may end in a dash.
+pub fn label_rule(name: &str, prefix: bool) -> Vec<String> {
+    names::dns1123_label(&mask_trailing_dash(name, prefix))
+}
+
+/// What follows a trailing dash of a prefix is generated and fits.
+fn mask_trailing_dash(name: &str, prefix: bool) -> String {
+    match name.strip_suffix('-') {
+        Some(head) if prefix && !head.is_empty() => format!("{head}a"),
+        _ => name.to_owned(),
+    }
+}
+
+/// A new object's metadata, with the name already generated.
+pub fn validate(object: &Value, namespaced: bool, rule: NameRule) -> ErrorList {
+    let path = Path::new("metadata");
+    let metadata = &object["metadata"];
+    let mut errors = ErrorList::default();
+    let text = |field: &str| metadata[field].as_str().unwrap_or_default();
+    let prefix = text("generateName");
+    if !prefix.is_empty() {
+        rule(prefix, true).into_iter().for_each(|e| errors.invalid(&path.child("generateName"), prefix, e));
+    }
+    if text("name").is_empty() {
+        errors.required(&path.child("name"), "name or generateName is required");
+    } else {
+        rule(text("name"), false).into_iter().for_each(|e| errors.invalid(&path.child("name"), text("name"), e));
+    }
+    let (namespace, namespace_path) = (text("namespace"), path.child("namespace"));
+    match (namespaced, namespace.is_empty()) {
+        (true, true) => errors.required(&namespace_path, ""),
+        (true, false) => {
+            label_rule(namespace, false).into_iter().for_each(|e| errors.invalid(&namespace_path, namespace, e));
+        }
+        (false, false) => errors.forbidden(&namespace_path, "not allowed on this type"),
+        (false, true) => {}
+    }
+    check_common(metadata, &path, &mut errors);
+    check_finalizers(metadata, &path.child("finalizers"), &mut errors);
+    errors
+}
+
+/// Changed metadata against what is stored.
+pub fn validate_update(object: &Value, old: &Value) -> ErrorList {
+    let path = Path::new("metadata");
+    let (new, old) = (&object["metadata"], &old["metadata"]);
+    let mut errors = ErrorList::default();
+    if old["deletionTimestamp"].is_string() {
+        check_no_new_finalizers(new, old, &path.child("finalizers"), &mut errors);
+    }
+    if new["resourceVersion"].as_str().unwrap_or_default().is_empty() {
+        errors.invalid(&path.child("resourceVersion"), "", "must be specified for an update");
+    }
+    let generation = |metadata: &Value| metadata["generation"].as_i64().unwrap_or(0);
+    if generation(new) < generation(old) {
+        errors.invalid(&path.child("generation"), generation(new), "must not be decremented");
+    }
+    let immutable =
+        ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
+    for field in immutable {
+        if new[field] != old[field] && !(is_empty(&new[field]) && is_empty(&old[field])) {
+            errors.invalid(&path.child(field), new[field].clone(), "field is immutable");
+        }
+    }
+    check_common(new, &path, &mut errors);
+    errors
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.is_null() || value == ""
+}
+
+fn check_common(metadata: &Value, path: &Path, errors: &mut ErrorList) {
+    if metadata["generation"].as_i64().is_some_and(|n| n < 0) {
+        errors.invalid(&path.child("generation"), metadata["generation"].clone(), "must be greater than or equal to 0");
+    }
+    check_labels(&metadata["labels"], &path.child("labels"), errors);
+    check_annotations(&metadata["annotations"], &path.child("annotations"), errors);
+    check_owner_references(&metadata["ownerReferences"], &path.child("ownerReferences"), errors);
+    check_managed_fields(&metadata["managedFields"], &path.child("managedFields"), errors);
+}
+
+/// A map of labels anywhere in an object.
+pub fn check_labels(labels: &Value, path: &Path, errors: &mut ErrorList) {
+    for (key, value) in labels.as_object().into_iter().flatten() {
+        names::qualified_name(key).into_iter().for_each(|e| errors.invalid(path, key.as_str(), e));
+        let value = value.as_str().unwrap_or_default();
+        names::label_value(value).into_iter().for_each(|e| errors.invalid(path, value, e));
+    }
+}
+
+/// A map of annotations anywhere in an object.
+pub fn check_annotations(annotations: &Value, path: &Path, errors: &mut ErrorList) {
+    let mut size = 0;
+    for (key, value) in annotations.as_object().into_iter().flatten() {
+        // The rule is the labels', except that case does not matter in the prefix.
+        names::qualified_name(&key.to_lowercase()).into_iter().for_each(|e| errors.invalid(path, key.as_str(), e));
+        size += key.len() + value.as_str().map_or(0, str::len);
+    }
+    if size > TOTAL_ANNOTATION_SIZE_LIMIT {
+        errors.too_long(path, TOTAL_ANNOTATION_SIZE_LIMIT);
+    }
+}
+
+fn check_owner_references(references: &Value, path: &Path, errors: &mut ErrorList) {
+    let mut controller: Option<String> = None;
+    for (i, reference) in references.as_array().into_iter().flatten().enumerate() {
+        check_owner_reference(reference, &path.index(i), errors);
+        if reference["controller"] != true {
+            continue;
+        }
+        let text = |field: &str| reference[field].as_str().unwrap_or_default();
+        let this = format!("{}/{}", text("kind"), text("name"));
+        match &controller {
+            Some(first) => {
+                let detail = format!(
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
+                );
+                errors.invalid(path, references.clone(), detail);
+            }
+            None => controller = Some(this),
+        }
+    }
+}
+
+fn check_owner_reference(reference: &Value, path: &Path, errors: &mut ErrorList) {
+    let text = |field: &str| reference[field].as_str().unwrap_or_default();
+    let api_version = text("apiVersion");
+    if api_version.is_empty() {
+        errors.required(&path.child("apiVersion"), "must not be empty");
+    } else if api_version.matches('/').count() > 1 || api_version.ends_with('/') {
+        errors.invalid(&path.child("apiVersion"), api_version, "must be <group>/<version> or <version>");
+    }
+    for field in ["kind", "name", "uid"] {
+        if text(field).is_empty() {
+            errors.required(&path.child(field), "must not be empty");
+        }
+    }
+    if api_version == "v1" && text("kind") == "Event" {
+        errors.invalid(path, reference.clone(), "/v1, Kind=Event is disallowed from being an owner");
+    }
+}
+
+fn finalizers(metadata: &Value) -> impl Iterator<Item = &str> {
+    metadata["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn check_finalizers(metadata: &Value, path: &Path, errors: &mut ErrorList) {
+    for finalizer in finalizers(metadata) {
+        names::qualified_name(finalizer).into_iter().for_each(|e| errors.invalid(path, finalizer, e));
+    }
+    let has = |name: &str| finalizers(metadata).any(|f| f == name);
+    if has("orphan") && has("foregroundDeletion") {
+        let detail = "finalizer orphan and foregroundDeletion cannot be both set";
+        errors.invalid(path, metadata["finalizers"].clone(), detail);
+    }
+}
+
+fn check_no_new_finalizers(new: &Value, old: &Value, path: &Path, errors: &mut ErrorList) {
+    let mut added: Vec<&str> = finalizers(new).filter(|f| !finalizers(old).any(|o| o == *f)).collect();
+    if added.is_empty() {
+        return;
+    }
+    added.sort_unstable();
+    added.dedup();
+    // Go's %#v of a string slice.
+    let list: Vec<String> = added.iter().map(|f| format!("{f:?}")).collect();
+    let detail = format!(
+        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+        list.join(", ")
+    );
+    errors.forbidden(path, detail);
+}
+
+fn check_managed_fields(entries: &Value, path: &Path, errors: &mut ErrorList) {
+    for (i, entry) in entries.as_array().into_iter().flatten().enumerate() {
+        let path = path.index(i);
+        let text = |field: &str| entry[field].as_str().unwrap_or_default();
+        match text("operation") {
+            "" => errors.required(&path.child("operation"), "must not be empty"),
+            "Apply" | "Update" => {}
+            other => errors.not_supported(&path.child("operation"), other, &["Apply", "Update"]),
+        }
+        if !matches!(text("fieldsType"), "" | "FieldsV1") {
+            errors.invalid(&path.child("fieldsType"), text("fieldsType"), "must be `FieldsV1`");
+        }
+        if text("manager").len() > FIELD_MANAGER_MAX_LENGTH {
+            errors.too_long(&path.child("manager"), FIELD_MANAGER_MAX_LENGTH);
+        }
+        if text("subresource").len() > SUBRESOURCE_NAME_MAX_LENGTH {
+            errors.too_long(&path.child("subresource"), SUBRESOURCE_NAME_MAX_LENGTH);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn creation() {
+        let cases = [
+            (json!({"name": "a", "namespace": "b"}), ""),
+            (json!({"namespace": "b"}), "metadata.name: Required value: name or generateName is required"),
+            (json!({"name": "a"}), "metadata.namespace: Required value"),
+            (json!({"name": "a/b", "namespace": "b"}), "metadata.name: Invalid value: \"a/b\": may not contain '/'"),
+            (
+                json!({"name": "a", "namespace": "b", "finalizers": ["orphan", "foregroundDeletion"]}),
+                "metadata.finalizers: Invalid value: [\"orphan\",\"foregroundDeletion\"]: finalizer orphan and \
+                 foregroundDeletion cannot be both set",
+            ),
+            (
+                json!({"name": "a", "namespace": "b", "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x"}]}),
+                "metadata.ownerReferences[0].uid: Required value: must not be empty",
+            ),
+        ];
+        for (metadata, want) in cases {
+            let errors = validate(&json!({"metadata": metadata}), true, path_segment_rule);
+            let got = if errors.is_empty() { String::new() } else { errors.aggregate() };
+            assert_eq!(got, want);
+        }
+    }
+
+    #[test]
+    fn updates() {
+        let old = json!({"metadata": {"name": "a", "uid": "u", "resourceVersion": "1", "generation": 2,
+            "creationTimestamp": "t", "deletionTimestamp": "t", "finalizers": ["x/y"]}});
+        let mut new = old.clone();
+        assert!(validate_update(&new, &old).is_empty());
+        new["metadata"]["uid"] = "v".into();
+        new["metadata"]["finalizers"] = json!(["x/y", "x/z"]);
+        new["metadata"]["resourceVersion"] = "".into();
+        assert_eq!(
+            validate_update(&new, &old).aggregate(),
+            "[metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new \
+             finalizers []string{\"x/z\"}, metadata.resourceVersion: Invalid value: \"\": must be specified for an \
+             update, metadata.uid: Invalid value: \"v\": field is immutable]"
+        );
+    }
+
+    #[test]
+    fn prefixes_may_end_in_a_dash() {
+        assert!(label_rule("abc-", true).is_empty());
+        assert!(!label_rule("abc-", false).is_empty());
+        assert!(!subdomain_rule("-", true).is_empty());
+    }
+}
