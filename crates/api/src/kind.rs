@@ -96,6 +96,60 @@ pub enum Deletion {
     Graceful,
 }
 
+/// Fields that the hooks reset on writes through one endpoint, so that apply and managedFields leave
+/// them out. Paths are dotted (`metadata.labels`); `[]` after a name stands for every item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetFields {
+    Only(&'static [&'static str]),
+    /// All but these and what lies below them.
+    AllBut(&'static [&'static str]),
+}
+
+impl ResetFields {
+    pub const NONE: Self = Self::Only(&[]);
+
+    /// Removes the fields; `AllBut` has no meaning for a creation and removes none.
+    pub fn drop_from(self, obj: &mut Value) {
+        let Self::Only(paths) = self else { return };
+        for path in paths {
+            keep_old_at(obj, &Value::Null, path);
+        }
+    }
+
+    /// Sets the fields to what they are in `old`; kinds with `AllBut` do this by their own hook.
+    pub fn keep_old(self, obj: &mut Value, old: &Value) {
+        let Self::Only(paths) = self else { return };
+        for path in paths {
+            if *path == "metadata" {
+                keep_metadata(obj, old);
+            } else {
+                keep_old_at(obj, old, path);
+            }
+        }
+    }
+}
+
+/// Sets the field at a dotted path to what it is in `old`, or removes it.
+pub fn keep_old_at(obj: &mut Value, old: &Value, path: &str) {
+    let (parents, field) = path.rsplit_once('.').map_or((None, path), |(parents, field)| (Some(parents), field));
+    let mut old = Some(old);
+    let mut obj = obj;
+    for parent in parents.into_iter().flat_map(|p| p.split('.')) {
+        old = old.and_then(|old| old.get(parent));
+        if obj.get(parent).is_none() && old.is_none() {
+            return;
+        }
+        crate::meta::child_mut(obj, parent);
+        let Some(child) = obj.get_mut(parent) else { return };
+        obj = child;
+    }
+    let Value::Object(obj) = obj else { return };
+    match old.and_then(|old| old.get(field)) {
+        Some(kept) => obj.insert(field.to_owned(), kept.clone()),
+        None => obj.remove(field),
+    };
+}
+
 /// Hooks see objects in the storage version, with `metadata` already set by the pipeline.
 /// All are total: any JSON may come in, none panics.
 pub trait Kind: Send + Sync + 'static {
@@ -111,36 +165,39 @@ pub trait Kind: Send + Sync + 'static {
     /// storage version. Same-version calls never happen.
     fn convert(&self, _obj: &mut Value, _from: &str, _to: &str) {}
 
-    /// Whether an update counts in `metadata.generation` (of kinds with `has_generation`; creation sets
-    /// 1). Asked after `prepare_update`, also for custom resources' and others' odd ideas of a spec.
+    /// Whether a write counts in `metadata.generation` (of kinds with `has_generation`; creation sets 1).
+    /// Asked after `prepare_update` and `prepare_subresource`, but not for `status`.
     fn generation_changed(&self, obj: &Value, old: &Value) -> bool {
-        obj.get("spec") != old.get("spec")
+        !crate::equality::same_field(obj, old, "spec")
     }
 
-    /// Top-level paths that apply and managedFields ignore on writes through `subresource` (empty:
-    /// the main resource), because the hooks reset them: `status`, `metadata.deletionTimestamp`.
-    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+    /// What writes through `subresource` (empty: the main resource) cannot change.
+    fn reset_fields(&self, subresource: &str) -> ResetFields {
         match subresource {
-            "" if self.info().subresource("status").is_some() => &["status"],
-            "status" => &["spec"],
-            _ => &[],
+            "" if self.info().subresource("status").is_some() => ResetFields::Only(&["status"]),
+            "status" => ResetFields::Only(&["spec"]),
+            _ => ResetFields::NONE,
         }
     }
 
     /// Fills defaults; idempotent. Runs on the version the client sent.
     fn set_defaults(&self, _version: &str, _obj: &mut Value) {}
 
-    /// Before creation: drop status, set generation-free derived fields.
-    fn prepare_create(&self, _obj: &mut Value) {}
+    /// Before creation: drops what `reset_fields` says (status), sets derived fields.
+    fn prepare_create(&self, obj: &mut Value) {
+        self.reset_fields("").drop_from(obj);
+    }
 
-    /// Before an update through the main resource: keep status, undo forbidden changes.
-    fn prepare_update(&self, _obj: &mut Value, _old: &Value) {}
+    /// Before an update through the main resource: keeps what `reset_fields` says (status), undoes
+    /// forbidden changes.
+    fn prepare_update(&self, obj: &mut Value, old: &Value) {
+        self.reset_fields("").keep_old(obj, old);
+    }
 
-    /// Before an update through `subresource` (default: `status` replaces only status).
+    /// Before an update through `subresource`: keeps what `reset_fields` says (`status`: the spec, but
+    /// not metadata). Custom resources use [`keep_all_but_status`] instead.
     fn prepare_subresource(&self, subresource: &str, obj: &mut Value, old: &Value) {
-        if subresource == "status" {
-            keep_all_but_status(obj, old);
-        }
+        self.reset_fields(subresource).keep_old(obj, old);
     }
 
     fn validate(&self, _obj: &Value) -> ErrorList {
@@ -163,6 +220,15 @@ pub trait Kind: Send + Sync + 'static {
     /// Field labels besides `metadata.name` and `metadata.namespace`.
     fn field_labels(&self) -> &'static [FieldLabel] {
         &[]
+    }
+
+    /// What a selector naming any other label is told.
+    fn unknown_field_label(&self, label: &str) -> String {
+        if self.field_labels().is_empty() {
+            let known = r#"only "metadata.name", "metadata.namespace""#;
+            return format!("{label:?} is not a known field selector: {known}");
+        }
+        format!("field label not supported: {label}")
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -196,22 +262,29 @@ pub trait Kind: Send + Sync + 'static {
 
 /// Everything from `old` except `status` and what `status` updates may touch in metadata.
 pub fn keep_all_but_status(obj: &mut Value, old: &Value) {
+    keep_metadata(obj, old);
     let (Value::Object(new), Value::Object(old)) = (obj, old) else { return };
-    let status = new.remove("status");
-    let metadata = new.remove("metadata");
-    *new = old.clone();
-    new.remove("status");
-    if let Some(status) = status {
-        new.insert("status".into(), status);
+    let kept = [new.remove("status"), new.remove("metadata")];
+    new.clone_from(old);
+    for (field, value) in ["status", "metadata"].into_iter().zip(kept) {
+        match value {
+            Some(value) => new.insert(field.into(), value),
+            None => new.remove(field),
+        };
     }
-    // Resource version and managedFields come from the request, all else of metadata from `old`.
-    if let (Some(Value::Object(sent)), Some(Value::Object(kept))) = (metadata, new.get_mut("metadata")) {
-        for field in ["resourceVersion", "managedFields"] {
-            match sent.get(field) {
-                Some(value) => kept.insert(field.into(), value.clone()),
-                None => kept.remove(field),
-            };
-        }
+}
+
+/// `metadata` of `old`, but for resource version and managedFields, which come from the request.
+pub fn keep_metadata(obj: &mut Value, old: &Value) {
+    let Some(Value::Object(old)) = old.get("metadata") else { return };
+    let sent = crate::meta::metadata_mut(obj);
+    let kept = ["resourceVersion", "managedFields"].map(|field| (field, sent.remove(field)));
+    sent.clone_from(old);
+    for (field, value) in kept {
+        match value {
+            Some(value) => sent.insert(field.into(), value),
+            None => sent.remove(field),
+        };
     }
 }
 

@@ -5,7 +5,7 @@
 //! What is known about its behaviour stands in a **kind** ([`kind::Kind`]): names, columns, hooks.
 //! Codecs, patches, pruning, OpenAPI and `explain` read only the schema, never the kind's name.
 //!
-//! Nothing here performs I/O or reads a clock.
+//! Nothing here performs I/O, nor reads a clock but to stamp the few fields upstream stamps here.
 
 pub mod kind;
 pub mod kinds;
@@ -15,6 +15,7 @@ pub mod codec;
 pub mod openapi;
 
 pub mod duration;
+pub mod equality;
 pub mod field;
 pub mod intstr;
 pub mod meta;

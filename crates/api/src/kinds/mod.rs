@@ -29,7 +29,11 @@ pub mod storage;
 pub mod storagemigration;
 
 mod facts;
+mod labels;
+mod pod;
 mod prelude;
+mod prepare;
+mod read;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -154,3 +158,6 @@ fn lookup(names: &ByName, group: &str, version: &str, name: &str) -> Option<&'st
     let serves = |kind: &&&dyn Kind| kind.info().group == group && kind.info().versions.iter().any(|v| v == version);
     names.get(name)?.iter().find(serves).copied()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,8 @@
 //! What a kind's file needs, in one `use`.
 
+pub(super) use serde_json::{Map, Value, json};
+
 pub(super) use super::facts::{cluster, facts, namespaced};
-pub(super) use crate::kind::{Kind, KindInfo};
+pub(super) use super::labels::field_labels;
+pub(super) use super::read::{Read, annotation, condition, label};
+pub(super) use crate::kind::{Deletion, FieldLabel, Kind, KindInfo, ResetFields};

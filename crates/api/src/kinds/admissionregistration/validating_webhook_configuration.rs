@@ -1,3 +1,4 @@
+use crate::equality::same_field;
 use crate::kinds::prelude::*;
 
 pub struct ValidatingWebhookConfiguration;
@@ -5,10 +6,19 @@ pub struct ValidatingWebhookConfiguration;
 facts!(
     cluster("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations")
         .categories(&["api-extensions"])
+        .generation()
 );
 
 impl Kind for ValidatingWebhookConfiguration {
     fn info(&self) -> &KindInfo {
         &FACTS
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn generation_changed(&self, obj: &Value, old: &Value) -> bool {
+        !same_field(obj, old, "webhooks")
     }
 }

@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::kinds::prepare::{now, push_condition};
 
 pub struct APIService;
 
@@ -7,5 +8,29 @@ facts!(cluster("apiregistration.k8s.io", "APIService", "apiservices").categories
 impl Kind for APIService {
     fn info(&self) -> &KindInfo {
         &FACTS
+    }
+
+    fn reset_fields(&self, subresource: &str) -> ResetFields {
+        match subresource {
+            "" => ResetFields::Only(&["status"]),
+            "status" => ResetFields::Only(&["metadata", "spec"]),
+            _ => ResetFields::NONE,
+        }
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    /// A service of this process is available at once.
+    fn prepare_create(&self, obj: &mut Value) {
+        self.reset_fields("").drop_from(obj);
+        if !obj.has("spec.service") {
+            let condition = json!({
+                "type": "Available", "status": "True", "lastTransitionTime": now(),
+                "reason": "Local", "message": "Local APIServices are always available",
+            });
+            push_condition(obj, condition);
+        }
     }
 }

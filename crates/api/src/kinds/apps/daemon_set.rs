@@ -1,11 +1,35 @@
+use crate::equality::same_field;
 use crate::kinds::prelude::*;
+use crate::kinds::prepare::set_in;
 
 pub struct DaemonSet;
 
-facts!(namespaced("apps", "DaemonSet", "daemonsets").short(&["ds"]).categories(&["all"]).status());
+facts!(namespaced("apps", "DaemonSet", "daemonsets").short(&["ds"]).categories(&["all"]).status().generation());
 
 impl Kind for DaemonSet {
     fn info(&self) -> &KindInfo {
         &FACTS
     }
+
+    fn prepare_create(&self, obj: &mut Value) {
+        self.reset_fields("").drop_from(obj);
+        set_template_generation(obj, template_generation(obj).max(1));
+    }
+
+    fn prepare_update(&self, obj: &mut Value, old: &Value) {
+        self.reset_fields("").keep_old(obj, old);
+        let changed = !same_field(&obj["spec"], &old["spec"], "template");
+        set_template_generation(obj, template_generation(old) + i64::from(changed));
+    }
+}
+
+/// How `apps/v1` carries what was once `spec.templateGeneration`.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn template_generation(obj: &Value) -> i64 {
+    annotation(obj, TEMPLATE_GENERATION).parse().unwrap_or_default()
+}
+
+fn set_template_generation(obj: &mut Value, generation: i64) {
+    set_in(obj, "metadata.annotations", TEMPLATE_GENERATION, generation.to_string());
 }

@@ -1,1 +1,2 @@
+mod convert;
 pub mod horizontal_pod_autoscaler;

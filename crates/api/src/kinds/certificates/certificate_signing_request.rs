@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::kinds::prepare::{list_mut, now, remove, set};
 
 pub struct CertificateSigningRequest;
 
@@ -12,5 +13,77 @@ facts!(
 impl Kind for CertificateSigningRequest {
     fn info(&self) -> &KindInfo {
         &FACTS
+    }
+
+    fn field_labels(&self) -> &'static [FieldLabel] {
+        field_labels!["spec.signerName"]
+    }
+
+    /// Nothing of a request changes after creation but through `approval` and `status`.
+    fn reset_fields(&self, subresource: &str) -> ResetFields {
+        match subresource {
+            "" => ResetFields::Only(&["spec", "status"]),
+            "status" => ResetFields::Only(&["spec", "status.conditions"]),
+            "approval" => ResetFields::Only(&["spec", "status.certificate"]),
+            _ => ResetFields::NONE,
+        }
+    }
+
+    /// Who asks is not for the client to say: the server fills these fields in afterwards.
+    fn prepare_create(&self, obj: &mut Value) {
+        for field in ["spec.username", "spec.uid", "spec.groups", "spec.extra", "status"] {
+            remove(obj, field);
+        }
+    }
+
+    fn prepare_subresource(&self, subresource: &str, obj: &mut Value, old: &Value) {
+        crate::kind::keep_old_at(obj, old, "spec");
+        match subresource {
+            "status" => {
+                for ty in ["Approved", "Denied"] {
+                    keep_conditions(obj, old, ty);
+                }
+                stamp_conditions(obj, old);
+            }
+            "approval" => {
+                stamp_conditions(obj, old);
+                let conditions = obj.at("status.conditions").clone();
+                crate::kind::keep_old_at(obj, old, "status");
+                if !conditions.is_null() {
+                    set(obj, "status.conditions", conditions);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `status` may neither add nor drop nor change conditions of `approval`; a differing count is left
+/// for validation to reject.
+fn keep_conditions(obj: &mut Value, old: &Value, ty: &str) {
+    let kept: Vec<&Value> = old.list("status.conditions").iter().filter(|c| c["type"] == ty).collect();
+    let sent: Vec<&mut Value> = list_mut(obj, "status.conditions").iter_mut().filter(|c| c["type"] == ty).collect();
+    if kept.len() == sent.len() {
+        for (sent, kept) in sent.into_iter().zip(kept) {
+            sent.clone_from(kept);
+        }
+    }
+}
+
+fn stamp_conditions(obj: &mut Value, old: &Value) {
+    let now = now();
+    for condition in list_mut(obj, "status.conditions").iter_mut().filter(|c| c.is_object()) {
+        if !condition.has("lastUpdateTime") {
+            condition["lastUpdateTime"] = now.clone();
+        }
+        if !condition.has("lastTransitionTime") {
+            let unchanged = |was: &&Value| {
+                was["type"] == condition["type"]
+                    && was["status"] == condition["status"]
+                    && was.has("lastTransitionTime")
+            };
+            let since = old.list("status.conditions").iter().find(unchanged).map(|was| &was["lastTransitionTime"]);
+            condition["lastTransitionTime"] = since.unwrap_or(&now).clone();
+        }
     }
 }

@@ -8,4 +8,12 @@ impl Kind for ClusterTrustBundle {
     fn info(&self) -> &KindInfo {
         &FACTS
     }
+
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn field_labels(&self) -> &'static [FieldLabel] {
+        field_labels!["spec.signerName"]
+    }
 }

@@ -8,4 +8,8 @@ impl Kind for Endpoints {
     fn info(&self) -> &KindInfo {
         &FACTS
     }
+
+    fn create_on_update(&self) -> bool {
+        true
+    }
 }

@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::kinds::prepare::{remove, set};
 
 pub struct PersistentVolumeClaim;
 
@@ -8,4 +9,39 @@ impl Kind for PersistentVolumeClaim {
     fn info(&self) -> &KindInfo {
         &FACTS
     }
+
+    fn prepare_create(&self, obj: &mut Value) {
+        remove(obj, "status");
+        settle_data_sources(obj, &Value::Null);
+    }
+
+    fn prepare_update(&self, obj: &mut Value, old: &Value) {
+        self.reset_fields("").keep_old(obj, old);
+        settle_data_sources(obj, old);
+    }
+}
+
+/// KEP 1495: `dataSource` holds only claims and snapshots; it and `dataSourceRef` fill each other in.
+fn settle_data_sources(obj: &mut Value, old: &Value) {
+    let old_has_source = old.has("spec.dataSource") || old.has("spec.dataSourceRef");
+    // Volume data sources of other namespaces (KEP 3294) are alpha.
+    if !obj.text("spec.dataSourceRef.namespace").is_empty() && old.text("spec.dataSourceRef.namespace").is_empty() {
+        remove(obj, "spec.dataSourceRef");
+    }
+    if !old_has_source && !obj.has("spec.dataSourceRef") && !is_claim_or_snapshot(obj.at("spec.dataSource")) {
+        remove(obj, "spec.dataSource");
+    }
+    let (source, reference) = (obj.at("spec.dataSource").clone(), obj.at("spec.dataSourceRef").clone());
+    if !source.is_null() && reference.is_null() {
+        set(obj, "spec.dataSourceRef", source);
+    } else if source.is_null() && !reference.is_null() && !reference.has("namespace") {
+        set(obj, "spec.dataSource", reference);
+    }
+}
+
+fn is_claim_or_snapshot(source: &Value) -> bool {
+    matches!(
+        (source.text("apiGroup"), source.text("kind")),
+        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+    )
 }

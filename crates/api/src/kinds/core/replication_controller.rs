@@ -8,10 +8,19 @@ facts!(
         .categories(&["all"])
         .scale()
         .status()
+        .generation()
 );
 
 impl Kind for ReplicationController {
     fn info(&self) -> &KindInfo {
         &FACTS
+    }
+
+    fn orphans_by_default(&self) -> bool {
+        true
+    }
+
+    fn field_labels(&self) -> &'static [FieldLabel] {
+        field_labels!["status.replicas" => count]
     }
 }

@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::kinds::prepare::list_mut;
 
 pub struct ServiceAccount;
 
@@ -11,5 +12,20 @@ facts!(namespaced("", "ServiceAccount", "serviceaccounts").short(&["sa"]).subres
 impl Kind for ServiceAccount {
     fn info(&self) -> &KindInfo {
         &FACTS
+    }
+
+    fn prepare_create(&self, obj: &mut Value) {
+        keep_names_of_secrets(obj);
+    }
+
+    fn prepare_update(&self, obj: &mut Value, _old: &Value) {
+        keep_names_of_secrets(obj);
+    }
+}
+
+/// References to secrets are by name alone.
+fn keep_names_of_secrets(obj: &mut Value) {
+    for reference in list_mut(obj, "secrets").iter_mut().filter_map(Value::as_object_mut) {
+        reference.retain(|field, _| field == "name");
     }
 }

@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::kinds::prepare::set;
 
 pub struct Event;
 
@@ -7,5 +8,29 @@ facts!(namespaced("events.k8s.io", "Event", "events").short(&["ev"]).stored_as("
 impl Kind for Event {
     fn info(&self) -> &KindInfo {
         &FACTS
+    }
+
+    fn create_on_update(&self) -> bool {
+        true
+    }
+
+    fn convert(&self, obj: &mut Value, _from: &str, to: &str) {
+        crate::kinds::core::event::rename_fields(obj, to == "v1");
+        set(obj, "apiVersion", if to == "v1" { "events.k8s.io/v1" } else { "v1" });
+    }
+
+    fn field_labels(&self) -> &'static [FieldLabel] {
+        field_labels![
+            "reason",
+            "regarding.kind" => "involvedObject.kind",
+            "regarding.namespace" => "involvedObject.namespace",
+            "regarding.name" => "involvedObject.name",
+            "regarding.uid" => "involvedObject.uid",
+            "regarding.apiVersion" => "involvedObject.apiVersion",
+            "regarding.resourceVersion" => "involvedObject.resourceVersion",
+            "regarding.fieldPath" => "involvedObject.fieldPath",
+            "reportingController" => "reportingComponent",
+            "type",
+        ]
     }
 }

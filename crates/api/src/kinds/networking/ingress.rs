@@ -2,7 +2,7 @@ use crate::kinds::prelude::*;
 
 pub struct Ingress;
 
-facts!(namespaced("networking.k8s.io", "Ingress", "ingresses").short(&["ing"]).status());
+facts!(namespaced("networking.k8s.io", "Ingress", "ingresses").short(&["ing"]).status().generation());
 
 impl Kind for Ingress {
     fn info(&self) -> &KindInfo {

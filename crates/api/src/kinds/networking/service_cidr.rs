@@ -8,4 +8,12 @@ impl Kind for ServiceCIDR {
     fn info(&self) -> &KindInfo {
         &FACTS
     }
+
+    fn reset_fields(&self, subresource: &str) -> ResetFields {
+        match subresource {
+            "" => ResetFields::Only(&["status"]),
+            "status" => ResetFields::Only(&["metadata", "spec"]),
+            _ => ResetFields::NONE,
+        }
+    }
 }

@@ -8,4 +8,12 @@ impl Kind for RuntimeClass {
     fn info(&self) -> &KindInfo {
         &FACTS
     }
+
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn create_on_update(&self) -> bool {
+        true
+    }
 }

@@ -2,10 +2,14 @@ use crate::kinds::prelude::*;
 
 pub struct PodDisruptionBudget;
 
-facts!(namespaced("policy", "PodDisruptionBudget", "poddisruptionbudgets").short(&["pdb"]).status());
+facts!(namespaced("policy", "PodDisruptionBudget", "poddisruptionbudgets").short(&["pdb"]).status().generation());
 
 impl Kind for PodDisruptionBudget {
     fn info(&self) -> &KindInfo {
         &FACTS
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
     }
 }

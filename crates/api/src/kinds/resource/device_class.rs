@@ -2,7 +2,7 @@ use crate::kinds::prelude::*;
 
 pub struct DeviceClass;
 
-facts!(cluster("resource.k8s.io", "DeviceClass", "deviceclasses"));
+facts!(cluster("resource.k8s.io", "DeviceClass", "deviceclasses").generation());
 
 impl Kind for DeviceClass {
     fn info(&self) -> &KindInfo {

@@ -1,11 +1,36 @@
 use crate::kinds::prelude::*;
+use crate::kinds::prepare::{now, set};
 
 pub struct DeviceTaintRule;
 
-facts!(cluster("resource.k8s.io", "DeviceTaintRule", "devicetaintrules").status());
+facts!(cluster("resource.k8s.io", "DeviceTaintRule", "devicetaintrules").status().generation());
 
 impl Kind for DeviceTaintRule {
     fn info(&self) -> &KindInfo {
         &FACTS
+    }
+
+    fn reset_fields(&self, subresource: &str) -> ResetFields {
+        match subresource {
+            "" => ResetFields::Only(&["status"]),
+            "status" => ResetFields::Only(&["metadata", "spec"]),
+            _ => ResetFields::NONE,
+        }
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    /// A changed effect counts from now, unless the client says since when.
+    fn prepare_update(&self, obj: &mut Value, old: &Value) {
+        self.reset_fields("").keep_old(obj, old);
+        let changed = obj.text("spec.taint.effect") != old.text("spec.taint.effect");
+        if changed
+            && obj.at("spec.taint.timeAdded") == old.at("spec.taint.timeAdded")
+            && obj.at("spec.taint").is_object()
+        {
+            set(obj, "spec.taint.timeAdded", now());
+        }
     }
 }

@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use std::collections::BTreeSet;
 
 pub struct ResourceClaim;
 
@@ -8,4 +9,37 @@ impl Kind for ResourceClaim {
     fn info(&self) -> &KindInfo {
         &FACTS
     }
+
+    fn reset_fields(&self, subresource: &str) -> ResetFields {
+        match subresource {
+            "" => ResetFields::Only(&["status"]),
+            "status" => ResetFields::Only(&["metadata", "spec"]),
+            _ => ResetFields::NONE,
+        }
+    }
+
+    fn prepare_subresource(&self, subresource: &str, obj: &mut Value, old: &Value) {
+        self.reset_fields(subresource).keep_old(obj, old);
+        if subresource == "status" {
+            forget_deallocated_devices(obj, old);
+        }
+    }
+}
+
+/// The status of a device goes with its allocation.
+fn forget_deallocated_devices(obj: &mut Value, old: &Value) {
+    let allocated = |claim: &Value| -> BTreeSet<[String; 4]> {
+        claim.list("status.allocation.devices.results").iter().map(device_id).collect()
+    };
+    let gone: BTreeSet<_> = allocated(old).difference(&allocated(obj)).cloned().collect();
+    let Some(status) = obj.get_mut("status").and_then(Value::as_object_mut) else { return };
+    let Some(devices) = status.get_mut("devices").and_then(Value::as_array_mut) else { return };
+    devices.retain(|device| !gone.contains(&device_id(device)));
+    if devices.is_empty() {
+        status.remove("devices");
+    }
+}
+
+fn device_id(device: &Value) -> [String; 4] {
+    ["driver", "pool", "device", "shareID"].map(|field| device.text(field).to_owned())
 }

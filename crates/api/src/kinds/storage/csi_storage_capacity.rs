@@ -8,4 +8,8 @@ impl Kind for CSIStorageCapacity {
     fn info(&self) -> &KindInfo {
         &FACTS
     }
+
+    fn unconditional_update(&self) -> bool {
+        false
+    }
 }

@@ -8,4 +8,16 @@ impl Kind for VolumeAttachment {
     fn info(&self) -> &KindInfo {
         &FACTS
     }
+
+    fn reset_fields(&self, subresource: &str) -> ResetFields {
+        match subresource {
+            "" => ResetFields::Only(&["status"]),
+            "status" => ResetFields::Only(&["metadata", "spec"]),
+            _ => ResetFields::NONE,
+        }
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
+    }
 }

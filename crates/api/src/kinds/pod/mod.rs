@@ -1,0 +1,5 @@
+//! What the Pod kind computes, apart from its file for its size.
+
+pub(super) mod affinity;
+pub(super) mod qos;
+pub(super) mod status;
