@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::kinds::read::Read;
+use crate::quantity::Quantity;
 
 /// Resources that count.
 const COUNTED: [&str; 2] = ["cpu", "memory"];
@@ -35,7 +36,39 @@ fn agree(mut classes: impl Iterator<Item = &'static str>) -> Option<&'static str
     Some(if classes.all(|class| class == first) { first } else { "Burstable" })
 }
 
-/// Absent and zero are one.
-fn amount<'a>(resources: &'a Value, list: &str, name: &str) -> Option<&'a Value> {
-    resources.get(list)?.get(name).filter(|amount| **amount != "0" && **amount != 0)
+/// Absent and zero are one; what cannot be read counts as zero, validation rejects it.
+fn amount(resources: &Value, list: &str, name: &str) -> Option<Quantity> {
+    let amount = resources.get(list)?.get(name)?;
+    let parsed = match amount {
+        Value::String(text) => text.parse(),
+        other => other.to_string().parse(),
+    };
+    parsed.ok().filter(|amount: &Quantity| !amount.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn classes() {
+        let full = json!({ "requests": { "cpu": "1", "memory": "1Gi" }, "limits": { "cpu": "1000m", "memory": "1Gi" } });
+        let some = json!({ "requests": { "cpu": "1" } });
+        let disk = json!({ "limits": { "ephemeral-storage": "1Gi" } });
+        for (containers, pod_level, expected) in [
+            (vec![], json!({}), "BestEffort"),
+            (vec![json!({})], json!({}), "BestEffort"),
+            (vec![disk.clone()], json!({}), "BestEffort"),
+            (vec![full.clone()], json!({}), "Guaranteed"),
+            (vec![full.clone(), full.clone()], json!({}), "Guaranteed"),
+            (vec![full.clone(), json!({})], json!({}), "Burstable"),
+            (vec![some.clone()], json!({}), "Burstable"),
+            (vec![some], full, "Guaranteed"),
+        ] {
+            let containers: Vec<Value> = containers.iter().map(|r| json!({ "resources": r })).collect();
+            let pod = json!({ "spec": { "containers": containers, "resources": pod_level } });
+            assert_eq!(class(&pod), expected, "{pod}");
+        }
+    }
 }
