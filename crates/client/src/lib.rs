@@ -16,6 +16,7 @@ mod json;
 pub mod watch;
 
 pub mod cache;
+pub mod events;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
