@@ -4,6 +4,7 @@
 //! Every component of Orlop meets the others only here. Whether the server is a function in the
 //! same process or a machine far away is the [`transport::Transport`]'s secret.
 
+pub mod streams;
 pub mod transport;
 
 pub mod error;
