@@ -1,0 +1,1 @@
+//! Keeps the zone true: follows Services and EndpointSlices.
