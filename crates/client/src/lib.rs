@@ -18,6 +18,7 @@ pub mod watch;
 
 pub mod cache;
 pub mod events;
+pub mod services;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

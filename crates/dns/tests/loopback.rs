@@ -60,8 +60,11 @@ fn addresses(message: &Message) -> Vec<IpAddr> {
 fn big_headless() -> (Value, Value) {
     let endpoints: Vec<Value> = (0..200).map(|n| json!({"addresses": [format!("10.244.1.{n}")]})).collect();
     let service = json!({"metadata": {"name": "many", "namespace": "shop"}, "spec": {"clusterIP": "None"}});
-    (service, json!({"metadata": {}, "addressType": "IPv4", "endpoints": endpoints,
-        "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}))
+    (
+        service,
+        json!({"metadata": {}, "addressType": "IPv4", "endpoints": endpoints,
+        "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}),
+    )
 }
 
 fn web() -> (Value, Value) {
@@ -79,7 +82,10 @@ async fn answers_names_of_the_cluster() {
     assert_eq!(reply.answers[0].name.to_ascii(), "WEB.shop.svc.cluster.local.", "the asker's spelling is kept");
 
     let none = ask(server, &question("web.shop.svc.cluster.local.", RecordType::AAAA, None)).await;
-    assert_eq!((none.metadata.response_code, none.answers.len(), none.authorities.len()), (ResponseCode::NoError, 0, 1));
+    assert_eq!(
+        (none.metadata.response_code, none.answers.len(), none.authorities.len()),
+        (ResponseCode::NoError, 0, 1)
+    );
     let no_name = ask(server, &question("nothing.shop.svc.cluster.local.", RecordType::A, None)).await;
     assert_eq!((no_name.metadata.response_code, no_name.authorities.len()), (ResponseCode::NXDomain, 1));
 

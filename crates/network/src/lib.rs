@@ -6,6 +6,7 @@ pub mod dataplane;
 pub mod ipam;
 pub mod nft;
 pub mod node;
+pub mod proxy;
 pub mod ruleset;
 pub mod service;
 pub mod table;

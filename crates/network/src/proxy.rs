@@ -1,0 +1,55 @@
+//! Keeps the kernel's table true: follows Services and EndpointSlices.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use orlop_api::typed::kinds::EndpointSlice;
+use orlop_client::cache::Factory;
+use orlop_client::services::{ServiceFeed, ServiceState};
+use tokio_util::sync::CancellationToken;
+
+use crate::node::NodeNetworking;
+use crate::service::{Contribution, decide};
+
+/// Label by which another proxy claims a Service for itself (KEP-less, `service.kubernetes.io`).
+const OTHER_PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";
+
+/// Runs until cancelled. The table is written before the first Service comes, and once the first
+/// full list has been seen it holds nothing that no longer exists.
+pub async fn run(networking: NodeNetworking, factory: Factory, shutdown: CancellationToken) {
+    let feed = ServiceFeed::new(&factory);
+    loop {
+        let changed = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            changed = feed.next() => changed,
+        };
+        let networking = networking.clone();
+        // Netlink answers within microseconds to milliseconds, but it does block.
+        let done = tokio::task::spawn_blocking(move || apply(&networking, &changed)).await;
+        if let Err(panic) = done {
+            tracing::error!(%panic, "applying a Service");
+        }
+    }
+}
+
+fn apply(networking: &NodeNetworking, changed: &ServiceState) {
+    let slices: Vec<&EndpointSlice> = changed.slices.iter().map(|slice| &**slice).collect();
+    let id = own_name(&changed.namespace, &changed.name);
+    let ours = changed.service.as_deref().filter(|service| {
+        let labels = service.metadata.labels.as_ref();
+        !labels.is_some_and(|l| l.contains_key(OTHER_PROXY_LABEL))
+    });
+    let contributions = networking.views().into_iter().map(|(layout, view)| match ours {
+        Some(service) => decide(service, &slices, &view, layout, &id),
+        None => Contribution::default(),
+    });
+    let contributions = contributions.collect();
+    networking.set_service(&format!("{}/{}", changed.namespace, changed.name), contributions);
+}
+
+/// Prefix of a Service's own chains: short (set names end at 31 bytes in old kernels), one per Service.
+fn own_name(namespace: &str, name: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    (namespace, name).hash(&mut hasher);
+    format!("s{:016x}", hasher.finish())
+}
