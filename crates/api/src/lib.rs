@@ -22,6 +22,7 @@ pub mod meta;
 pub mod names;
 pub mod object_meta;
 pub mod quantity;
+pub mod selector;
 pub mod status;
 pub mod time;
 pub mod typed;
