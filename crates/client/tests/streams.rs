@@ -31,6 +31,7 @@ where
     let address = listener.local_addr().expect("address");
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
+            socket.set_nodelay(true).expect("nodelay");
             let handler = handler.clone();
             let service = hyper::service::service_fn(move |request| {
                 let answer = handler(request);
@@ -57,6 +58,7 @@ impl Transport for Loopback {
                 return Ok(upgrade::refuse(StatusCode::BAD_REQUEST, "no websockets here"));
             }
             let socket = TcpStream::connect(address).await?;
+            socket.set_nodelay(true)?;
             let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
             tokio::spawn(connection.with_upgrades());
             request.headers_mut().insert("host", "loopback".parse()?);

@@ -168,6 +168,10 @@ struct StreamState {
 /// The session window both sides start from.
 const SESSION_WINDOW: i64 = 64 * 1024;
 
+/// What we add to it at once. Streams have windows of their own and nothing is held outside of
+/// them, so the session's only has to stay out of the way.
+const SESSION_HEADROOM: u32 = 1 << 24;
+
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -353,6 +357,7 @@ async fn receive(shared: &Arc<Shared>, frame: Frame) {
         Frame::Settings { initial_window } => {
             if initial_window.is_some() {
                 unblock(shared, |state| state.peer_window = initial_window);
+                shared.send(Frame::WindowUpdate { id: 0, delta: SESSION_HEADROOM });
             }
         }
         Frame::WindowUpdate { id: 0, delta } => unblock(shared, |state| state.session_granted += i64::from(delta)),
@@ -394,9 +399,8 @@ async fn data(shared: &Shared, id: u32, bytes: Bytes) {
     let feed = {
         let mut state = shared.state();
         if state.peer_window.is_some() {
-            // The session window only guards against what streams do not take; those have their own.
             state.session_unacknowledged += bytes.len() as u32;
-            if i64::from(state.session_unacknowledged) >= SESSION_WINDOW / 2 {
+            if state.session_unacknowledged >= SESSION_HEADROOM / 2 {
                 let delta = std::mem::take(&mut state.session_unacknowledged);
                 shared.send(Frame::WindowUpdate { id: 0, delta });
             }
