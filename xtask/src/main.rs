@@ -1,1 +1,17 @@
-fn main() {}
+//! Developer tasks: `cargo xtask <task>`. One file for each.
+
+mod gen_api;
+
+use clap::Parser;
+
+#[derive(Parser)]
+enum Task {
+    /// Generate the field tables of every built-in type from Kubernetes' published definitions.
+    GenApi(gen_api::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Task::parse() {
+        Task::GenApi(args) => gen_api::run(&args),
+    }
+}

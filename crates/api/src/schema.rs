@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+mod table;
+
 /// An object type: its fields by JSON name.
 #[derive(Debug)]
 pub struct ObjectType {
@@ -68,6 +70,9 @@ pub struct Field {
     pub inlined_from: u32,
     /// Strategic merge patch, `x-kubernetes-patch-strategy`.
     pub patch: PatchStrategy,
+    /// Apply owns the fields of this object one by one, though its type is atomic elsewhere
+    /// (`x-kubernetes-map-type: granular`).
+    pub granular: bool,
     /// Published default other than the zero value; apply takes it for an absent list key.
     pub default: Option<Value>,
     /// Go's name of a scalar's type where it has its own (`v1.Protocol`), as decoding errors print it.
@@ -87,6 +92,7 @@ impl Field {
             inline: false,
             inlined_from: 0,
             patch: PatchStrategy::default(),
+            granular: false,
             default: None,
             go_type: None,
         }
@@ -141,6 +147,8 @@ pub enum Type {
 pub struct ListType {
     pub item: Type,
     pub kind: ListKind,
+    /// The schema says the kind in so many words; a list without one is atomic.
+    pub declared: bool,
     /// On the protobuf wire the list is a message `{ repeated items = 1 }` (`ExtraValue`, `Verbs`).
     pub wrapped: bool,
 }
@@ -148,7 +156,7 @@ pub struct ListType {
 impl ListType {
     /// A plain list.
     pub fn new(item: Type, kind: ListKind) -> Self {
-        Self { item, kind, wrapped: false }
+        Self { item, kind, declared: true, wrapped: false }
     }
 }
 
@@ -186,7 +194,7 @@ impl ObjectRef {
 }
 
 /// Every built-in type of Kubernetes v1.37.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Registry {
     pub types: Vec<ObjectType>,
     /// OpenAPI definition name -> index.
@@ -209,7 +217,6 @@ impl Registry {
 
 /// The built-in registry, decoded from the generated table on first use.
 pub fn builtin() -> &'static Registry {
-    static REGISTRY: std::sync::LazyLock<Registry> =
-        std::sync::LazyLock::new(|| Registry { types: Vec::new(), by_name: BTreeMap::new(), by_kind: BTreeMap::new() });
+    static REGISTRY: std::sync::LazyLock<Registry> = std::sync::LazyLock::new(table::read);
     &REGISTRY
 }
