@@ -66,11 +66,16 @@ impl ServiceFeed {
     /// The next Service that changed. Safe to drop while waiting.
     pub async fn next(&self) -> ServiceState {
         loop {
-            if let Some((namespace, name)) = self.queue.pop() {
-                return self.state(namespace, name);
+            if let Some(state) = self.try_next() {
+                return state;
             }
             self.queue.changed.notified().await;
         }
+    }
+
+    /// The next Service that changed, if one waits.
+    pub fn try_next(&self) -> Option<ServiceState> {
+        self.queue.pop().map(|(namespace, name)| self.state(namespace, name))
     }
 
     fn state(&self, namespace: String, name: String) -> ServiceState {

@@ -101,6 +101,7 @@ fn on_a_node(test: impl FnOnce(&Node) + Send + 'static) {
         };
         let linux = Arc::new(Linux::new().unwrap());
         let networking = NodeNetworking::start(config, linux.clone()).unwrap();
+        networking.go_live().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         test(&Node { networking, runtime, outside, _state: state });
         reset(&*linux).unwrap();

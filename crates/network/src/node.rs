@@ -58,10 +58,13 @@ struct State {
     ipam: Ipam,
     /// In the order of the configuration's families.
     tables: Vec<Table>,
+    /// Whether the kernel follows; until then changes are only remembered.
+    live: bool,
 }
 
 impl NodeNetworking {
-    /// Makes the bridge, the routes to Services and the table; keeps what pods of an earlier life have.
+    /// Makes the bridge and the routes to Services; keeps what pods and Services of an earlier life have
+    /// until [`NodeNetworking::go_live`].
     pub fn start(config: NodeConfig, dataplane: Arc<dyn Dataplane>) -> std::result::Result<Self, DataplaneError> {
         let cidrs: Vec<Cidr> = config.families.iter().map(|f| f.node_cidr).collect();
         let ipam = Ipam::open(config.state_dir.clone(), &cidrs).map_err(|source| DataplaneError {
@@ -69,7 +72,7 @@ impl NodeNetworking {
             source,
         })?;
         let tables = config.families.iter().map(|f| Table::new(layout(f))).collect();
-        let this = Self(Arc::new(Inner { config, dataplane, state: Mutex::new(State { ipam, tables }) }));
+        let this = Self(Arc::new(Inner { config, dataplane, state: Mutex::new(State { ipam, tables, live: false }) }));
         this.set_up()?;
         Ok(this)
     }
@@ -95,7 +98,14 @@ impl NodeNetworking {
         for (id, lease) in &leases {
             self.publish_host_ports(&mut state, id, Some(lease));
         }
-        self.rebuild(&state)
+        Ok(())
+    }
+
+    /// Replaces the kernel's table by what is known now; from here on every change goes there too.
+    pub fn go_live(&self) -> std::result::Result<(), DataplaneError> {
+        let mut state = self.state();
+        state.live = true;
+        state.tables.iter().try_for_each(|table| self.rebuild(table))
     }
 
     /// The node's view that Services are decided with, per family of the configuration.
@@ -128,8 +138,10 @@ impl NodeNetworking {
     fn set(&self, state: &mut State, key: &str, contributions: Vec<Contribution>) {
         for (table, contribution) in state.tables.iter_mut().zip(contributions) {
             let (ops, stale) = table.set(key, contribution);
-            self.apply(table, ops, key);
-            self.forget(&stale);
+            if state.live {
+                self.apply(table, ops, key);
+                self.forget(&stale);
+            }
         }
     }
 
@@ -138,17 +150,13 @@ impl NodeNetworking {
         let dataplane = &self.0.dataplane;
         if let Err(error) = dataplane.apply(&table.batch(ops)) {
             tracing::warn!(%why, error = orlop_base::error::chain(&error), "service rules changed under us, writing them anew");
-            if let Err(error) = self.rebuild_one(table) {
+            if let Err(error) = self.rebuild(table) {
                 tracing::error!(%why, error = orlop_base::error::chain(&error), "service rules cannot be written");
             }
         }
     }
 
-    fn rebuild(&self, state: &State) -> std::result::Result<(), DataplaneError> {
-        state.tables.iter().try_for_each(|table| self.rebuild_one(table))
-    }
-
-    fn rebuild_one(&self, table: &Table) -> std::result::Result<(), DataplaneError> {
+    fn rebuild(&self, table: &Table) -> std::result::Result<(), DataplaneError> {
         let config = &self.0.config;
         let family = config.families.iter().find(|f| layout(f) == table.layout());
         let Some(family) = family else { return Ok(()) };

@@ -13,10 +13,21 @@ use crate::service::{Contribution, decide};
 /// Label by which another proxy claims a Service for itself (KEP-less, `service.kubernetes.io`).
 const OTHER_PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 
-/// Runs until cancelled. The table is written before the first Service comes, and once the first
-/// full list has been seen it holds nothing that no longer exists.
+/// Runs until cancelled. What an earlier life left in the kernel keeps working until every Service
+/// is known; then the table is replaced as a whole, in one transaction.
 pub async fn run(networking: NodeNetworking, factory: Factory, shutdown: CancellationToken) {
     let feed = ServiceFeed::new(&factory);
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => return,
+        () = feed.synced() => {}
+    }
+    while let Some(known) = feed.try_next() {
+        apply(&networking, &known);
+    }
+    if let Err(error) = networking.go_live() {
+        tracing::error!(error = orlop_base::error::chain(&error), "service rules cannot be written");
+    }
     loop {
         let changed = tokio::select! {
             biased;
