@@ -71,7 +71,7 @@ pub enum Durability {
     Relaxed,
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("key already exists")]
     Exists,
@@ -84,6 +84,9 @@ pub enum StoreError {
     Compacted { requested: Revision, oldest: Revision },
     #[error("revision {requested} is in the future, newest is {newest}")]
     Future { requested: Revision, newest: Revision },
+    /// Larger than the log takes in one record; etcd refuses at 1.5 MiB by default.
+    #[error("object of {size} bytes is too large, limit is {limit}")]
+    TooLarge { size: usize, limit: usize },
     #[error("store is closed")]
     Closed,
     #[error("writing the log failed: {0}")]

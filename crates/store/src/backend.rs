@@ -1,0 +1,134 @@
+//! What makes writes durable and orders them. One implementation is embedded; another can be an
+//! etcd cluster. [`crate::contract`] says in tests what every one must do.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::view::View;
+use crate::{Draft, Durability, Entry, Event, Key, Revision, State, StoreError};
+
+/// Decides and keeps writes. In order: `load` once, `follow` once, then any number of the others.
+///
+/// * Revisions grow by one per write, over restarts too; the first write gets a small positive one.
+/// * A successful `write` has been published to the feed before it answers, unless it was relaxed.
+/// * Publications come in revision order, without gap or repetition, and only once durable.
+pub trait Backend: Send + Sync {
+    /// Everything at one revision.
+    fn load(&self) -> BoxFuture<'_, Result<Loaded, OpenError>>;
+
+    /// From here on every change after the loaded revision is published to `feed`.
+    fn follow(&self, feed: Feed);
+
+    /// Compares and writes at once. The answer is the entry as written; a conflict carries the newest.
+    ///
+    /// Dropping the future does not undo the write.
+    fn write(&self, change: Change) -> BoxFuture<'_, Result<Arc<Entry>, StoreError>>;
+
+    /// The newest entry known, flushed or not. A guess to decide against: `write` compares again.
+    fn newest(&self, key: &Key) -> Option<Arc<Entry>>;
+
+    /// A revision which covers every write of `resource` that was acknowledged before the call. Sees
+    /// to it that this revision gets published soon.
+    fn read_fence(&self, resource: &str) -> BoxFuture<'_, Result<Revision, StoreError>>;
+
+    fn stats(&self) -> BackendStats;
+
+    /// Refuses new writes, finishes those under way, lets go of what it holds.
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// What a backend starts from.
+#[derive(Debug)]
+pub struct Loaded {
+    pub revision: Revision,
+    pub state: State,
+    /// The last changes up to `revision`, in order, each with its `previous`; may be empty.
+    pub events: Vec<Event>,
+}
+
+/// One compare-and-write.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub key: Key,
+    pub action: Action,
+    pub durability: Durability,
+}
+
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Only if there is no such key.
+    Create(Draft),
+    /// Only if the newest entry is at `expected`.
+    Update { expected: Revision, draft: Draft },
+    /// Only if the newest entry is at `expected`; `last` is what watchers get to see.
+    Delete { expected: Revision, last: Draft },
+}
+
+/// Changes that are durable now, and the state that they lead to.
+#[derive(Debug)]
+pub struct Published {
+    /// Of the last event.
+    pub revision: Revision,
+    pub state: State,
+    /// In revision order.
+    pub events: Vec<Event>,
+}
+
+/// A backend's way to tell what is durable.
+#[derive(Clone)]
+pub struct Feed {
+    pub(crate) view: Arc<View>,
+}
+
+impl Feed {
+    pub fn publish(&self, published: Published) {
+        self.view.publish(published);
+    }
+
+    /// Nothing will follow: watchers end once they have read what there is.
+    pub fn close(&self) {
+        self.view.close();
+    }
+
+    /// Last revision published.
+    pub fn revision(&self) -> Revision {
+        self.view.revision()
+    }
+
+    /// State at that revision.
+    pub fn state(&self) -> State {
+        self.view.snapshot().state().clone()
+    }
+}
+
+/// Sizes and counts of a backend since it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BackendStats {
+    /// Writes made durable.
+    pub writes: u64,
+    /// Flushes that made them so.
+    pub flushes: u64,
+    /// Bytes of the log's files that are in use.
+    pub log_bytes: u64,
+    /// Bytes of them that a restart needs.
+    pub live_bytes: u64,
+    pub log_segments: u64,
+    /// Bytes copied forward to give back log space.
+    pub copied_bytes: u64,
+    /// Why the backend takes no more writes.
+    pub failure: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{dir} is in use by another process", dir = .0.display())]
+    InUse(PathBuf),
+    #[error("cannot {attempt} {path}")]
+    Io { attempt: &'static str, path: String, source: io::Error },
+    /// Something that had been flushed reads back differently. Nothing was changed.
+    #[error("log file {file} is corrupt at offset {offset}: {what}")]
+    Corrupt { file: String, offset: u64, what: String },
+}

@@ -1,0 +1,118 @@
+//! Writes that are decided and not yet durable.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::commit::Commit;
+use crate::decide::decide;
+use crate::draft::Filling;
+use crate::{Action, Entry, Event, Key, Revision, State, StoreError};
+
+pub(crate) struct Queue {
+    /// State after every decided write.
+    pub newest: State,
+    /// Last revision given out.
+    pub revision: Revision,
+    pub pending: Vec<Event>,
+    pub pending_bytes: usize,
+    /// When the first of them was decided.
+    pub since: Option<Instant>,
+    /// Somebody waits for the pending writes.
+    pub urgent: bool,
+    /// Fate of the pending writes.
+    pub commit: Arc<Commit>,
+    /// Last revision given to a relaxed write, of resources that had one recently.
+    relaxed: BTreeMap<Arc<str>, Revision>,
+    pub failure: Option<Arc<io::Error>>,
+    pub closing: bool,
+}
+
+/// What the committer takes off the queue.
+pub(crate) struct Group {
+    /// In revision order; maybe none.
+    pub events: Vec<Event>,
+    /// State after the last of them.
+    pub state: State,
+    pub revision: Revision,
+    pub commit: Arc<Commit>,
+}
+
+impl Queue {
+    pub fn new(revision: Revision, newest: State) -> Queue {
+        Queue {
+            newest,
+            revision,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            since: None,
+            urgent: false,
+            commit: Arc::default(),
+            relaxed: BTreeMap::new(),
+            failure: None,
+            closing: false,
+        }
+    }
+
+    /// Decides and, if it may happen, gives the change its revision.
+    pub fn admit(&mut self, key: Key, action: &Action, filling: Filling) -> Result<Arc<Entry>, StoreError> {
+        if let Some(failure) = &self.failure {
+            return Err(StoreError::Io(failure.clone()));
+        }
+        if self.closing {
+            return Err(StoreError::Closed);
+        }
+        let previous = decide(&self.newest, &key, action)?;
+        let revision = self.revision + 1;
+        let (key, created) = match &previous {
+            Some(previous) => (previous.key.clone(), previous.created),
+            None => (self.newest.interned(key), revision),
+        };
+        let json = filling.finish(revision);
+        let entry = Arc::new(Entry { key, revision, created, json, memo: crate::Memo::default() });
+        let deleted = matches!(action, Action::Delete { .. });
+        if deleted {
+            self.newest.remove(&entry.key);
+        } else {
+            self.newest.put(entry.clone());
+        }
+        self.revision = revision;
+        self.pending_bytes += entry.json.len();
+        self.since.get_or_insert_with(Instant::now);
+        self.pending.push(Event { revision, entry: entry.clone(), previous, deleted });
+        Ok(entry)
+    }
+
+    pub fn note_relaxed(&mut self, entry: &Entry) {
+        match self.relaxed.get_mut(&entry.key.resource) {
+            Some(revision) => *revision = entry.revision,
+            None => drop(self.relaxed.insert(entry.key.resource.clone(), entry.revision)),
+        }
+    }
+
+    pub fn relaxed_revision(&self, resource: &str) -> Option<Revision> {
+        self.relaxed.get(resource).copied()
+    }
+
+    pub fn take(&mut self) -> Group {
+        self.pending_bytes = 0;
+        self.since = None;
+        self.urgent = false;
+        Group {
+            events: std::mem::take(&mut self.pending),
+            state: self.newest.clone(),
+            revision: self.revision,
+            commit: std::mem::take(&mut self.commit),
+        }
+    }
+
+    /// Takes no more writes; what was not durable is gone from `newest` too.
+    pub fn fail(&mut self, failure: &Arc<io::Error>, durable: State) {
+        self.failure = Some(failure.clone());
+        self.newest = durable;
+        let lost = self.take();
+        lost.commit.finish(Some(failure.clone()));
+    }
+}

@@ -1,0 +1,145 @@
+//! The store as its users see it.
+
+use std::sync::Arc;
+
+use crate::embedded::Embedded;
+use crate::view::View;
+use crate::{
+    Action, Backend, BackendStats, Change, Config, Draft, Durability, Entry, Feed, HistoryLimits, Key, OpenError,
+    Revision, Snapshot, StoreError, Watch,
+};
+
+/// A handle; clones share one store. The store stops, flushing what it has acknowledged, when the
+/// last one is dropped; [`Store::close`] waits for that.
+#[derive(Clone)]
+pub struct Store {
+    view: Arc<View>,
+    backend: Arc<dyn Backend>,
+}
+
+/// Sizes and counts.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    pub revision: Revision,
+    pub objects: usize,
+    /// Bytes of the objects' keys and JSON.
+    pub object_bytes: u64,
+    /// The oldest revision that watches and exact reads can start from.
+    pub oldest: Revision,
+    pub history_events: usize,
+    pub history_bytes: usize,
+    pub backend: BackendStats,
+}
+
+impl Store {
+    /// Opens with the embedded backend. Must be called within a tokio runtime.
+    pub async fn open(config: Config) -> Result<Store, OpenError> {
+        let history = config.limits.history.clone();
+        Store::over(Arc::new(Embedded::new(config)), history).await
+    }
+
+    /// Opens over any backend that has not been loaded yet.
+    pub async fn over(backend: Arc<dyn Backend>, history: HistoryLimits) -> Result<Store, OpenError> {
+        let loaded = backend.load().await?;
+        let view = Arc::new(View::new(loaded, history));
+        backend.follow(Feed { view: view.clone() });
+        Ok(Store { view, backend })
+    }
+
+    /// Fails with `Exists` when there is such a key.
+    pub async fn create(&self, key: Key, draft: Draft, durability: Durability) -> Result<Arc<Entry>, StoreError> {
+        self.backend.write(Change { key, action: Action::Create(draft), durability }).await
+    }
+
+    /// Fails with `NotFound` or `Conflict` unless the newest entry is at `expected`.
+    pub async fn update(
+        &self,
+        key: &Key,
+        expected: Revision,
+        draft: Draft,
+        durability: Durability,
+    ) -> Result<Arc<Entry>, StoreError> {
+        let action = Action::Update { expected, draft };
+        self.backend.write(Change { key: key.clone(), action, durability }).await
+    }
+
+    /// Like `update`; the answer is `last` with the deletion's revision, as watchers get it.
+    pub async fn delete(
+        &self,
+        key: &Key,
+        expected: Revision,
+        last: Draft,
+        durability: Durability,
+    ) -> Result<Arc<Entry>, StoreError> {
+        let action = Action::Delete { expected, last };
+        self.backend.write(Change { key: key.clone(), action, durability }).await
+    }
+
+    /// The durable entry.
+    pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.view.snapshot().find(key).cloned()
+    }
+
+    /// The newest entry, durable or not: what a writer prepares its change from.
+    pub fn newest(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.backend.newest(key)
+    }
+
+    /// The last durable revision.
+    pub fn revision(&self) -> Revision {
+        self.view.revision()
+    }
+
+    /// The durable state. Shows every flushed write that was acknowledged, but maybe not the last
+    /// relaxed ones: see [`Store::consistent`].
+    pub fn snapshot(&self) -> Snapshot {
+        self.view.snapshot()
+    }
+
+    /// A snapshot that shows every write of `resource` acknowledged before the call, relaxed ones too:
+    /// what a read without a resourceVersion answers. Waits only if there is such a write.
+    pub async fn consistent(&self, resource: &str) -> Result<Snapshot, StoreError> {
+        let fence = self.backend.read_fence(resource).await?;
+        self.view.wait_for(fence).await?;
+        Ok(self.view.snapshot())
+    }
+
+    /// The state as it was at `revision`; `Compacted` or `Future` when that is outside the window.
+    pub fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, StoreError> {
+        self.view.snapshot_at(revision)
+    }
+
+    /// Waits until `revision` is durable, however long that takes; `Closed` when it cannot happen.
+    pub async fn wait_for(&self, revision: Revision) -> Result<(), StoreError> {
+        self.view.wait_for(revision).await
+    }
+
+    /// Follows `resource`, or only one namespace of it, from the first event after `after` on.
+    pub fn watch(&self, resource: &str, namespace: Option<&str>, after: Revision) -> Result<Watch, StoreError> {
+        Watch::new(self.view.clone(), resource, namespace, after)
+    }
+
+    /// Forgets history up to `revision`, ahead of the limits.
+    pub fn compact(&self, revision: Revision) {
+        self.view.compact(revision);
+    }
+
+    pub fn stats(&self) -> Stats {
+        let snapshot = self.view.snapshot();
+        let (oldest, history_events, history_bytes) = self.view.window();
+        Stats {
+            revision: snapshot.revision(),
+            objects: snapshot.state().len(),
+            object_bytes: snapshot.state().bytes(),
+            oldest,
+            history_events,
+            history_bytes,
+            backend: self.backend.stats(),
+        }
+    }
+
+    /// Refuses new writes, flushes those under way, ends the watches. Reads go on.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.backend.close().await
+    }
+}

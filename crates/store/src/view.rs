@@ -1,0 +1,172 @@
+//! What readers and watchers see: the durable state, and the way it came about.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::channel::Channel;
+use crate::history::{History, Part};
+use crate::snapshot::At;
+use crate::{Event, HistoryLimits, Loaded, Published, Revision, Snapshot, StoreError};
+
+pub(crate) struct View {
+    current: ArcSwap<At>,
+    revision: watch::Sender<Revision>,
+    /// Changed under the same lock as `current`, so that the two always fit.
+    history: Mutex<History>,
+    channels: RwLock<Channels>,
+}
+
+/// Events forgotten at once when they come from before a restart; their own groups are not known.
+const REMEMBERED_GROUP: usize = 64;
+
+struct Channels {
+    by_resource: BTreeMap<Arc<str>, Arc<Channel>>,
+    /// Where history began: what a resource without a channel yet has had no event since.
+    floor: Revision,
+    closed: bool,
+}
+
+impl View {
+    pub fn new(loaded: Loaded, limits: HistoryLimits) -> View {
+        let floor = loaded.events.first().map_or(loaded.revision, |event| event.revision - 1);
+        let view = View {
+            current: ArcSwap::from_pointee(At { revision: loaded.revision, state: loaded.state }),
+            revision: watch::Sender::new(loaded.revision),
+            history: Mutex::new(History::new(limits, floor)),
+            channels: RwLock::new(Channels { by_resource: BTreeMap::new(), floor, closed: false }),
+        };
+        view.remember(&loaded.events);
+        view
+    }
+
+    /// Fills the history with what was published before a restart.
+    fn remember(&self, events: &[Event]) {
+        let now = Instant::now();
+        let mut history = self.history();
+        for group in events.chunks(REMEMBERED_GROUP) {
+            let parts = self.parts(group.to_vec());
+            parts.iter().for_each(|part| part.channel.push(part.events.clone()));
+            history.push(group[group.len() - 1].revision, parts, None, now);
+        }
+        history.trim(now);
+    }
+
+    pub fn revision(&self) -> Revision {
+        *self.revision.borrow()
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { inner: self.current.load_full() }
+    }
+
+    pub fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, StoreError> {
+        let rewind = {
+            let history = self.history();
+            let current = self.current.load_full();
+            if revision > current.revision {
+                return Err(StoreError::Future { requested: revision, newest: current.revision });
+            }
+            if revision == current.revision {
+                return Ok(Snapshot { inner: current });
+            }
+            if revision < history.floor() {
+                return Err(StoreError::Compacted { requested: revision, oldest: history.floor() });
+            }
+            history.rewind(&current.state, current.revision, revision)
+        };
+        Ok(Snapshot::new(revision, rewind.run()))
+    }
+
+    /// Ends with an error when the store closes first.
+    pub async fn wait_for(&self, revision: Revision) -> Result<(), StoreError> {
+        if self.revision() >= revision {
+            return Ok(());
+        }
+        let mut receiver = self.revision.subscribe();
+        loop {
+            if *receiver.borrow_and_update() >= revision {
+                return Ok(());
+            }
+            if self.channels.read().unwrap_or_else(PoisonError::into_inner).closed {
+                return Err(StoreError::Closed);
+            }
+            receiver.changed().await.map_err(|_| StoreError::Closed)?;
+        }
+    }
+
+    pub fn publish(&self, published: Published) {
+        let Published { revision, state, events } = published;
+        let now = Instant::now();
+        let parts = self.parts(events);
+        let bells: Vec<_> = parts.iter().map(|part| (part.channel.clone(), part.events.clone())).collect();
+        {
+            // Events first, then the state: who reads the state at R and watches after R misses nothing.
+            let mut history = self.history();
+            parts.iter().for_each(|part| part.channel.push(part.events.clone()));
+            history.push(revision, parts, Some(&state), now);
+            self.current.store(Arc::new(At { revision, state }));
+            history.trim(now);
+        }
+        self.revision.send_replace(revision);
+        bells.iter().for_each(|(channel, events)| channel.ring(events));
+    }
+
+    /// Splits by resource, keeping order within each.
+    fn parts(&self, events: Vec<Event>) -> Vec<Part> {
+        let mut by_resource: Vec<(Arc<str>, Vec<Event>)> = Vec::new();
+        for event in events {
+            let resource = &event.entry.key.resource;
+            match by_resource.iter_mut().find(|(known, _)| known == resource) {
+                Some((_, list)) => list.push(event),
+                None => by_resource.push((resource.clone(), vec![event])),
+            }
+        }
+        let part = |(resource, events): (Arc<str>, Vec<Event>)| Part {
+            channel: self.channel(&resource),
+            events: Arc::from(events),
+        };
+        by_resource.into_iter().map(part).collect()
+    }
+
+    pub fn channel(&self, resource: &str) -> Arc<Channel> {
+        let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = channels.by_resource.get(resource) {
+            return channel.clone();
+        }
+        drop(channels);
+        let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
+        let (floor, closed) = (channels.floor, channels.closed);
+        let channel = channels.by_resource.entry(resource.into()).or_insert_with(|| Arc::new(Channel::new(floor)));
+        if closed {
+            channel.close();
+        }
+        channel.clone()
+    }
+
+    pub fn compact(&self, revision: Revision) {
+        self.history().compact(revision);
+    }
+
+    /// The oldest revision that can still be read exactly, and the size of the window.
+    pub fn window(&self) -> (Revision, usize, usize) {
+        let history = self.history();
+        let (events, bytes) = history.size();
+        (history.floor(), events, bytes)
+    }
+
+    pub fn close(&self) {
+        let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
+        channels.closed = true;
+        channels.by_resource.values().for_each(|channel| channel.close());
+        drop(channels);
+        self.revision.send_modify(|_| ());
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
