@@ -4,6 +4,8 @@
 //! Every component of Orlop meets the others only here. Whether the server is a function in the
 //! same process or a machine far away is the [`transport::Transport`]'s secret.
 
+pub mod config;
+pub mod https;
 pub mod streams;
 pub mod transport;
 
