@@ -7,10 +7,15 @@
 
 pub mod config;
 mod kubelet;
+mod names;
 
+pub mod container;
+pub mod env;
+pub mod files;
 pub mod pod;
 pub mod probes;
 pub mod resources;
+pub mod status;
 
 #[cfg(test)]
 mod testing;

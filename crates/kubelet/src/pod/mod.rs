@@ -5,5 +5,9 @@ pub mod backoff;
 pub mod init;
 pub mod kill;
 pub mod plan;
+pub mod resize;
 pub mod spec;
 pub mod view;
+
+#[cfg(test)]
+mod plan_tests;

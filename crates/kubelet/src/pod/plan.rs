@@ -11,6 +11,7 @@ use orlop_runtime::ContainerState;
 use super::backoff::{BackoffTable, CRASH_LOOP, go_seconds};
 use super::init::init_actions;
 use super::kill::KillReason;
+use super::resize::{ResizeState, due};
 use super::spec::{NodePod, RULE_RESTART_ALL, RestartPolicy, Role, fingerprint, image, matching_rule};
 use super::view::{Instance, PodView, SandboxNeed};
 use crate::probes::{Outcome, ProbeResults};
@@ -62,6 +63,7 @@ pub struct Memory {
     pub killed: BTreeSet<String>,
     /// All containers are being started over (KEP-5532).
     pub restarting_all: bool,
+    pub resize: ResizeState,
 }
 
 /// A `waiting` state with its reason.
@@ -86,6 +88,7 @@ pub struct Busy {
     pub stop: Option<i64>,
     pub release: bool,
     pub purge: bool,
+    pub resize: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +127,10 @@ pub enum Action {
     /// Removes a dead container.
     Remove {
         id: String,
+    },
+    /// Brings cgroups in line with what is granted.
+    Resize {
+        ids: Vec<String>,
     },
     Release,
     Purge,
@@ -239,6 +246,7 @@ fn containers(input: &PlanInput<'_>, plan: &mut PodPlan) {
     }
     let mut kills = init.kills;
     let mut main_starts = Vec::new();
+    resize(input, &mut kills, plan);
     if init.initialized {
         let kept = main_containers(input, &mut kills, &mut main_starts);
         if kept == 0 && main_starts.is_empty() && kills.is_empty() && input.busy.kills.is_empty() {
@@ -249,6 +257,24 @@ fn containers(input: &PlanInput<'_>, plan: &mut PodPlan) {
     starts.extend(main_starts.into_iter().map(|name| Candidate { role: Role::Main, name }));
     plan.actions.extend(kills.into_iter().filter(|k| !input.busy.kills.contains(&k.id)).map(Action::Kill));
     start_next(input, starts, plan);
+}
+
+/// Resizes in place, or by a restart where the container's policy wants one.
+fn resize(input: &PlanInput<'_>, kills: &mut Vec<Kill>, plan: &mut PodPlan) {
+    if input.busy.resize || input.memory.setup_retry_nanos > input.now {
+        return;
+    }
+    let (restarts, in_place): (Vec<_>, Vec<_>) =
+        due(input.pod, input.view, &input.memory.resize).into_iter().partition(|r| r.restart);
+    for resize in restarts {
+        let message = format!("Container {} resize requires restart", resize.name);
+        let (id, name) = (resize.id, resize.name);
+        kills.push(Kill { id, name, message, reason: KillReason::Unknown, restart: true });
+    }
+    let ids: Vec<String> = in_place.into_iter().map(|r| r.id).collect();
+    if !ids.is_empty() {
+        plan.actions.push(Action::Resize { ids });
+    }
 }
 
 struct Candidate {
