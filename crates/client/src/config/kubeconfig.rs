@@ -269,7 +269,7 @@ clusters:
 - {name: c, cluster: {server: 'https://h:6443', certificate-authority-data: Y2E=, tls-server-name: x}}
 - {name: d, cluster: {server: 'https://d', insecure-skip-tls-verify: true, certificate-authority: ca.pem}}
 contexts:
-- {name: a, context: {cluster: c, user: u, namespace: n}}
+- {name: a, context: {cluster: c, user: u, namespace: ns}}
 - {name: b, context: {cluster: d, user: t}}
 - {name: broken, context: {cluster: none, user: t}}
 users:
@@ -289,7 +289,7 @@ users:
     fn contexts_resolve() {
         let (_folder, kubeconfig) = written();
         let a = kubeconfig.resolve(&Choice::default()).unwrap();
-        assert_eq!((a.server.as_str(), a.namespace.as_str()), ("https://h:6443", "n"));
+        assert_eq!((a.server.as_str(), a.namespace.as_str()), ("https://h:6443", "ns"));
         assert_eq!(a.certificate_authority.as_deref(), Some(&b"ca"[..]));
         assert_eq!(a.client_certificate, Some((b"cert".to_vec(), b"key".to_vec())));
         let choice = Choice { context: Some("b".into()), namespace: Some("m".into()), ..Choice::default() };
