@@ -34,8 +34,13 @@ impl ObjectType {
 
     /// The field with exactly this JSON name.
     pub fn field(&self, json: &str) -> Option<&Field> {
+        self.position(json).map(|index| &self.fields[index])
+    }
+
+    /// Where in `fields` that field stands.
+    pub fn position(&self, json: &str) -> Option<usize> {
         let found = self.fields.binary_search_by(|f| f.json.as_str().cmp(json)).ok()?;
-        Some(&self.fields[found]).filter(|f| !f.inline)
+        Some(found).filter(|index| !self.fields[*index].inline)
     }
 
     /// `Pod` of `io.k8s.api.core.v1.Pod`.

@@ -21,5 +21,5 @@ pub fn decode(
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>), StatusError> {
     let (value, duplicates) = read::from_yaml_reporting(bytes).map_err(|e| StatusError::bad_request(e.to_string()))?;
-    json::decode_value(value, schema, validation, duplicates)
+    json::decode_reporting(&json::encode(&value), schema, validation, duplicates)
 }

@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn classes() {
-        let full = json!({ "requests": { "cpu": "1", "memory": "1Gi" }, "limits": { "cpu": "1000m", "memory": "1Gi" } });
+        let full =
+            json!({ "requests": { "cpu": "1", "memory": "1Gi" }, "limits": { "cpu": "1000m", "memory": "1Gi" } });
         let some = json!({ "requests": { "cpu": "1" } });
         let disk = json!({ "limits": { "ephemeral-storage": "1Gi" } });
         for (containers, pod_level, expected) in [

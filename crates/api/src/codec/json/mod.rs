@@ -1,0 +1,135 @@
+//! JSON, read as upstream's strict decoder reads it (`sigs.k8s.io/json`) and normalised as a round trip
+//! through upstream's Go types would.
+
+mod base64;
+mod decode;
+mod normal;
+mod scan;
+
+use serde_json::Value;
+
+pub use normal::{normalise, prune};
+
+use crate::schema::ObjectType;
+use crate::status::StatusError;
+use decode::Decoder;
+
+/// `?fieldValidation=`: what becomes of unknown and duplicate fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// Dropped in silence.
+    Ignore,
+    /// Dropped, and reported to the client in `Warning` headers.
+    #[default]
+    Warn,
+    /// The request fails.
+    Strict,
+}
+
+impl FieldValidation {
+    /// Reads the query parameter; empty means `Warn`.
+    pub fn from_query(text: &str) -> Option<Self> {
+        Some(match text {
+            "" | "Warn" => Self::Warn,
+            "Strict" => Self::Strict,
+            "Ignore" => Self::Ignore,
+            _ => return None,
+        })
+    }
+}
+
+/// Reads an object. With a schema, fields it does not know are pruned, types are checked, and the result is
+/// normalised (see [`normalise`]). Returns the object and, for `Warn`, the texts to warn with.
+pub fn decode(
+    bytes: &[u8],
+    schema: Option<&ObjectType>,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), StatusError> {
+    decode_reporting(bytes, schema, validation, Vec::new())
+}
+
+/// The same for JSON made from another text, in which `duplicates` were already found.
+pub(crate) fn decode_reporting(
+    bytes: &[u8],
+    schema: Option<&ObjectType>,
+    validation: FieldValidation,
+    duplicates: Vec<String>,
+) -> Result<(Value, Vec<String>), StatusError> {
+    let decoded = Decoder::new(bytes, validation != FieldValidation::Ignore).document(schema);
+    let (value, strict) = decoded.map_err(|failure| refuse(bytes, schema, failure))?;
+    let reports = if validation == FieldValidation::Ignore { Vec::new() } else { [duplicates, strict].concat() };
+    if validation == FieldValidation::Strict && !reports.is_empty() {
+        let why = format!("strict decoding error: {}", reports.join(", "));
+        return Err(refuse(bytes, schema, Failure::Content { type_meta: TypeMeta::of(&value), why }));
+    }
+    Ok((value, reports))
+}
+
+/// Compact JSON.
+pub fn encode(value: &Value) -> Vec<u8> {
+    serde_json::to_vec(value).expect("JSON values have only string keys")
+}
+
+/// What the document says it is.
+#[derive(Debug, Default)]
+struct TypeMeta {
+    api_version: String,
+    kind: String,
+}
+
+impl TypeMeta {
+    fn of(value: &Value) -> Self {
+        let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
+        Self { api_version: text("apiVersion"), kind: text("kind") }
+    }
+}
+
+/// Why a document cannot be read.
+#[derive(Debug)]
+enum Failure {
+    /// No JSON at all, or none that could say its kind.
+    Syntax(String),
+    /// JSON, but not of this type.
+    Content { type_meta: TypeMeta, why: String },
+}
+
+/// How much of an unreadable body the answer quotes.
+const QUOTED_BYTES: usize = 30;
+
+/// 400, as `transformDecodeError` in `k8s.io/apiserver/pkg/endpoints/handlers` words it.
+fn refuse(body: &[u8], schema: Option<&ObjectType>, failure: Failure) -> StatusError {
+    let expected = schema.map(|s| s.short_name());
+    StatusError::bad_request(match failure {
+        Failure::Syntax(why) => {
+            let why = format!("couldn't get version/kind; json parse error: {why}");
+            match expected {
+                Some(kind) => {
+                    format!("the object provided is unrecognized (must be of type {kind}): {why} ({})", summarise(body))
+                }
+                None => why,
+            }
+        }
+        Failure::Content { type_meta, why } => {
+            let version = type_meta.api_version.rsplit('/').next().unwrap_or_default();
+            let kind = if type_meta.kind.is_empty() { expected.unwrap_or_default() } else { &type_meta.kind };
+            let version = match (version, schema) {
+                ("", Some(schema)) => schema.go_name().split('.').next().unwrap_or_default(),
+                _ => version,
+            };
+            format!("{kind} in version {version:?} cannot be handled as a {}: {why}", expected.unwrap_or(kind))
+        }
+    })
+}
+
+fn summarise(body: &[u8]) -> String {
+    let quoted = &body[..body.len().min(QUOTED_BYTES)];
+    let text = match body.first() {
+        None => return "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(quoted).into_owned(),
+        Some(_) => quoted.iter().map(|b| format!("{b:02x}")).collect(),
+    };
+    if body.len() > QUOTED_BYTES { format!("{text} ...") } else { text }
+}
+
+#[cfg(test)]
+mod tests;
