@@ -13,6 +13,7 @@ pub mod schema;
 
 pub mod codec;
 pub mod openapi;
+pub mod patch;
 
 pub mod duration;
 pub mod equality;
