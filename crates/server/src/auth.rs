@@ -10,7 +10,8 @@ use crate::request::RequestInfo;
 #[derive(Clone, Debug, Default)]
 pub struct Peer {
     pub address: Option<std::net::SocketAddr>,
-    /// DER of the verified client certificate chain, leaf first; empty without one.
+    /// DER of the client certificate chain as presented, leaf first; empty without one. The handshake
+    /// proves only that the client holds its key; authentication verifies who vouches for it.
     pub certificates: std::sync::Arc<Vec<Vec<u8>>>,
     /// Set by the in-process transport only: the caller is this component.
     pub component: Option<std::sync::Arc<UserInfo>>,

@@ -13,6 +13,7 @@ pub mod admission;
 pub mod auth;
 pub mod call;
 pub mod extend;
+pub mod pki;
 pub mod request;
 pub mod resource;
 mod server;

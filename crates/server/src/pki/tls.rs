@@ -1,0 +1,138 @@
+//! rustls configurations over certificates that change under them.
+
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+
+use super::{Authority, Leaf, Pki, PkiError};
+
+/// ring, named everywhere: with two providers in the tree rustls would refuse to guess.
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: std::sync::LazyLock<Arc<CryptoProvider>> =
+        std::sync::LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
+    PROVIDER.clone()
+}
+
+impl Pki {
+    /// For the API server's listener.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>, PkiError> {
+        server_config(self.serving.clone(), &[self.cluster_ca(), self.front_proxy_ca()])
+    }
+
+    /// For this machine's kubelet's listener.
+    pub fn kubelet_server_config(&self) -> Result<Arc<ServerConfig>, PkiError> {
+        server_config(self.kubelet_serving.clone(), &[self.cluster_ca()])
+    }
+
+    /// For calls from the API server to kubelets: their certificates must be the cluster CA's.
+    pub fn kubelet_client_config(&self) -> Result<Arc<ClientConfig>, PkiError> {
+        client_config(self.kubelet_client.clone(), self.cluster_ca())
+    }
+
+    /// Verifies client certificates: the cluster CA's and the front proxies'.
+    pub fn client_verifiers(&self) -> Result<ClientVerifiers, PkiError> {
+        Ok(ClientVerifiers { users: verifier(self.cluster_ca())?, front_proxies: verifier(self.front_proxy_ca())? })
+    }
+}
+
+/// Who may vouch for a client.
+#[derive(Clone, Debug)]
+pub struct ClientVerifiers {
+    pub users: Arc<dyn ClientCertVerifier>,
+    pub front_proxies: Arc<dyn ClientCertVerifier>,
+}
+
+/// A server that asks for a client certificate, needs none, and leaves its judgement to
+/// authentication: a wrong certificate is answered with 401, as upstream does, not with a TLS alert.
+pub fn server_config(
+    certificate: Arc<dyn ResolvesServerCert>,
+    authorities: &[&Arc<Authority>],
+) -> Result<Arc<ServerConfig>, PkiError> {
+    let mut hints = Vec::new();
+    for authority in authorities {
+        hints.extend_from_slice(verifier(authority)?.root_hint_subjects());
+    }
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(Arc::new(AnyCertificate { hints, provider: provider() }))
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// A client that shows `certificate` and trusts `authority` alone.
+pub fn client_config(certificate: Arc<Leaf>, authority: &Authority) -> Result<Arc<ClientConfig>, PkiError> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(authority)?)
+        .with_client_cert_resolver(certificate);
+    Ok(Arc::new(config))
+}
+
+fn roots(authority: &Authority) -> Result<RootCertStore, PkiError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in authority.certificates() {
+        roots.add(certificate.clone())?;
+    }
+    Ok(roots)
+}
+
+fn verifier(authority: &Authority) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)?), provider())
+        .build()
+        .map_err(|error| PkiError::Tls(rustls::Error::General(error.to_string())))
+}
+
+/// Lets every certificate through whose key the client holds.
+#[derive(Debug)]
+struct AnyCertificate {
+    /// Go clients show a certificate only when its issuer is named here.
+    hints: Vec<DistinguishedName>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for AnyCertificate {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
