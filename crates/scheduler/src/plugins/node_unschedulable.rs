@@ -1,0 +1,27 @@
+//! NodeUnschedulable: cordoned nodes, unless the pod tolerates their taint.
+
+use orlop_api::typed::k8s_openapi::api::core::v1::Taint;
+
+use super::taint_toleration::tolerates;
+use crate::framework::{Plugin, Reason, Rejection, Wake};
+use crate::node::NodeInfo;
+use crate::pod::PodInfo;
+
+pub static PLUGIN: Plugin = Plugin {
+    name: "NodeUnschedulable",
+    filter: Some(filter),
+    wakes_on: &[Wake::NodeAdded, Wake::NodeTaintsChanged],
+    ..Plugin::NONE
+};
+
+fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+    if !node.is_unschedulable() {
+        return Ok(());
+    }
+    let cordon =
+        Taint { key: "node.kubernetes.io/unschedulable".into(), effect: "NoSchedule".into(), ..Taint::default() };
+    if pod.tolerations().iter().any(|t| tolerates(t, &cordon)) {
+        return Ok(());
+    }
+    Err(Rejection::final_(Reason::Unschedulable))
+}

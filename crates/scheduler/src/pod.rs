@@ -1,0 +1,119 @@
+//! A pod as the scheduler sees it: everything it asks for, worked out once.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use orlop_api::typed::Typed;
+use orlop_api::typed::k8s_openapi::api::core::v1::{PodSpec, Toleration};
+use orlop_api::typed::kinds::Pod;
+
+use crate::resource::{Amounts, pod_request, pod_request_for_scoring};
+use crate::selector::Term;
+
+pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
+
+/// A port of the node that a pod takes. Ordered, so that a set of them is searched quickly.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostPort {
+    pub port: i32,
+    pub protocol: String,
+    /// `None` is every address of the node.
+    pub ip: Option<IpAddr>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct PodInfo {
+    pub pod: Arc<Pod>,
+    pub uid: String,
+    pub priority: i32,
+    pub request: Amounts,
+    pub request_for_scoring: Amounts,
+    pub host_ports: BTreeSet<HostPort>,
+    /// Nodes must match one of these, when given.
+    pub required_terms: Option<Vec<Term>>,
+    pub preferred_terms: Vec<(i32, Term)>,
+    pub images: Vec<String>,
+}
+
+impl PodInfo {
+    pub fn new(pod: Arc<Pod>) -> Self {
+        let empty = PodSpec::default();
+        let spec = pod.spec.as_ref().unwrap_or(&empty);
+        let affinity = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
+        let required = affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
+        let preferred = affinity.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref());
+        let containers = || spec.init_containers.iter().flatten().chain(&spec.containers);
+        Self {
+            uid: pod.uid().to_owned(),
+            priority: spec.priority.unwrap_or(0),
+            request: pod_request(spec),
+            request_for_scoring: pod_request_for_scoring(spec),
+            host_ports: host_ports(spec),
+            required_terms: required.map(|r| r.node_selector_terms.iter().map(Term::compile).collect()),
+            preferred_terms: preferred
+                .into_iter()
+                .flatten()
+                .map(|p| (p.weight, Term::compile(&p.preference)))
+                .collect(),
+            images: containers().filter_map(|c| c.image.as_deref()).map(with_tag).collect(),
+            pod: pod.clone(),
+        }
+    }
+
+    pub fn spec(&self) -> &PodSpec {
+        static EMPTY: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
+        self.pod.spec.as_ref().unwrap_or(&EMPTY)
+    }
+
+    /// `namespace/name`.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.pod.namespace(), self.pod.name())
+    }
+
+    pub fn tolerations(&self) -> &[Toleration] {
+        self.spec().tolerations.as_deref().unwrap_or_default()
+    }
+}
+
+/// The node a pod is bound to, if any.
+pub fn bound_node(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
+}
+
+/// Has run to its end: holds no resources.
+pub fn is_finished(pod: &Pod) -> bool {
+    matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"))
+}
+
+/// Wants a node from us.
+pub fn is_ours_to_schedule(pod: &Pod) -> bool {
+    let scheduler = pod.spec.as_ref().and_then(|s| s.scheduler_name.as_deref()).unwrap_or(DEFAULT_SCHEDULER);
+    scheduler == DEFAULT_SCHEDULER
+        && bound_node(pod).is_none()
+        && !is_finished(pod)
+        && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// Held back by `spec.schedulingGates` (KEP-3521).
+pub fn is_gated(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|s| s.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty())
+}
+
+/// Node statuses list images with their tag.
+fn with_tag(image: &str) -> String {
+    let has_tag = image.rfind(':') > image.rfind('/');
+    if has_tag { image.to_owned() } else { format!("{image}:latest") }
+}
+
+fn host_ports(spec: &PodSpec) -> BTreeSet<HostPort> {
+    let sidecars = spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
+    let ports = spec.containers.iter().chain(sidecars).flat_map(|c| c.ports.iter().flatten());
+    let taken = ports.filter(|p| p.host_port.unwrap_or(0) > 0).map(|p| HostPort {
+        port: p.host_port.unwrap_or(0),
+        protocol: p.protocol.clone().unwrap_or_else(|| "TCP".into()),
+        ip: p.host_ip.as_deref().and_then(|ip| ip.parse().ok()).filter(|ip: &IpAddr| !ip.is_unspecified()),
+    });
+    taken.collect()
+}

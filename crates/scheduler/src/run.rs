@@ -1,0 +1,330 @@
+//! The loop: changes in, decisions out.
+//!
+//! One task owns the snapshot and the queue. Deciding is synchronous; binding and everything else
+//! that waits for the API runs beside it and reports back. A pod is *assumed* on its node from the
+//! decision until the API shows it there, or binding it failed.
+
+use std::sync::Arc;
+
+use orlop_api::typed::Typed;
+use orlop_api::typed::kinds::{Node, Pod, PodDisruptionBudget};
+use orlop_base::clock;
+use orlop_client::cache::{Cache, Delta, Factory};
+use orlop_client::events::{EventType, Recorder, reference};
+use orlop_client::{Client, DeleteOptions, Patch};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::diagnosis::Diagnosis;
+use crate::framework::Wake;
+use crate::plugins::PLUGINS;
+use crate::pod::{PodInfo, bound_node, is_finished, is_ours_to_schedule};
+use crate::preemption::{Budget, Room, make_room};
+use crate::queue::Queue;
+use crate::schedule::{Decision, schedule};
+use crate::snapshot::Snapshot;
+
+/// The scheduler of one profile, `default-scheduler`.
+pub struct Scheduler {
+    pods: Cache<Pod>,
+    nodes: Cache<Node>,
+    budgets: Cache<PodDisruptionBudget>,
+    acting: Acting,
+    cluster: Snapshot,
+    queue: Queue,
+    /// Where the next search for a node begins.
+    start: usize,
+    rng: fastrand::Rng,
+    failures: mpsc::UnboundedReceiver<BindFailed>,
+}
+
+/// What acts on the API, shared with the tasks that wait for it.
+#[derive(Clone)]
+struct Acting {
+    client: Client,
+    recorder: Recorder,
+    tasks: TaskTracker,
+    failed: mpsc::UnboundedSender<BindFailed>,
+}
+
+struct BindFailed {
+    pod: Arc<PodInfo>,
+    error: String,
+}
+
+impl Scheduler {
+    /// Reads through `factory`, writes as `client`.
+    pub fn new(factory: &Factory, client: Client, recorder: Recorder) -> Self {
+        // Bounded by the pods in flight: each sends at most one.
+        let (failed, failures) = mpsc::unbounded_channel();
+        Self {
+            pods: factory.cache(),
+            nodes: factory.cache(),
+            budgets: factory.cache(),
+            acting: Acting { client, recorder, tasks: TaskTracker::new(), failed },
+            cluster: Snapshot::default(),
+            queue: Queue::default(),
+            start: 0,
+            rng: orlop_base::id::with_rng(fastrand::Rng::fork),
+            failures,
+        }
+    }
+
+    /// Runs until cancelled, and returns once every binding begun has ended.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let (mut pods, mut nodes) = (self.pods.subscribe(), self.nodes.subscribe());
+        let synced = async {
+            self.nodes.synced().await;
+            self.pods.synced().await;
+            self.budgets.synced().await;
+        };
+        tokio::select! { biased; () = shutdown.cancelled() => return, () = synced => {} }
+        loop {
+            // Everything known before anything is decided.
+            while let Some(delta) = nodes.try_next() {
+                self.node_changed(&delta);
+            }
+            while let Some(delta) = pods.try_next() {
+                self.pod_changed(&delta);
+            }
+            while let Ok(failure) = self.failures.try_recv() {
+                self.bind_failed(&failure);
+            }
+            if let Some(pod) = self.queue.pop(Instant::now()) {
+                self.schedule_one(&pod);
+                // Lets caches and bindings move on in a single-threaded runtime.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let due = self.queue.next_due();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                delta = nodes.next() => self.node_changed(&delta),
+                delta = pods.next() => self.pod_changed(&delta),
+                Some(failure) = self.failures.recv() => self.bind_failed(&failure),
+                () = async { match due { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } } => {}
+            }
+        }
+        self.acting.tasks.close();
+        self.acting.tasks.wait().await;
+    }
+
+    fn node_changed(&mut self, delta: &Delta<Node>) {
+        let Some(node) = &delta.new else {
+            self.cluster.remove_node(delta.object().name());
+            return;
+        };
+        let is_new = self.cluster.node(node.name()).is_none();
+        self.cluster.set_node(node.clone());
+        let now = Instant::now();
+        if is_new {
+            // Pods that were bound to it before it was known here.
+            for pod in self.pods.snapshot().iter().filter(|p| bound_node(p) == Some(node.name()) && !is_finished(p)) {
+                self.cluster.add_pod(node.name(), Arc::new(PodInfo::new(pod.clone())));
+            }
+            self.queue.wake(Wake::NodeAdded, PLUGINS, now);
+            return;
+        }
+        for wake in delta.old.iter().flat_map(|old| node_wakes(old, node)) {
+            self.queue.wake(wake, PLUGINS, now);
+        }
+    }
+
+    fn pod_changed(&mut self, delta: &Delta<Pod>) {
+        let (now, pod) = (Instant::now(), delta.object().clone());
+        let info = Arc::new(PodInfo::new(pod.clone()));
+        let gone = delta.new.is_none() || is_finished(&pod);
+        if gone {
+            self.queue.remove(&info.key());
+            self.cluster.forget_nomination(&info.uid);
+            if self.cluster.remove_pod(&info.uid).is_some() {
+                self.queue.wake(Wake::PodRemoved, PLUGINS, now);
+            }
+            return;
+        }
+        if let Some(node) = bound_node(&pod) {
+            self.queue.remove(&info.key());
+            self.cluster.forget_nomination(&info.uid);
+            let shrank = delta.old.as_ref().is_some_and(|old| asks_for_less(&info, &PodInfo::new(old.clone())));
+            self.cluster.add_pod(node, info);
+            if shrank {
+                self.queue.wake(Wake::PodRemoved, PLUGINS, now);
+            }
+            return;
+        }
+        if !is_ours_to_schedule(&pod) {
+            self.queue.remove(&info.key());
+            return;
+        }
+        let assumed = self.cluster.node_of(&info.uid).is_some();
+        if !assumed {
+            let nominated =
+                pod.status.as_ref().and_then(|s| s.nominated_node_name.as_deref()).filter(|n| !n.is_empty());
+            if let Some(node) = nominated {
+                self.cluster.nominate(node, info.clone());
+            }
+            self.queue.put(info, now);
+        }
+    }
+
+    fn schedule_one(&mut self, pod: &Arc<PodInfo>) {
+        match schedule(pod, &self.cluster, PLUGINS, &mut self.start, &mut self.rng) {
+            Decision::Bind { node } => {
+                self.queue.remove(&pod.key());
+                self.cluster.forget_nomination(&pod.uid);
+                self.cluster.add_pod(&node, pod.clone());
+                self.acting.bind(pod.clone(), node);
+            }
+            Decision::Unfit(mut diagnosis) => {
+                let budgets = self.budgets.snapshot();
+                let budgets: Vec<Budget> = budgets.iter().filter_map(|b| Budget::of(b)).collect();
+                let room = match make_room(pod, &self.cluster, &diagnosis, &budgets, PLUGINS) {
+                    Ok(room) => Some(room),
+                    Err(why) => {
+                        diagnosis.preemption = why;
+                        None
+                    }
+                };
+                if let Some(room) = &room {
+                    self.cluster.nominate(&room.node, pod.clone());
+                }
+                self.queue.failed(&pod.key(), diagnosis.plugins.clone(), Instant::now());
+                self.acting.report_unfit(pod.clone(), &diagnosis, room);
+            }
+        }
+    }
+
+    fn bind_failed(&mut self, failure: &BindFailed) {
+        self.cluster.remove_pod(&failure.pod.uid);
+        let (now, pod) = (Instant::now(), &failure.pod.pod);
+        self.queue.wake(Wake::PodRemoved, PLUGINS, now);
+        // What the cache shows now decides: the pod may be gone, or bound by somebody else.
+        let current = self.pods.get(pod.namespace(), pod.name()).filter(|p| p.uid() == pod.uid());
+        let Some(current) = current.filter(|p| is_ours_to_schedule(p)) else { return };
+        let about = reference(&*current);
+        self.acting.recorder.event(&about, EventType::Warning, "FailedScheduling", failure.error.clone());
+        self.queue.put(Arc::new(PodInfo::new(current)), now);
+        self.queue.retry(&failure.pod.key(), now);
+    }
+}
+
+impl Acting {
+    fn bind(&self, pod: Arc<PodInfo>, node: String) {
+        let this = self.clone();
+        self.tasks.spawn(async move {
+            let (namespace, name) = (pod.pod.namespace(), pod.pod.name());
+            let binding = json!({
+                "apiVersion": "v1", "kind": "Binding",
+                "metadata": {"name": name, "namespace": namespace, "uid": pod.uid},
+                "target": {"kind": "Node", "name": node},
+            });
+            match this.client.api::<Pod>(namespace).post_subresource(name, "binding", &binding).await {
+                Ok(_) => {
+                    let text = format!("Successfully assigned {namespace}/{name} to {node}");
+                    this.recorder.event(&reference(&*pod.pod), EventType::Normal, "Scheduled", text);
+                }
+                Err(error) => {
+                    let error = format!("binding rejected: {}", orlop_base::error::chain(&error));
+                    // The receiver is gone only when the scheduler is.
+                    let _ = this.failed.send(BindFailed { pod, error });
+                }
+            }
+        });
+    }
+
+    /// Condition, event, and the removal of whoever stands in the way.
+    fn report_unfit(&self, pod: Arc<PodInfo>, diagnosis: &Diagnosis, room: Option<Room>) {
+        let message = diagnosis.to_string();
+        self.recorder.event(&reference(&*pod.pod), EventType::Warning, "FailedScheduling", message.clone());
+        let status = unscheduled_status(&pod.pod, &message, room.as_ref());
+        let this = self.clone();
+        self.tasks.spawn(async move {
+            if let Some(status) = status {
+                let api = this.client.api::<Pod>(pod.pod.namespace());
+                if let Err(error) = api.patch_status(pod.pod.name(), &Patch::Strategic(status)).await {
+                    tracing::debug!(
+                        pod = pod.key(),
+                        error = orlop_base::error::chain(&error),
+                        "reporting an unschedulable pod"
+                    );
+                }
+            }
+            for victim in room.iter().flat_map(|r| &r.victims) {
+                this.evict(victim, &pod, room.as_ref().map_or("", |r| &r.node)).await;
+            }
+        });
+    }
+
+    async fn evict(&self, victim: &PodInfo, preemptor: &PodInfo, node: &str) {
+        let api = self.client.api::<Pod>(victim.pod.namespace());
+        let condition = json!({"metadata": {"uid": victim.uid}, "status": {"conditions": [{
+            "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+            "message": "default-scheduler: preempting to accommodate a higher priority pod",
+            "lastTransitionTime": clock::rfc3339(),
+        }]}});
+        let done = async {
+            api.patch_status(victim.pod.name(), &Patch::Strategic(condition)).await?;
+            api.delete(victim.pod.name(), &DeleteOptions { uid: Some(victim.uid.clone()), ..DeleteOptions::default() })
+                .await
+        };
+        match done.await {
+            Ok(_) => {
+                let text = format!("Preempted by pod {} on node {node}", preemptor.uid);
+                self.recorder.event(&reference(&*victim.pod), EventType::Normal, "Preempted", text);
+            }
+            Err(error) => tracing::debug!(pod = victim.key(), error = orlop_base::error::chain(&error), "preempting"),
+        }
+    }
+}
+
+/// The status patch that says so, or `None` when the pod says it already.
+fn unscheduled_status(pod: &Pod, message: &str, room: Option<&Room>) -> Option<Value> {
+    let status = pod.status.as_ref();
+    let known = status.and_then(|s| s.conditions.as_ref()).into_iter().flatten().find(|c| c.type_ == "PodScheduled");
+    let same = known.is_some_and(|c| {
+        c.status == "False" && c.reason.as_deref() == Some("Unschedulable") && c.message.as_deref() == Some(message)
+    });
+    let nominated = status.and_then(|s| s.nominated_node_name.as_deref());
+    let nominates = room.filter(|r| nominated != Some(r.node.as_str()));
+    if same && nominates.is_none() {
+        return None;
+    }
+    let since = known.filter(|c| c.status == "False").and_then(|c| c.last_transition_time.as_ref());
+    let since = since.map_or_else(clock::rfc3339, |t| clock::format_seconds(t.0.as_second()));
+    let mut patch = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": [{
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
+        "lastTransitionTime": since,
+    }]}});
+    if let Some(room) = nominates {
+        patch["status"]["nominatedNodeName"] = room.node.clone().into();
+    }
+    Some(patch)
+}
+
+fn node_wakes(old: &Node, new: &Node) -> Vec<Wake> {
+    let spec = |n: &Node| n.spec.clone().map(|s| (s.taints, s.unschedulable));
+    let allocatable = |n: &Node| n.status.as_ref().and_then(|s| s.allocatable.clone());
+    let mut wakes = Vec::new();
+    if allocatable(old) != allocatable(new) {
+        wakes.push(Wake::NodeAllocatableChanged);
+    }
+    if old.metadata.labels != new.metadata.labels {
+        wakes.push(Wake::NodeLabelsChanged);
+    }
+    if spec(old) != spec(new) {
+        wakes.push(Wake::NodeTaintsChanged);
+    }
+    wakes
+}
+
+fn asks_for_less(new: &PodInfo, old: &PodInfo) -> bool {
+    let (new, old) = (&new.request, &old.request);
+    new.milli_cpu < old.milli_cpu
+        || new.memory_bytes < old.memory_bytes
+        || new.ephemeral_storage_bytes < old.ephemeral_storage_bytes
+        || old.others.iter().any(|(name, amount)| new.others.get(name).copied().unwrap_or(0) < *amount)
+}
