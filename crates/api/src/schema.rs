@@ -23,13 +23,16 @@ pub struct ObjectType {
     pub atomic: bool,
     /// For Go-inlined unions: (discriminator JSON name, member JSON names); empty for almost all.
     pub unions: Vec<(String, Vec<String>)>,
+    /// Indices of the fields that stand in the type's own protobuf message, by number.
+    message: Vec<u16>,
 }
 
 impl ObjectType {
     /// A type of these fields, in any order; nothing else is special about it.
     pub fn new(name: impl Into<String>, mut fields: Vec<Field>) -> Self {
         fields.sort_by(|a, b| a.json.cmp(&b.json).then(a.tag.cmp(&b.tag)));
-        Self { name: name.into(), fields, preserve_unknown: false, atomic: false, unions: Vec::new() }
+        let message = message_order(&fields);
+        Self { name: name.into(), fields, preserve_unknown: false, atomic: false, unions: Vec::new(), message }
     }
 
     /// The field with exactly this JSON name.
@@ -43,6 +46,17 @@ impl ObjectType {
         Some(found).filter(|index| !self.fields[*index].inline)
     }
 
+    /// The fields of the type's own protobuf message by number; flattened ones stand in a nested message.
+    pub fn by_tag(&self) -> impl Iterator<Item = &Field> {
+        self.message.iter().map(|index| &self.fields[usize::from(*index)])
+    }
+
+    /// The field with this number in the type's own protobuf message.
+    pub fn tagged(&self, tag: u32) -> Option<&Field> {
+        let found = self.message.binary_search_by_key(&tag, |index| self.fields[usize::from(*index)].tag).ok()?;
+        Some(&self.fields[usize::from(self.message[found])])
+    }
+
     /// `Pod` of `io.k8s.api.core.v1.Pod`.
     pub fn short_name(&self) -> &str {
         self.name.rsplit('.').next().unwrap_or(&self.name)
@@ -52,6 +66,16 @@ impl ObjectType {
     pub fn go_name(&self) -> &str {
         self.name.rmatch_indices('.').nth(1).map_or(&self.name, |(dot, _)| &self.name[dot + 1..])
     }
+}
+
+fn message_order(fields: &[Field]) -> Vec<u16> {
+    let on_wire = |index: &u16| {
+        let field = &fields[usize::from(*index)];
+        field.tag != 0 && field.inlined_from == 0
+    };
+    let mut order: Vec<u16> = (0..fields.len() as u16).filter(on_wire).collect();
+    order.sort_by_key(|index| fields[usize::from(*index)].tag);
+    order
 }
 
 /// One field.

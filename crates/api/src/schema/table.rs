@@ -25,6 +25,9 @@ pub fn read() -> Registry {
     let mut reader = Reader::default();
     reader.index(TABLE);
     reader.fill(TABLE);
+    for ty in &mut reader.registry.types {
+        ty.message = super::message_order(&ty.fields);
+    }
     reader.registry
 }
 

@@ -1,9 +1,9 @@
 //! JSON, read as upstream's strict decoder reads it (`sigs.k8s.io/json`) and normalised as a round trip
 //! through upstream's Go types would.
 
-mod base64;
+pub(super) mod base64;
 mod decode;
-mod normal;
+pub(super) mod normal;
 mod scan;
 
 use serde_json::Value;

@@ -93,7 +93,7 @@ fn prune_as(value: &mut Value, ty: &Type, path: &str, unknown: &mut Vec<String>)
 }
 
 /// Whether Go would write this value of the field at all.
-pub(super) fn keeps(field: &Field, value: &Value) -> bool {
+pub fn keeps(field: &Field, value: &Value) -> bool {
     match (&field.ty, value) {
         (_, Value::Null) => false,
         (Type::List(_), Value::Array(items)) => !(field.omit_empty && items.is_empty()),
@@ -108,7 +108,7 @@ pub(super) fn keeps(field: &Field, value: &Value) -> bool {
 }
 
 /// Adds the zero value of every absent field that Go always writes.
-pub(super) fn fill(map: &mut Map<String, Value>, schema: &ObjectType) {
+pub fn fill(map: &mut Map<String, Value>, schema: &ObjectType) {
     for field in schema.fields.iter().filter(|f| !f.omit_empty && !f.pointer) {
         if !map.contains_key(&field.json) {
             let value = zero(&field.ty);
@@ -120,7 +120,7 @@ pub(super) fn fill(map: &mut Map<String, Value>, schema: &ObjectType) {
 }
 
 /// What Go writes for an unset value of a type; null where that stands for absent.
-pub(super) fn zero(ty: &Type) -> Value {
+pub fn zero(ty: &Type) -> Value {
     match ty {
         Type::Bool => false.into(),
         Type::Int32 | Type::Int64 | Type::Double | Type::IntOrString => 0.into(),
@@ -138,7 +138,7 @@ pub(super) fn zero(ty: &Type) -> Value {
 
 /// The canonical form of a value that its type writes in its own way: `None` when it is that already,
 /// an error in Go's words when it cannot be read.
-pub(super) fn canonical_leaf(value: &Value, ty: &Type) -> Option<Result<Value, String>> {
+pub fn canonical_leaf(value: &Value, ty: &Type) -> Option<Result<Value, String>> {
     let text = value.as_str();
     match ty {
         Type::Quantity => canonical_quantity(value),
