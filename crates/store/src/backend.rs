@@ -47,6 +47,17 @@ pub struct Loaded {
     pub state: State,
     /// The last changes up to `revision`, in order, each with its `previous`; may be empty.
     pub events: Vec<Event>,
+    /// What was left of a write that a crash cut off: never acknowledged, and dropped now.
+    pub torn: Option<Torn>,
+}
+
+/// An incomplete write at the log's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Torn {
+    pub file: String,
+    pub offset: u64,
+    /// How far its written bytes reach.
+    pub bytes: u64,
 }
 
 /// One compare-and-write.
@@ -91,6 +102,11 @@ impl Feed {
     /// Nothing will follow: watchers end once they have read what there is.
     pub fn close(&self) {
         self.view.close();
+    }
+
+    /// Nothing will be published any more, though reads go on: whoever waits for a revision gets `failure`.
+    pub fn fail(&self, failure: Arc<io::Error>) {
+        self.view.fail(failure);
     }
 
     /// Last revision published.

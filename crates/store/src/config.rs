@@ -1,7 +1,10 @@
 //! Where a store keeps its log and how much it may hold.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::disk::Disk;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -14,6 +17,7 @@ pub(crate) enum Place {
     /// No log: gone with the process.
     Memory,
     Directory(PathBuf),
+    Disk(Arc<dyn Disk>),
 }
 
 impl Config {
@@ -25,6 +29,11 @@ impl Config {
     /// A store without a log, for tests.
     pub fn in_memory() -> Config {
         Config { place: Place::Memory, limits: Limits::default() }
+    }
+
+    /// A store on a disk of any kind, such as a simulated one.
+    pub fn on(disk: Arc<dyn Disk>) -> Config {
+        Config { place: Place::Disk(disk), limits: Limits::default() }
     }
 
     pub fn with_limits(mut self, limits: Limits) -> Config {
@@ -41,6 +50,9 @@ pub struct Limits {
     pub unflushed_bytes: usize,
     /// How long a relaxed write may wait for company before it is flushed.
     pub relaxed_delay: Duration,
+    /// Size of the log's files. Two of them are the constant part of what the log takes on disk; the
+    /// rest stays below twice the live data.
+    pub segment_bytes: u64,
     pub history: HistoryLimits,
 }
 
@@ -52,6 +64,7 @@ impl Default for Limits {
             unflushed_bytes: 8 << 20,
             // About the time of ten flushes: long enough to gather a burst, too short for a person to see.
             relaxed_delay: Duration::from_millis(10),
+            segment_bytes: 4 << 20,
             history: HistoryLimits::default(),
         }
     }

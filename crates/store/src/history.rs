@@ -143,7 +143,7 @@ impl Rewind {
 }
 
 /// Bytes that would be free if the event were forgotten.
-fn held_bytes(event: &Event) -> usize {
+pub(crate) fn held_bytes(event: &Event) -> usize {
     let previous = event.previous.as_ref().map_or(0, |entry| entry.json.len());
     let last = if event.deleted { event.entry.json.len() } else { 0 };
     previous + last + EVENT_OVERHEAD

@@ -30,8 +30,11 @@ mod watch;
 
 mod embedded;
 
+pub mod contract;
+pub mod disk;
+
 pub use api::*;
-pub use backend::{Action, Backend, BackendStats, Change, Feed, Loaded, OpenError, Published};
+pub use backend::{Action, Backend, BackendStats, Change, Feed, Loaded, OpenError, Published, Torn};
 pub use config::{Config, HistoryLimits, Limits};
 pub use snapshot::{Range, Snapshot};
 pub use state::State;

@@ -1,7 +1,8 @@
 //! What readers and watchers see: the durable state, and the way it came about.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -18,6 +19,8 @@ pub(crate) struct View {
     /// Changed under the same lock as `current`, so that the two always fit.
     history: Mutex<History>,
     channels: RwLock<Channels>,
+    /// Why there will be no further revision.
+    failure: OnceLock<Arc<io::Error>>,
 }
 
 /// Events forgotten at once when they come from before a restart; their own groups are not known.
@@ -38,6 +41,7 @@ impl View {
             revision: watch::Sender::new(loaded.revision),
             history: Mutex::new(History::new(limits, floor)),
             channels: RwLock::new(Channels { by_resource: BTreeMap::new(), floor, closed: false }),
+            failure: OnceLock::new(),
         };
         view.remember(&loaded.events);
         view
@@ -81,7 +85,7 @@ impl View {
         Ok(Snapshot::new(revision, rewind.run()))
     }
 
-    /// Ends with an error when the store closes first.
+    /// Ends with an error when the store closes or fails first.
     pub async fn wait_for(&self, revision: Revision) -> Result<(), StoreError> {
         if self.revision() >= revision {
             return Ok(());
@@ -90,6 +94,9 @@ impl View {
         loop {
             if *receiver.borrow_and_update() >= revision {
                 return Ok(());
+            }
+            if let Some(failure) = self.failure.get() {
+                return Err(StoreError::Io(failure.clone()));
             }
             if self.channels.read().unwrap_or_else(PoisonError::into_inner).closed {
                 return Err(StoreError::Closed);
@@ -156,6 +163,12 @@ impl View {
         let history = self.history();
         let (events, bytes) = history.size();
         (history.floor(), events, bytes)
+    }
+
+    pub fn fail(&self, failure: Arc<io::Error>) {
+        // A second failure says nothing new.
+        let _ = self.failure.set(failure);
+        self.revision.send_modify(|_| ());
     }
 
     pub fn close(&self) {

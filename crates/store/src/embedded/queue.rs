@@ -96,6 +96,11 @@ impl Queue {
         self.relaxed.get(resource).copied()
     }
 
+    /// Closed, with nothing left to do.
+    pub fn is_drained(&self) -> bool {
+        self.closing && (self.pending.is_empty() || self.failure.is_some())
+    }
+
     pub fn take(&mut self) -> Group {
         self.pending_bytes = 0;
         self.since = None;
@@ -112,6 +117,8 @@ impl Queue {
     pub fn fail(&mut self, failure: &Arc<io::Error>, durable: State) {
         self.failure = Some(failure.clone());
         self.newest = durable;
+        // Readers do not wait for what will not come.
+        self.relaxed.clear();
         let lost = self.take();
         lost.commit.finish(Some(failure.clone()));
     }

@@ -1,0 +1,184 @@
+//! Reading the log back: every file, every frame, every record, in order.
+
+use std::collections::VecDeque;
+use std::io;
+
+use super::frame::{Found, Header, frame_at};
+use super::record::{Kind, Record};
+use super::tail::{Tail, judge};
+use super::{Segment, segment_name, segment_number};
+use crate::backend::{OpenError, Torn};
+use crate::disk::Disk;
+use crate::history::held_bytes;
+use crate::{Event, HistoryLimits, Key, Revision, State};
+
+/// What the files say.
+pub(crate) struct Recovered {
+    pub state: State,
+    /// After the last frame; `None` for a log without any.
+    pub revision: Option<Revision>,
+    /// The last changes, in order.
+    pub events: VecDeque<Event>,
+    pub segments: VecDeque<Segment>,
+    pub next_sequence: u64,
+    pub torn: Option<Torn>,
+}
+
+pub(crate) fn recover(disk: &dyn Disk, history: &HistoryLimits) -> Result<Recovered, OpenError> {
+    let numbers = segment_numbers(disk)?;
+    let mut reader = Reader::new(history.clone());
+    let mut bytes = Vec::new();
+    for (index, &number) in numbers.iter().enumerate() {
+        let name = segment_name(number);
+        if index > 0 && number != numbers[index - 1] + 1 {
+            let what = format!("the file before it is missing: {}", segment_name(number - 1));
+            return Err(OpenError::Corrupt { file: name, offset: 0, what });
+        }
+        read(disk, &name, &mut bytes).map_err(|source| OpenError::Io {
+            attempt: "read",
+            path: name.clone(),
+            source,
+        })?;
+        let last = index + 1 == numbers.len();
+        let used = reader.segment(&name, &bytes, last).map_err(|(offset, what)| OpenError::Corrupt {
+            file: name,
+            offset: offset as u64,
+            what,
+        })?;
+        reader.out.segments.push_back(Segment { number, used: used as u64 });
+    }
+    Ok(reader.out)
+}
+
+fn segment_numbers(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
+    let names =
+        disk.list().map_err(|source| OpenError::Io { attempt: "list", path: "the log's files".into(), source })?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The whole file into `bytes`.
+fn read(disk: &dyn Disk, name: &str, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let file = disk.open(name)?;
+    bytes.resize(file.len()? as usize, 0);
+    let length = file.read_at(0, bytes)?;
+    bytes.truncate(length);
+    Ok(())
+}
+
+/// Offset and description of what is wrong.
+type Wrong = (usize, String);
+
+struct Reader {
+    out: Recovered,
+    limits: HistoryLimits,
+    history_bytes: usize,
+    started: bool,
+}
+
+impl Reader {
+    fn new(limits: HistoryLimits) -> Reader {
+        let out = Recovered {
+            state: State::default(),
+            revision: None,
+            events: VecDeque::new(),
+            segments: VecDeque::new(),
+            next_sequence: 1,
+            torn: None,
+        };
+        Reader { out, limits, history_bytes: 0, started: false }
+    }
+
+    /// Reads one file; answers how far it is used.
+    fn segment(&mut self, name: &str, bytes: &[u8], last: bool) -> Result<usize, Wrong> {
+        let mut offset = 0;
+        while let Found::Frame(header, payload) = frame_at(bytes, offset) {
+            self.frame(&header, payload).map_err(|what| (offset, what))?;
+            offset += header.frame_size();
+        }
+        let tail = judge(bytes, offset, self.out.next_sequence);
+        match tail {
+            Tail::Clean => {}
+            Tail::Torn(bytes) if last => {
+                self.out.torn = Some(Torn { file: name.to_owned(), offset: offset as u64, bytes });
+            }
+            Tail::Torn(_) => return Err((offset, "incomplete group, but it is not in the last file".into())),
+            Tail::Corrupt(what) => return Err((offset, what)),
+        }
+        Ok(offset.min(bytes.len()))
+    }
+
+    fn frame(&mut self, header: &Header, mut payload: &[u8]) -> Result<(), String> {
+        if std::mem::replace(&mut self.started, true) && header.sequence != self.out.next_sequence {
+            return Err(format!("group {} where {} should be", header.sequence, self.out.next_sequence));
+        }
+        self.out.next_sequence = header.sequence + 1;
+        while !payload.is_empty() {
+            let (record, rest) = Record::decode(payload).ok_or("a record that cannot be one")?;
+            self.record(&record)?;
+            payload = rest;
+        }
+        match self.out.revision.replace(header.revision) {
+            Some(revision) if revision != header.revision => {
+                Err(format!("group ends at revision {}, its records at {revision}", header.revision))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn record(&mut self, record: &Record<'_>) -> Result<(), String> {
+        let previous = self.out.state.get(record.resource, record.namespace, record.name).cloned();
+        if record.kind == Kind::Copy {
+            return match previous {
+                None => {
+                    let key = self.key(record);
+                    drop(self.out.state.put(record.to_entry(key)));
+                    Ok(())
+                }
+                Some(known) if known.revision == record.revision => Ok(()),
+                Some(known) => Err(format!("a copy of revision {} of what is at {}", record.revision, known.revision)),
+            };
+        }
+        match self.out.revision.replace(record.revision) {
+            Some(revision) if record.revision != revision + 1 => {
+                return Err(format!("revision {} after {revision}", record.revision));
+            }
+            _ => {}
+        }
+        let created = record.kind == Kind::Put && record.created == record.revision;
+        if created && previous.is_some() {
+            return Err(format!("revision {} creates what exists", record.revision));
+        }
+        let key = previous.as_ref().map_or_else(|| self.key(record), |entry| entry.key.clone());
+        let entry = record.to_entry(key);
+        let deleted = record.kind == Kind::Delete;
+        if deleted {
+            self.out.state.remove(&entry.key);
+        } else {
+            self.out.state.put(entry.clone());
+        }
+        let known = created || previous.is_some();
+        self.remember(known, Event { revision: record.revision, entry, previous, deleted });
+        Ok(())
+    }
+
+    /// History starts over where an event's past is not `known` any more.
+    fn remember(&mut self, known: bool, event: Event) {
+        if !known {
+            self.out.events.clear();
+            self.history_bytes = 0;
+            return;
+        }
+        self.history_bytes += held_bytes(&event);
+        self.out.events.push_back(event);
+        while self.history_bytes > self.limits.bytes || self.out.events.len() > self.limits.events {
+            let Some(oldest) = self.out.events.pop_front() else { break };
+            self.history_bytes -= held_bytes(&oldest);
+        }
+    }
+
+    fn key(&self, record: &Record<'_>) -> Key {
+        self.out.state.interned(record.key())
+    }
+}
