@@ -181,7 +181,11 @@ pub trait Kind: Send + Sync + 'static {
     }
 
     /// Fills defaults; idempotent. Runs on the version the client sent.
-    fn set_defaults(&self, _version: &str, _obj: &mut Value) {}
+    fn set_defaults(&self, version: &str, obj: &mut Value) {
+        if let Some(schema) = self.schema(version) {
+            crate::defaults::apply(&schema, obj);
+        }
+    }
 
     /// Before creation: drops what `reset_fields` says (status), sets derived fields.
     fn prepare_create(&self, obj: &mut Value) {

@@ -44,6 +44,7 @@ impl Kind for Pod {
     }
 
     fn prepare_create(&self, obj: &mut Value) {
+        crate::defaults::set_pod_level_resources(obj);
         affinity::select_by_own_labels(obj);
         let status = status::of_new_pod(obj);
         set(obj, "status", status);
