@@ -73,7 +73,9 @@ impl Client {
             request.headers_mut().entry(header::USER_AGENT).or_insert(agent);
         }
         let (method, path) = (request.method().clone(), request.uri().to_string());
-        self.transport.send(request).await.map_err(|source| Error::Transport { method, path, source })
+        let answer = self.transport.send(request).await;
+        crate::metrics::request_done(&method, answer.as_ref().ok().map(|r| r.status().as_u16()));
+        answer.map_err(|source| Error::Transport { method, path, source })
     }
 
     /// Sends a request that streams its answer; an error status becomes an error.

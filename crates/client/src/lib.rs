@@ -19,7 +19,9 @@ mod json;
 pub mod watch;
 
 pub mod cache;
+pub mod engine;
 pub mod events;
+pub mod metrics;
 pub mod services;
 
 #[cfg(any(test, feature = "testing"))]

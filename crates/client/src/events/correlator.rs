@@ -138,9 +138,10 @@ impl Budget {
 fn combined(event: Event, now: Timestamp) -> Event {
     let message = format!("(combined from similar events): {}", event.message.as_deref().unwrap_or_default());
     let about = event.involved_object.name.as_deref().unwrap_or_default();
+    let nanos = i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX);
     Event {
         metadata: ObjectMeta {
-            name: Some(super::recorder::event_name(about, now)),
+            name: Some(super::recorder::event_name(about, nanos)),
             namespace: event.metadata.namespace,
             ..ObjectMeta::default()
         },

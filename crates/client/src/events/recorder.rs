@@ -1,5 +1,7 @@
 //! The callers' side, and the task that writes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -45,6 +47,8 @@ impl EventType {
 pub struct Recorder {
     queue: mpsc::Sender<Event>,
     source: EventSource,
+    /// Nanoseconds in the name of the last event: no two share them, however coarse the clock.
+    last: Arc<AtomicI64>,
 }
 
 impl Recorder {
@@ -54,7 +58,8 @@ impl Recorder {
         let (queue, events) = mpsc::channel(MAX_QUEUED);
         tokio::spawn(shutdown.run_until_cancelled_owned(write_all(client, events)));
         let host = (!host.is_empty()).then(|| host.to_owned());
-        Self { queue, source: EventSource { component: Some(component.to_owned()), host } }
+        let source = EventSource { component: Some(component.to_owned()), host };
+        Self { queue, source, last: Arc::default() }
     }
 
     /// Records that something happened to the object. Never blocks.
@@ -65,7 +70,7 @@ impl Recorder {
     /// An event as [`Recorder::event`] would record it, for callers that add to it first.
     pub fn make(&self, about: &ObjectReference, kind: EventType, reason: &str, message: String) -> Event {
         let now = clock::now();
-        let name = event_name(about.name.as_deref().unwrap_or_default(), now);
+        let name = event_name(about.name.as_deref().unwrap_or_default(), self.distinct(now));
         let namespace = about.namespace.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| "default".to_owned());
         Event {
             metadata: ObjectMeta { name: Some(name), namespace: Some(namespace), ..ObjectMeta::default() },
@@ -81,6 +86,12 @@ impl Recorder {
             source: Some(self.source.clone()),
             ..Event::default()
         }
+    }
+
+    fn distinct(&self, now: Timestamp) -> i64 {
+        let nanos = i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX);
+        let next = |last: i64| nanos.max(last.saturating_add(1));
+        next(self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last))).unwrap_or_default())
     }
 
     /// Queues a complete event.
@@ -106,8 +117,8 @@ pub fn reference<K: Typed>(object: &K) -> ObjectReference {
 }
 
 /// `name.<nanoseconds in hex>`; a name that would not be valid so (kubernetes#127594) gives a uuid.
-pub(super) fn event_name(about: &str, now: Timestamp) -> String {
-    let name = format!("{about}.{:x}", now.as_nanosecond());
+pub(super) fn event_name(about: &str, nanos: i64) -> String {
+    let name = format!("{about}.{nanos:x}");
     let valid = name.split('.').all(|label| {
         let inner = label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         inner && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
