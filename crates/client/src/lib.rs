@@ -15,6 +15,7 @@ pub mod params;
 
 pub mod api;
 pub mod client;
+pub mod discovery;
 mod json;
 pub mod watch;
 
