@@ -11,6 +11,7 @@
 
 pub mod admission;
 pub mod auth;
+pub mod authz;
 pub mod call;
 pub mod extend;
 pub mod pki;
