@@ -248,6 +248,18 @@ pub trait Kind: Send + Sync + 'static {
         Deletion::Immediate
     }
 
+    /// DELETE answers with the object that went, not with a `Status`
+    /// (`ReturnDeletedObject` of `k8s.io/apiserver/pkg/registry/generic/registry`).
+    fn returns_deleted(&self) -> bool {
+        false
+    }
+
+    /// OpenAPI v3 schema that a custom resource's definition wrote for a version; built-in kinds publish their
+    /// field table.
+    fn published_schema(&self, _version: &str) -> Option<Value> {
+        None
+    }
+
     /// Propagation when a DELETE names none (`orphan` only for kinds upstream says so).
     fn orphans_by_default(&self) -> bool {
         false

@@ -99,8 +99,8 @@ pub struct Field {
     pub inlined_from: u32,
     /// Strategic merge patch, `x-kubernetes-patch-strategy`.
     pub patch: PatchStrategy,
-    /// Apply owns the fields of this object one by one, though its type is atomic elsewhere
-    /// (`x-kubernetes-map-type: granular`).
+    /// Apply owns the fields or entries one by one (`x-kubernetes-map-type: granular`), though the type may say
+    /// `atomic`.
     pub granular: bool,
     /// Published default other than the zero value; apply takes it for an absent list key.
     pub default: Option<Value>,

@@ -258,8 +258,7 @@ impl Builder<'_> {
         let required = schema.is_some_and(|s| s["required"].as_array().is_some_and(|r| r.contains(&json.into())));
         flag(required, "!");
         flag(inlined_from != 0, &format!("^{inlined_from}"));
-        let granular = property.get("$ref").is_some() && property["x-kubernetes-map-type"] == "granular";
-        flag(granular, "granular");
+        flag(property["x-kubernetes-map-type"] == "granular", "granular");
         if let Some(strategy) = property["x-kubernetes-patch-strategy"].as_str() {
             let key = openapi::text(&property["x-kubernetes-patch-merge-key"]);
             flag(true, &format!("%{strategy}:{key}"));

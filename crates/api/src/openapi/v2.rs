@@ -1,14 +1,127 @@
 //! OpenAPI v2 (Swagger): one document for everything served.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
+use serde_json::{Map, Value, json};
+
+use super::descriptions::Descriptions;
+use super::operations::{self, Answer, Operation, Paths};
+use super::parameters::Common;
+use super::schemas::{Flavor, Schemas};
+use super::{MEDIA_TYPES, info, security_schemes, v3};
 use crate::kind::Kind;
 
-/// The document with all these kinds.
-pub fn document(_kinds: &[&dyn Kind]) -> Value {
+/// The document with all these kinds, in every version they serve.
+pub fn document(kinds: &[&dyn Kind]) -> Value {
+    let descriptions = Descriptions::load();
+    let common = Common::new(&descriptions);
+    let mut paths = Paths::new();
+    let mut schemas = Schemas::new(Flavor::V2, &descriptions);
+    for kind in kinds {
+        for version in kind.info().versions.iter() {
+            operations::add_discovery(&mut paths, &kind.info().group, version);
+            operations::add(&mut paths, *kind, version, &common, &descriptions);
+            v3::add_custom(&mut schemas, *kind, version);
+        }
+    }
+    paths.values().flat_map(|p| p.values()).flat_map(operations::schemas_of).for_each(|name| schemas.add(name));
+    let mut definitions = schemas.finish();
+    definitions.values_mut().for_each(move_references);
+    let paths: Map<String, Value> = paths.into_iter().map(|(path, ops)| (path, path_item(&ops))).collect();
     json!({
         "swagger": "2.0",
-        "info": { "title": "Kubernetes", "version": "v1.37.0" },
-        "paths": {}, "definitions": {},
+        "info": info(),
+        "paths": paths,
+        "definitions": definitions,
+        "securityDefinitions": security_schemes(),
+        "security": [{ "BearerToken": [] }],
     })
+}
+
+/// Schemas of custom resources come with references of version 3.
+fn move_references(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(Value::String(reference)) = map.get_mut("$ref")
+                && let Some(name) = reference.strip_prefix("#/components/schemas/")
+            {
+                *reference = format!("#/definitions/{name}");
+            }
+            map.values_mut().for_each(move_references);
+        }
+        Value::Array(items) => items.iter_mut().for_each(move_references),
+        _ => {}
+    }
+}
+
+fn path_item(operations: &BTreeMap<&'static str, Operation>) -> Value {
+    let shared = operations::shared_parameters(operations);
+    let mut item: Map<String, Value> = operations
+        .iter()
+        .map(|(method, operation)| {
+            let own = operation.parameters.iter().filter(|p| !shared.contains(p)).map(|p| p.render(Flavor::V2));
+            ((*method).to_owned(), render(operation, own.collect()))
+        })
+        .collect();
+    if !shared.is_empty() {
+        item.insert("parameters".into(), shared.iter().map(|p| p.render(Flavor::V2)).collect());
+    }
+    Value::Object(item)
+}
+
+fn render(operation: &Operation, mut parameters: Vec<Value>) -> Value {
+    let mut consumes: &[&str] = &["*/*"];
+    if let Some(body) = &operation.body {
+        consumes = body.media_types;
+        let mut parameter = json!({ "name": "body", "in": "body", "schema": Flavor::V2.reference(&body.schema) });
+        if body.required {
+            parameter["required"] = true.into();
+        }
+        parameters.insert(0, parameter);
+    }
+    let (produces, schema) = answer(operation);
+    let mut responses =
+        json!({ "200": { "description": "OK", "schema": schema }, "401": { "description": "Unauthorized" } });
+    for code in operation.also {
+        let description = if *code == 201 { "Created" } else { "Accepted" };
+        responses[code.to_string()] = json!({ "description": description, "schema": schema });
+    }
+    let mut rendered = json!({
+        "operationId": operation.id,
+        "description": operation.description,
+        "tags": [operation.tag],
+        "schemes": ["https"],
+        "consumes": consumes,
+        "produces": produces,
+        "responses": responses,
+    });
+    if !parameters.is_empty() {
+        rendered["parameters"] = parameters.into();
+    }
+    if let Some(kind) = &operation.kind {
+        rendered["x-kubernetes-action"] = operation.action.into();
+        rendered["x-kubernetes-group-version-kind"] =
+            json!({ "group": kind.group, "version": kind.version, "kind": kind.kind });
+    }
+    rendered
+}
+
+fn answer(operation: &Operation) -> (Vec<&'static str>, Value) {
+    let mut produces = MEDIA_TYPES.to_vec();
+    let schema = match &operation.answer {
+        Answer::Schema(name) => Flavor::V2.reference(name),
+        Answer::Watchable(name) => {
+            produces.extend(["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"]);
+            Flavor::V2.reference(name)
+        }
+        Answer::Anything => {
+            produces = vec!["*/*"];
+            json!({ "type": "string" })
+        }
+        Answer::Text => {
+            produces.push("text/plain");
+            json!({ "type": "string" })
+        }
+    };
+    (produces, schema)
 }

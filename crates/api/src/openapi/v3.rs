@@ -2,15 +2,128 @@
 
 use serde_json::{Map, Value, json};
 
+use super::descriptions::Descriptions;
+use super::operations::{self, Answer, Operation, Paths};
+use super::parameters::Common;
+use super::schemas::{Flavor, Schemas};
+use super::{MEDIA_TYPES, info, security_schemes};
 use crate::kind::Kind;
 
 /// The document of one group and version (`v1`, `apps/v1`) with these kinds.
-pub fn document(group_version: &str, _kinds: &[&dyn Kind]) -> Value {
+pub fn document(group_version: &str, kinds: &[&dyn Kind]) -> Value {
+    let descriptions = Descriptions::load();
+    let common = Common::new(&descriptions);
+    let (group, version) = group_version.split_once('/').unwrap_or(("", group_version));
+    let mut paths = Paths::new();
+    let mut schemas = Schemas::new(Flavor::V3, &descriptions);
+    operations::add_discovery(&mut paths, group, version);
+    for kind in kinds {
+        operations::add(&mut paths, *kind, version, &common, &descriptions);
+        add_custom(&mut schemas, *kind, version);
+    }
+    paths.values().flat_map(|p| p.values()).flat_map(operations::schemas_of).for_each(|name| schemas.add(name));
+    let paths: Map<String, Value> = paths.into_iter().map(|(path, ops)| (path, path_item(&ops))).collect();
     json!({
         "openapi": "3.0.0",
-        "info": { "title": "Kubernetes", "version": "v1.37.0" },
-        "paths": {}, "components": { "schemas": {} }, "x-orlop-group-version": group_version,
+        "info": info(),
+        "paths": paths,
+        "components": { "schemas": schemas.finish(), "securitySchemes": security_schemes() },
     })
+}
+
+/// Custom resources publish the schema that their definition wrote, and a list of it.
+pub(super) fn add_custom(schemas: &mut Schemas<'_>, kind: &dyn Kind, version: &str) {
+    let Some(schema) = kind.published_schema(version) else { return };
+    let name = operations::schema_name(kind, version);
+    let list = list_of(kind, version, &name);
+    schemas.add_ready(&name, schema);
+    schemas.add_ready(&operations::list_schema_name(kind, version), list);
+    schemas.add(OBJECT_META);
+    schemas.add(LIST_META);
+}
+
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
+
+fn list_of(kind: &dyn Kind, version: &str, item: &str) -> Value {
+    let info = kind.info();
+    json!({
+        "description": format!("{} is a list of {}", info.list_kind, info.kind),
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": { "type": "string" },
+            "kind": { "type": "string" },
+            "metadata": Flavor::V3.reference(LIST_META),
+            "items": { "type": "array", "items": Flavor::V3.reference(item) },
+        },
+        "x-kubernetes-group-version-kind": [{ "group": info.group, "version": version, "kind": info.list_kind }],
+    })
+}
+
+fn path_item(operations: &std::collections::BTreeMap<&'static str, Operation>) -> Value {
+    let shared = operations::shared_parameters(operations);
+    let mut item: Map<String, Value> = operations
+        .iter()
+        .map(|(method, operation)| {
+            let own = operation.parameters.iter().filter(|p| !shared.contains(p)).map(|p| p.render(Flavor::V3));
+            ((*method).to_owned(), render(operation, own.collect()))
+        })
+        .collect();
+    if !shared.is_empty() {
+        item.insert("parameters".into(), shared.iter().map(|p| p.render(Flavor::V3)).collect());
+    }
+    Value::Object(item)
+}
+
+fn render(operation: &Operation, parameters: Vec<Value>) -> Value {
+    let mut rendered = json!({
+        "operationId": operation.id,
+        "description": operation.description,
+        "tags": [operation.tag],
+        "responses": responses(operation),
+    });
+    if !parameters.is_empty() {
+        rendered["parameters"] = parameters.into();
+    }
+    if let Some(body) = &operation.body {
+        let content = content(body.media_types, &Flavor::V3.reference(&body.schema));
+        rendered["requestBody"] =
+            if body.required { json!({ "content": content, "required": true }) } else { json!({ "content": content }) };
+    }
+    if let Some(kind) = &operation.kind {
+        rendered["x-kubernetes-action"] = operation.action.into();
+        rendered["x-kubernetes-group-version-kind"] =
+            json!({ "group": kind.group, "version": kind.version, "kind": kind.kind });
+    }
+    rendered
+}
+
+fn responses(operation: &Operation) -> Value {
+    let content = match &operation.answer {
+        Answer::Schema(name) => content(&MEDIA_TYPES, &Flavor::V3.reference(name)),
+        Answer::Watchable(name) => {
+            let streams = ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+            let media_types: Vec<&str> = MEDIA_TYPES.into_iter().chain(streams).collect();
+            self::content(&media_types, &Flavor::V3.reference(name))
+        }
+        Answer::Anything => content(&["*/*"], &json!({ "type": "string" })),
+        Answer::Text => {
+            let media_types: Vec<&str> = MEDIA_TYPES.into_iter().chain(["text/plain"]).collect();
+            self::content(&media_types, &json!({ "type": "string" }))
+        }
+    };
+    let mut responses =
+        json!({ "200": { "description": "OK", "content": content }, "401": { "description": "Unauthorized" } });
+    for code in operation.also {
+        let description = if *code == 201 { "Created" } else { "Accepted" };
+        responses[code.to_string()] = json!({ "description": description, "content": content });
+    }
+    responses
+}
+
+fn content(media_types: &[&str], schema: &Value) -> Value {
+    media_types.iter().map(|media_type| ((*media_type).to_owned(), json!({ "schema": schema }))).collect()
 }
 
 /// Where a group and version is found under `/openapi/v3`: `api/v1`, `apis/apps/v1`.

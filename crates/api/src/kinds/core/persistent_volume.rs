@@ -10,6 +10,10 @@ impl Kind for PersistentVolume {
         &FACTS
     }
 
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
     fn prepare_create(&self, obj: &mut Value) {
         set(obj, "status", json!({ "phase": "Pending", "lastPhaseTransitionTime": now() }));
     }

@@ -10,6 +10,10 @@ impl Kind for PersistentVolumeClaim {
         &FACTS
     }
 
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
     fn prepare_create(&self, obj: &mut Value) {
         remove(obj, "status");
         settle_data_sources(obj, &Value::Null);

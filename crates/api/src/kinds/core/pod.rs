@@ -28,6 +28,10 @@ impl Kind for Pod {
         &FACTS
     }
 
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
     fn reset_fields(&self, subresource: &str) -> ResetFields {
         match subresource {
             "" => ResetFields::Only(&["status"]),

@@ -10,6 +10,10 @@ impl Kind for PodTemplate {
         &FACTS
     }
 
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
     fn generation_changed(&self, obj: &Value, old: &Value) -> bool {
         !same_field(obj, old, "template")
     }

@@ -16,6 +16,10 @@ impl Kind for Service {
         &FACTS
     }
 
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
     fn create_on_update(&self) -> bool {
         true
     }

@@ -14,6 +14,10 @@ impl Kind for ServiceAccount {
         &FACTS
     }
 
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
     fn prepare_create(&self, obj: &mut Value) {
         keep_names_of_secrets(obj);
     }

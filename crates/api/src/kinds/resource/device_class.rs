@@ -8,4 +8,8 @@ impl Kind for DeviceClass {
     fn info(&self) -> &KindInfo {
         &FACTS
     }
+
+    fn returns_deleted(&self) -> bool {
+        true
+    }
 }

@@ -10,6 +10,10 @@ impl Kind for ResourceClaim {
         &FACTS
     }
 
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
     fn reset_fields(&self, subresource: &str) -> ResetFields {
         match subresource {
             "" => ResetFields::Only(&["status"]),

@@ -8,4 +8,8 @@ impl Kind for ResourceClaimTemplate {
     fn info(&self) -> &KindInfo {
         &FACTS
     }
+
+    fn returns_deleted(&self) -> bool {
+        true
+    }
 }

@@ -9,6 +9,10 @@ impl Kind for ResourceSlice {
         &FACTS
     }
 
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
     fn field_labels(&self) -> &'static [FieldLabel] {
         field_labels!["spec.nodeName", "spec.driver", "spec.pool.name"]
     }

@@ -8,4 +8,8 @@ impl Kind for StorageClass {
     fn info(&self) -> &KindInfo {
         &FACTS
     }
+
+    fn returns_deleted(&self) -> bool {
+        true
+    }
 }

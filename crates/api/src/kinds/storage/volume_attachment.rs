@@ -9,6 +9,10 @@ impl Kind for VolumeAttachment {
         &FACTS
     }
 
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
     fn reset_fields(&self, subresource: &str) -> ResetFields {
         match subresource {
             "" => ResetFields::Only(&["status"]),

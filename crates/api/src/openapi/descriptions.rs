@@ -1,0 +1,80 @@
+//! What types and fields are for, in upstream's words. See `build.rs` for where they come from.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+/// Deflated records `type␟description␟(field␟description␟)*␞`.
+const TABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptions.bin"));
+
+/// Unpacked for as long as documents are being built.
+#[derive(Default)]
+pub struct Descriptions {
+    text: String,
+    /// Type name -> where its record stands in `text`.
+    records: BTreeMap<String, std::ops::Range<usize>>,
+}
+
+impl Descriptions {
+    pub fn load() -> Self {
+        let mut text = String::new();
+        if let Err(error) = flate2::read::DeflateDecoder::new(TABLE).read_to_string(&mut text) {
+            tracing::warn!(%error, "unpacking the descriptions of types failed; documents go without");
+            return Self::default();
+        }
+        let mut records = BTreeMap::new();
+        let mut start = 0;
+        for record in text.split_inclusive('\u{1e}') {
+            let name = record.split('\u{1f}').next().unwrap_or_default();
+            records.insert(name.to_owned(), start..start + record.len());
+            start += record.len();
+        }
+        Self { text, records }
+    }
+
+    pub fn of_type(&self, name: &str) -> Option<&str> {
+        self.parts(name)?.nth(1).filter(|d| !d.is_empty())
+    }
+
+    pub fn of_field(&self, ty: &str, field: &str) -> Option<&str> {
+        let mut fields = self.parts(ty)?.skip(2);
+        while let Some(name) = fields.next() {
+            let description = fields.next()?;
+            if name == field {
+                return Some(description);
+            }
+        }
+        common_field(ty, field)
+    }
+
+    fn parts(&self, name: &str) -> Option<impl Iterator<Item = &str>> {
+        let record = self.records.get(name).map_or("", |range| &self.text[range.clone()]);
+        Some(record.split('\u{1f}')).filter(|_| !record.is_empty())
+    }
+}
+
+/// Fields that `k8s-openapi` has for all kinds in one place, without words of its own.
+fn common_field(_ty: &str, field: &str) -> Option<&'static str> {
+    Some(match field {
+        "apiVersion" => "The version of the schema in which this object is written, with its group.",
+        "kind" => "The type of object that this is.",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Descriptions;
+
+    #[test]
+    fn knows_types_and_fields() {
+        let descriptions = Descriptions::load();
+        let pod = descriptions.of_type("io.k8s.api.core.v1.Pod").unwrap();
+        assert!(pod.starts_with("Pod is a collection of containers"), "{pod}");
+        let port = descriptions.of_field("io.k8s.api.core.v1.ServicePort", "targetPort").unwrap();
+        assert!(port.starts_with("Number or name of the port"), "{port}");
+        let volume = descriptions.of_field("io.k8s.api.core.v1.Volume", "emptyDir").unwrap();
+        assert!(volume.contains("temporary directory"), "{volume}");
+        assert_eq!(descriptions.of_field("io.k8s.api.core.v1.Pod", "nothing"), None);
+        assert_eq!(descriptions.of_type("Nothing"), None);
+    }
+}
