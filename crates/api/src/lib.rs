@@ -13,6 +13,7 @@ pub mod kinds;
 pub mod schema;
 
 pub mod codec;
+pub mod managed_fields;
 pub mod openapi;
 pub mod patch;
 

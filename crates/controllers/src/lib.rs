@@ -1,1 +1,10 @@
-//! controllers
+//! Controllers: each one file or folder, one pure `decide`, one line in the [`list`].
+//!
+//! What a controller reads, may write and wants done stands in its own module; who runs it, retries,
+//! waits and reports is [`orlop_client::engine`].
+
+pub mod list;
+
+mod common;
+
+mod replicas;

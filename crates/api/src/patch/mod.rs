@@ -5,6 +5,7 @@
 //! any object sent by a client.
 
 mod go_format;
+pub(crate) use go_format::go_format;
 pub mod json;
 pub mod merge;
 pub mod strategic;
