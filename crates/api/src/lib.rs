@@ -24,6 +24,7 @@ pub mod intstr;
 pub mod meta;
 pub mod names;
 pub mod object_meta;
+pub mod pods;
 pub mod quantity;
 pub mod selector;
 pub mod status;

@@ -2,6 +2,7 @@
 //! taints; pods on a node that is not Ready are not ready either.
 
 use jiff::{SignedDuration, Timestamp};
+use orlop_api::pods::{is_ready, node_is_ready, node_name};
 use orlop_api::typed::Typed;
 use orlop_api::typed::k8s_openapi::api::core::v1::{NodeCondition, Taint};
 use orlop_api::typed::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -23,10 +24,10 @@ pub fn controller() -> Controller {
             wake(Key::new("", delta.object().name()));
         }
     });
-    let by_node = Index { name: BY_NODE, values: |pod: &Pod| node_of(pod).map(str::to_owned).into_iter().collect() };
+    let by_node = Index { name: BY_NODE, values: |pod: &Pod| node_name(pod).map(str::to_owned).into_iter().collect() };
     // A pod that becomes ready on a node that is not: the node's decision sees to it.
     let pods = Source::indexed::<Pod>(vec![by_node], |delta, view, wake| {
-        let node = delta.new.as_ref().filter(|pod| is_ready(pod)).and_then(|pod| node_of(pod));
+        let node = delta.new.as_ref().filter(|pod| is_ready(pod)).and_then(|pod| node_name(pod));
         if let Some(node) = node.and_then(|name| view.of::<Node>().get("", name)).filter(|node| !node_is_ready(node)) {
             wake(Key::of(&**node));
         }
@@ -173,19 +174,6 @@ fn not_ready(pod: &Pod, now: Timestamp) -> Write {
 
 fn condition<'a>(node: &'a Node, ty: &str) -> Option<&'a NodeCondition> {
     node.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == ty)
-}
-
-fn node_is_ready(node: &Node) -> bool {
-    condition(node, "Ready").is_some_and(|c| c.status == "True")
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
-    conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
-}
-
-fn node_of(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use orlop_api::pods::{is_finished, node_is_ready, node_name};
 use orlop_api::typed::Typed;
 use orlop_api::typed::kinds::{Node, Pod};
 use orlop_base::clock;
@@ -24,7 +25,7 @@ pub fn controller() -> Controller {
         }
     });
     let pods = Source::indexed::<Pod>(
-        vec![Index { name: BY_NODE, values: |pod| node_of(pod).map(str::to_owned).into_iter().collect() }],
+        vec![Index { name: BY_NODE, values: |pod| node_name(pod).map(str::to_owned).into_iter().collect() }],
         |delta, _, wake| wake(Key::of(&**delta.object())),
     );
     let mut grants = vec![
@@ -44,7 +45,7 @@ struct NodeIsGone;
 /// A pod whose node the cache does not know may only be ahead of it: the server has the last word.
 fn look(client: Client, key: Key, view: View) -> BoxFuture<'static, orlop_client::Result<View>> {
     Box::pin(async move {
-        let unknown = view.subject::<Pod>(&key).and_then(|pod| node_of(pod)).map(str::to_owned);
+        let unknown = view.subject::<Pod>(&key).and_then(|pod| node_name(pod)).map(str::to_owned);
         let unknown = unknown.filter(|node| view.of::<Node>().get("", node).is_none());
         match unknown {
             Some(node) if client.all::<Node>().get_opt(&node).await?.is_none() => Ok(view.with(NodeIsGone)),
@@ -56,10 +57,10 @@ fn look(client: Client, key: Key, view: View) -> BoxFuture<'static, orlop_client
 fn decide(key: &Key, view: &View, _now: Timestamp) -> Plan {
     let Some(pod) = view.subject::<Pod>(key) else { return Plan::none() };
     let terminating = pod.metadata.deletion_timestamp.is_some();
-    let node = node_of(pod).and_then(|name| view.of::<Node>().get("", name));
-    match node_of(pod) {
+    let node = node_name(pod).and_then(|name| view.of::<Node>().get("", name));
+    match node_name(pod) {
         Some(_) if view.facts::<NodeIsGone>().is_some() => remove(pod, Some("PodGC: node no longer exists")),
-        Some(_) if terminating && node.is_some_and(|n| is_out_of_service(n) && !is_ready(n)) => {
+        Some(_) if terminating && node.is_some_and(|n| is_out_of_service(n) && !node_is_ready(n)) => {
             remove(pod, Some("PodGC: node is out of service"))
         }
         None if terminating => remove(pod, None),
@@ -97,24 +98,11 @@ fn surplus(pod: &Pod, view: &View) -> bool {
     total > TERMINATED_MAX && younger >= TERMINATED_MAX
 }
 
-fn node_of(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
-}
-
-fn is_finished(pod: &Pod) -> bool {
-    matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"))
-}
-
 fn is_out_of_service(node: &Node) -> bool {
     node.spec
         .as_ref()
         .and_then(|s| s.taints.as_ref())
         .is_some_and(|taints| taints.iter().any(|t| t.key == OUT_OF_SERVICE))
-}
-
-fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|s| s.conditions.as_ref());
-    conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Deletes pods from nodes whose NoExecute taints they do not tolerate, or no longer do.
 
 use jiff::{SignedDuration, Timestamp};
+use orlop_api::pods::{is_finished, node_name, tolerates};
 use orlop_api::typed::Typed;
 use orlop_api::typed::k8s_openapi::api::core::v1::{Taint, Toleration};
 use orlop_api::typed::kinds::{Node, Pod};
@@ -19,7 +20,7 @@ pub fn controller() -> Controller {
         }
     });
     let pods = Source::indexed::<Pod>(
-        vec![Index { name: BY_NODE, values: |pod| node_of(pod).map(str::to_owned).into_iter().collect() }],
+        vec![Index { name: BY_NODE, values: |pod| node_name(pod).map(str::to_owned).into_iter().collect() }],
         |delta, _, wake| wake(Key::of(&**delta.object())),
     );
     let mut grants = vec![
@@ -35,7 +36,7 @@ fn decide(key: &Key, view: &View, now: Timestamp) -> Plan {
     else {
         return Plan::none();
     };
-    let Some(node) = node_of(pod).and_then(|name| view.of::<Node>().get("", name)) else { return Plan::none() };
+    let Some(node) = node_name(pod).and_then(|name| view.of::<Node>().get("", name)) else { return Plan::none() };
     let spec = pod.spec.as_ref();
     let tolerations = spec.and_then(|s| s.tolerations.as_deref()).unwrap_or_default();
     match evict_at(&no_execute(node), tolerations, now) {
@@ -81,25 +82,6 @@ fn evict(pod: &Pod, now: Timestamp) -> Plan {
 fn no_execute(node: &Node) -> Vec<Taint> {
     let taints = node.spec.as_ref().and_then(|s| s.taints.as_ref());
     taints.into_iter().flatten().filter(|t| t.effect == "NoExecute").cloned().collect()
-}
-
-/// `v1.Toleration.ToleratesTaint`.
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let empty_or = |given: &Option<String>, wanted: &str| given.as_deref().is_none_or(|g| g.is_empty() || g == wanted);
-    let value = match toleration.operator.as_deref() {
-        None | Some("" | "Equal") => toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or(""),
-        Some("Exists") => true,
-        Some(_) => false,
-    };
-    empty_or(&toleration.effect, &taint.effect) && empty_or(&toleration.key, &taint.key) && value
-}
-
-fn node_of(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
-}
-
-fn is_finished(pod: &Pod) -> bool {
-    matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"))
 }
 
 #[cfg(test)]
