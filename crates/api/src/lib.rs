@@ -13,7 +13,6 @@ pub mod kinds;
 pub mod schema;
 
 pub mod codec;
-pub mod managed_fields;
 pub mod openapi;
 pub mod patch;
 
@@ -24,7 +23,6 @@ pub mod intstr;
 pub mod meta;
 pub mod names;
 pub mod object_meta;
-pub mod pods;
 pub mod quantity;
 pub mod selector;
 pub mod status;

@@ -1,6 +1,6 @@
 //! One request that may proceed: who asks, for what, with which side notes.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use orlop_client::transport::UserInfo;
 
@@ -15,7 +15,19 @@ pub struct Call {
     /// Head of the HTTP request; its extensions hold the `Peer` and a possible `OnUpgrade`.
     pub head: http::request::Parts,
     pub warnings: Warnings,
-    pub audit_id: String,
+    pub audit_id: Arc<str>,
+}
+
+impl Call {
+    /// The field manager a write without `fieldManager` goes by: the user agent up to its slash.
+    pub fn manager(&self, asked: &str) -> String {
+        if !asked.is_empty() {
+            return asked.to_owned();
+        }
+        let agent = self.head.headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        // At most 128 bytes, as `fieldManager` itself; header text is ASCII.
+        agent.split('/').next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(128).collect()
+    }
 }
 
 /// Texts for `Warning` headers, collected along the way, each once.
@@ -25,13 +37,13 @@ pub struct Warnings(Arc<Mutex<Vec<String>>>);
 impl Warnings {
     pub fn add(&self, text: impl Into<String>) {
         let text = text.into();
-        let mut texts = self.0.lock().expect("no holder panics");
+        let mut texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !text.is_empty() && !texts.contains(&text) {
             texts.push(text);
         }
     }
 
     pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().expect("no holder panics"))
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,11 +1,16 @@
 //! A kind in one served version: what a URL's group, version and resource resolve to.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use orlop_api::Value;
 use orlop_api::kind::{Kind, KindInfo};
 use orlop_api::schema::ObjectRef;
-use orlop_api::status::GroupResource;
+use orlop_api::status::{GroupResource, StatusError};
+use orlop_store::{Entry, Key};
 
 /// A built-in kind or one made at run time.
 #[derive(Clone)]
@@ -33,14 +38,22 @@ struct Inner {
     kind: KindRef,
     version: String,
     api_version: String,
+    storage_api_version: String,
+    storage_key: Arc<str>,
     schema: Option<ObjectRef>,
 }
 
 impl Resource {
     pub fn new(kind: KindRef, version: &str) -> Self {
-        let api_version = kind.info().api_version(version);
-        let schema = kind.schema(version);
-        Self(Arc::new(Inner { kind, version: version.to_owned(), api_version, schema }))
+        let info = kind.info();
+        Self(Arc::new(Inner {
+            api_version: info.api_version(version),
+            storage_api_version: info.api_version(&info.storage_version),
+            storage_key: Arc::from(&*info.storage_key),
+            schema: kind.schema(version),
+            version: version.to_owned(),
+            kind,
+        }))
     }
 
     pub fn kind(&self) -> &dyn Kind {
@@ -61,8 +74,14 @@ impl Resource {
         &self.0.api_version
     }
 
+    /// The field table of the version in the URL.
     pub fn schema(&self) -> Option<&ObjectRef> {
         self.0.schema.as_ref()
+    }
+
+    /// Built-in kinds have a protobuf form, custom resources have none.
+    pub fn has_protobuf(&self) -> bool {
+        matches!(self.0.kind, KindRef::Static(_))
     }
 
     /// For error texts.
@@ -70,4 +89,103 @@ impl Resource {
         let info = self.info();
         GroupResource { group: &info.group, resource: &info.plural }
     }
+
+    pub fn storage_key(&self) -> &str {
+        &self.0.storage_key
+    }
+
+    pub fn key(&self, namespace: &str, name: &str) -> Key {
+        let namespace = if self.info().namespaced { namespace } else { "" };
+        Key { resource: self.0.storage_key.clone(), namespace: namespace.into(), name: name.into() }
+    }
+
+    /// Objects are stored in this version: their bytes can go out as they are.
+    pub fn is_stored_version(&self) -> bool {
+        self.0.api_version == self.0.storage_api_version
+    }
+
+    /// Rewrites an object from the URL's version to the stored one.
+    pub fn to_stored(&self, object: &mut Value) {
+        if !self.is_stored_version() {
+            self.kind().convert(object, &self.0.version, &self.info().storage_version);
+            object["apiVersion"] = self.0.storage_api_version.as_str().into();
+        }
+    }
+
+    /// Rewrites a stored object to the URL's version.
+    pub fn from_stored(&self, object: &mut Value) {
+        if !self.is_stored_version() {
+            self.kind().convert(object, &self.info().storage_version, &self.0.version);
+            object["apiVersion"] = self.0.api_version.as_str().into();
+        }
+    }
+
+    /// A stored object in the URL's version; borrowed when that is the stored one.
+    pub fn versioned<'a>(&self, stored: &'a Value) -> Cow<'a, Value> {
+        if self.is_stored_version() {
+            return Cow::Borrowed(stored);
+        }
+        let mut object = stored.clone();
+        self.from_stored(&mut object);
+        Cow::Owned(object)
+    }
+
+    /// The entry's JSON in the URL's version.
+    pub fn json(&self, entry: &Entry) -> Bytes {
+        self.convert_json(&entry.json)
+    }
+
+    /// Stored JSON in the URL's version.
+    pub fn convert_json(&self, stored: &Bytes) -> Bytes {
+        if self.is_stored_version() {
+            return stored.clone();
+        }
+        let mut object = serde_json::from_slice(stored).unwrap_or_default();
+        self.from_stored(&mut object);
+        Bytes::from(serde_json::to_vec(&object).expect("JSON values have only string keys"))
+    }
+}
+
+/// Parses stored bytes; they were encoded by this server, so failing means a damaged store.
+pub fn parse_stored(entry: &Entry) -> Result<Value, StatusError> {
+    serde_json::from_slice(&entry.json)
+        .map_err(|e| StatusError::internal(format!("decoding {}/{}: {e}", entry.key.namespace, entry.key.name)))
+}
+
+/// Everything served, by group, version and plural.
+#[derive(Clone, Default)]
+pub struct Resources(BTreeMap<String, Resource>);
+
+impl Resources {
+    pub fn new(kinds: impl IntoIterator<Item = KindRef>) -> Self {
+        let mut all = BTreeMap::new();
+        for kind in kinds {
+            for version in kind.info().versions.iter() {
+                let resource = Resource::new(kind.clone(), version);
+                all.insert(path(&kind.info().group, version, &kind.info().plural), resource);
+            }
+        }
+        Self(all)
+    }
+
+    pub fn builtin() -> Self {
+        Self::new(orlop_api::kinds::all().iter().map(|kind| KindRef::Static(*kind)))
+    }
+
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Resource> {
+        self.0.get(&path(group, version, plural))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Resource> {
+        self.0.values()
+    }
+
+    /// Whether anything is served under this group and version.
+    pub fn has_group_version(&self, group: &str, version: &str) -> bool {
+        self.iter().any(|r| r.info().group == group && r.version() == version)
+    }
+}
+
+fn path(group: &str, version: &str, plural: &str) -> String {
+    format!("{group}/{version}/{plural}")
 }

@@ -1,13 +1,28 @@
 //! The server's shared state.
 
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use orlop_api::status::StatusError;
+use orlop_client::transport::UserInfo;
+use orlop_store::{Durability, Store, StoreError};
 
 use crate::admission::{self, Plugin};
 use crate::auth::{Authenticator, Authorizer};
+use crate::discovery::Documents;
+use crate::events::Recent;
 use crate::extend::{self, Extension, Extensions};
+use crate::health::{Check, Health};
+use crate::metrics::Metrics;
+use crate::pipeline::inflight::Inflight;
+use crate::resource::{Resource, Resources};
+use crate::services::{Allocators, ServiceConfig};
+use crate::transport::Component;
 
 /// What a server is made of.
 pub struct ServerConfig {
+    pub store: Store,
     /// Asked in order; the first that knows the caller wins.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
     pub authorizer: Arc<dyn Authorizer>,
@@ -15,22 +30,120 @@ pub struct ServerConfig {
     pub extensions: Vec<Extension>,
     /// Added to the built-in ones, sorted into upstream's order by name.
     pub admission: Vec<Arc<dyn Plugin>>,
+    /// Added to the built-in ones.
+    pub health_checks: Vec<Check>,
+    /// Where the cluster reaches this server: the endpoint of the `kubernetes` Service.
+    pub advertise_address: IpAddr,
+    pub secure_port: u16,
+    pub services: ServiceConfig,
+    /// Reads and writes served at once, besides long-running ones; more get 429.
+    pub max_requests_inflight: usize,
+    pub max_mutating_requests_inflight: usize,
+}
+
+impl ServerConfig {
+    /// Upstream's defaults, nobody authenticated.
+    pub fn new(store: Store, authorizer: Arc<dyn Authorizer>) -> Self {
+        Self {
+            store,
+            authenticators: Vec::new(),
+            authorizer,
+            extensions: Vec::new(),
+            admission: Vec::new(),
+            health_checks: Vec::new(),
+            advertise_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            secure_port: 6443,
+            services: ServiceConfig::default(),
+            max_requests_inflight: 400,
+            max_mutating_requests_inflight: 200,
+        }
+    }
 }
 
 pub struct Server {
+    pub(crate) store: Store,
     pub(crate) authenticators: Vec<Arc<dyn Authenticator>>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) resources: ArcSwap<Resources>,
     pub(crate) extensions: Extensions,
     pub(crate) admission: Vec<Arc<dyn Plugin>>,
+    pub(crate) documents: Documents,
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+    pub(crate) recent_events: Recent,
+    pub(crate) inflight: Inflight,
+    pub(crate) allocators: Arc<Allocators>,
+    pub(crate) advertise_address: IpAddr,
+    pub(crate) secure_port: u16,
 }
 
+/// Kinds whose writes may be acknowledged before they are flushed: they come in great numbers and
+/// are worth little after a crash.
+const RELAXED: [&str; 2] = ["coordination.k8s.io/leases", "events"];
+
 impl Server {
+    /// Must be called within a tokio runtime. Serves at once; [`Server::bootstrap`] makes the objects
+    /// every cluster has.
     pub fn new(config: ServerConfig) -> Arc<Self> {
+        let allocators = Arc::new(Allocators::new(config.services));
+        allocators.repair(&config.store.snapshot());
+        let extensions = extend::builtin(&allocators).into_iter().chain(config.extensions);
+        let plugins = admission::builtin().into_iter().chain(config.admission).collect();
         Arc::new(Self {
+            health: Health::new(config.health_checks),
+            store: config.store,
             authenticators: config.authenticators,
             authorizer: config.authorizer,
-            extensions: Extensions::new(extend::builtin().into_iter().chain(config.extensions)),
-            admission: admission::ordered(admission::builtin().into_iter().chain(config.admission).collect()),
+            resources: ArcSwap::from_pointee(Resources::builtin()),
+            extensions: Extensions::new(extensions),
+            admission: admission::ordered(plugins),
+            documents: Documents::default(),
+            metrics: Metrics::new(),
+            recent_events: Recent::default(),
+            inflight: Inflight::new(config.max_requests_inflight, config.max_mutating_requests_inflight),
+            allocators,
+            advertise_address: config.advertise_address,
+            secure_port: config.secure_port,
         })
     }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn authorizer(&self) -> &Arc<dyn Authorizer> {
+        &self.authorizer
+    }
+
+    /// Everything served now.
+    pub fn resources(&self) -> Arc<Resources> {
+        self.resources.load_full()
+    }
+
+    pub fn resource(&self, group: &str, version: &str, plural: &str) -> Option<Resource> {
+        self.resources.load().find(group, version, plural).cloned()
+    }
+
+    /// A component's way in: the same pipeline, without a network and as `user`.
+    pub fn component(self: &Arc<Self>, user: UserInfo) -> Component {
+        Component::new(self.clone(), user)
+    }
+
+    pub(crate) fn durability(resource: &Resource) -> Durability {
+        if RELAXED.contains(&resource.storage_key()) { Durability::Relaxed } else { Durability::Flushed }
+    }
+}
+
+/// A store failure that no caller can do anything about.
+pub(crate) fn store_failed(error: StoreError) -> StatusError {
+    match error {
+        StoreError::Closed => StatusError::unavailable("the server is shutting down"),
+        other => StatusError::internal(other),
+    }
+}
+
+/// When this process started serving, for metrics.
+pub(crate) fn started() -> i64 {
+    static START: OnceLock<i64> = OnceLock::new();
+    *START.get_or_init(orlop_base::clock::unix_seconds)
 }

@@ -53,9 +53,7 @@ impl View {
         let mut history = self.history();
         for group in events.chunks(REMEMBERED_GROUP) {
             let parts = self.parts(group.to_vec());
-            for part in &parts {
-                part.channel.push(part.events.clone());
-            }
+            parts.iter().for_each(|part| part.channel.push(part.events.clone()));
             history.push(group[group.len() - 1].revision, parts, None, now);
         }
         history.trim(now);
@@ -115,17 +113,13 @@ impl View {
         {
             // Events first, then the state: who reads the state at R and watches after R misses nothing.
             let mut history = self.history();
-            for part in &parts {
-                part.channel.push(part.events.clone());
-            }
+            parts.iter().for_each(|part| part.channel.push(part.events.clone()));
             history.push(revision, parts, Some(&state), now);
             self.current.store(Arc::new(At { revision, state }));
             history.trim(now);
         }
         self.revision.send_replace(revision);
-        for (channel, events) in &bells {
-            channel.ring(events);
-        }
+        bells.iter().for_each(|(channel, events)| channel.ring(events));
     }
 
     /// Splits by resource, keeping order within each.

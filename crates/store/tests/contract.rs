@@ -1,5 +1,4 @@
 //! The contract, over each kind of store there is.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

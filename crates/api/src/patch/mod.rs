@@ -5,10 +5,11 @@
 //! any object sent by a client.
 
 mod go_format;
-pub(crate) use go_format::go_format;
 pub mod json;
 pub mod merge;
 pub mod strategic;
+
+pub use go_format::go_format;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,14 @@
 //! Keyed by the kind's `storage_key`. Built-in extensions stand in [`builtin`]; those that carry
 //! state of their own (token signer, authorizer) come in through `ServerConfig::extensions`.
 
+mod binding;
+mod component_statuses;
+mod conditions;
+mod eviction;
+mod namespaces;
+mod pods;
+mod scale;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,6 +22,7 @@ use orlop_client::transport::Body;
 
 use crate::Server;
 use crate::call::Call;
+use crate::services::{Allocators, ServiceHooks};
 
 /// Everything one kind adds.
 #[derive(Clone)]
@@ -103,7 +112,7 @@ pub trait Hooks: Send + Sync + 'static {
         Ok(Undo::none())
     }
 
-    /// The same for updates, patches and status updates.
+    /// The same for updates and patches of the resource itself.
     fn begin_update(
         &self,
         _server: &Server,
@@ -112,6 +121,16 @@ pub trait Hooks: Send + Sync + 'static {
         _dry_run: bool,
     ) -> Result<Undo, StatusError> {
         Ok(Undo::none())
+    }
+
+    /// At the first DELETE: true keeps the object, as changed here (a Namespace becomes Terminating).
+    fn begin_delete(&self, _object: &mut Value) -> bool {
+        false
+    }
+
+    /// Whether nothing besides finalizers keeps a deleted object.
+    fn may_remove(&self, _object: &Value) -> bool {
+        true
     }
 
     /// After the object is gone.
@@ -171,6 +190,14 @@ impl Extensions {
 }
 
 /// The extensions that need nothing but the server.
-pub fn builtin() -> Vec<Extension> {
-    Vec::new()
+pub fn builtin(allocators: &Arc<Allocators>) -> Vec<Extension> {
+    let mut all = vec![
+        Extension::new("bindings").create("", binding::Bind),
+        component_statuses::extension(),
+        namespaces::extension(),
+        pods::extension(),
+        Extension::new("services").hooks(ServiceHooks(allocators.clone())),
+    ];
+    all.extend(scale::extensions());
+    all
 }

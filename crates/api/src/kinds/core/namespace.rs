@@ -16,6 +16,10 @@ impl Kind for Namespace {
         &FACTS
     }
 
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
     fn field_labels(&self) -> &'static [FieldLabel] {
         field_labels!["status.phase"]
     }

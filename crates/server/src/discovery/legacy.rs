@@ -1,0 +1,118 @@
+//! The discovery documents of old: one per root, group and version.
+
+use base64::Engine as _;
+use orlop_api::Value;
+use serde_json::json;
+
+use super::aggregated::texts;
+use super::{groups, versions};
+use crate::resource::{Resource, Resources};
+
+/// `/api`.
+pub fn api_versions(server_address: &str) -> Value {
+    json!({
+        "kind": "APIVersions", "versions": ["v1"],
+        "serverAddressByClientCIDRs": [{ "clientCIDR": "0.0.0.0/0", "serverAddress": server_address }],
+    })
+}
+
+/// `/apis`.
+pub fn group_list(resources: &Resources) -> Value {
+    let named = groups(resources).into_iter().filter(|(name, _)| !name.is_empty());
+    let groups: Vec<Value> = named.map(|(name, members)| describe(&name, &members)).collect();
+    json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
+}
+
+/// `/apis/G`.
+pub fn group(resources: &Resources, name: &str) -> Option<Value> {
+    let (_, members) = groups(resources).into_iter().find(|(group, _)| !name.is_empty() && group == name)?;
+    let mut group = describe(name, &members);
+    group["kind"] = "APIGroup".into();
+    group["apiVersion"] = "v1".into();
+    Some(group)
+}
+
+fn describe(name: &str, members: &[Resource]) -> Value {
+    let versions: Vec<Value> = versions(members)
+        .iter()
+        .map(|version| json!({ "groupVersion": format!("{name}/{version}"), "version": version }))
+        .collect();
+    json!({ "name": name, "versions": versions, "preferredVersion": versions.first() })
+}
+
+/// `/api/V` and `/apis/G/V`.
+pub fn resource_list(resources: &Resources, group: &str, version: &str) -> Value {
+    let mut entries = Vec::new();
+    let mut group_version = version.to_owned();
+    for resource in resources.iter().filter(|r| r.info().group == group && r.version() == version) {
+        resource.api_version().clone_into(&mut group_version);
+        add(&mut entries, resource);
+    }
+    entries.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": entries })
+}
+
+fn add(entries: &mut Vec<Value>, resource: &Resource) {
+    let info = resource.info();
+    let mut entry = json!({
+        "name": &*info.plural, "singularName": &*info.singular, "namespaced": info.namespaced, "kind": &*info.kind,
+        "verbs": texts(&info.verbs),
+    });
+    if !info.short_names.is_empty() {
+        entry["shortNames"] = texts(&info.short_names);
+    }
+    if !info.categories.is_empty() {
+        entry["categories"] = texts(&info.categories);
+    }
+    if info.verbs.iter().any(|verb| verb == "get") {
+        entry["storageVersionHash"] = storage_version_hash(resource).into();
+    }
+    entries.push(entry);
+    for sub in info.subresources.iter() {
+        let mut entry = json!({
+            "name": format!("{}/{}", info.plural, sub.name), "singularName": "", "namespaced": info.namespaced,
+            "kind": &*sub.kind, "verbs": texts(&sub.verbs),
+        });
+        if !sub.version.is_empty() {
+            entry["group"] = (*sub.group).into();
+            entry["version"] = (*sub.version).into();
+        }
+        entries.push(entry);
+    }
+}
+
+/// Says when the stored form of a kind changed, and nothing else.
+fn storage_version_hash(resource: &Resource) -> String {
+    let info = resource.info();
+    let stored = info.api_version(&info.storage_version);
+    let (group, version) = stored.split_once('/').unwrap_or(("", &stored));
+    let digest = ring::digest::digest(&ring::digest::SHA256, format!("{group}/{version}/{}", info.kind).as_bytes());
+    base64::engine::general_purpose::STANDARD.encode(&digest.as_ref()[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_as_upstream_lists_them() {
+        let list = resource_list(&Resources::builtin(), "", "v1");
+        let find =
+            |name: &str| list["resources"].as_array().unwrap().iter().find(|r| r["name"] == name).unwrap().clone();
+        assert_eq!(
+            find("pods"),
+            json!({
+                "categories": ["all"], "kind": "Pod", "name": "pods", "namespaced": true, "shortNames": ["po"],
+                "singularName": "pod", "storageVersionHash": "xPOwRZ+Yhw8=",
+                "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+            })
+        );
+        assert_eq!(
+            find("pods/eviction"),
+            json!({
+                "group": "policy", "kind": "Eviction", "name": "pods/eviction", "namespaced": true, "singularName": "",
+                "verbs": ["create"], "version": "v1",
+            })
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! `/openapi/v2`, `/openapi/v3` and its documents per group and version.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use http::Response;
+use http::header::{ACCEPT, CACHE_CONTROL, HeaderValue, LOCATION};
+use http::request::Parts;
+use orlop_api::kind::Kind;
+use orlop_api::openapi::{v2, v3};
+use orlop_api::status::StatusError;
+use orlop_client::transport::{self, Body};
+
+use super::{Document, EXPIRES, Set};
+use crate::request::RequestInfo;
+use crate::resource::Resource;
+
+/// Documents by path (`api/v1`, `apis/apps/v1`) and the index over them.
+pub struct V3 {
+    group_versions: BTreeMap<String, (Vec<Resource>, OnceLock<Document>)>,
+    index: OnceLock<Document>,
+}
+
+impl V3 {
+    fn new(set: &Set) -> Self {
+        let mut group_versions: BTreeMap<String, (Vec<Resource>, OnceLock<Document>)> = BTreeMap::new();
+        for resource in set.resources.iter() {
+            let path = v3::path_of(resource.api_version());
+            group_versions.entry(path).or_default().0.push(resource.clone());
+        }
+        Self { group_versions, index: OnceLock::new() }
+    }
+
+    fn document(&self, path: &str) -> Option<&Document> {
+        let (resources, document) = self.group_versions.get(path)?;
+        Some(document.get_or_init(|| {
+            let group_version = resources.first().map(Resource::api_version).unwrap_or_default();
+            let kinds: Vec<&dyn Kind> = resources.iter().map(Resource::kind).collect();
+            Document::new(&v3::document(group_version, &kinds))
+        }))
+    }
+
+    fn index(&self) -> &Document {
+        self.index.get_or_init(|| {
+            let documents = self.group_versions.keys().filter_map(|path| Some((&**path, &*self.document(path)?.etag)));
+            Document::new(&v3::index(documents))
+        })
+    }
+}
+
+pub fn serve_v2(set: &Set, head: &Parts) -> Result<Response<Body>, StatusError> {
+    let accept = head.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !accepts_json(accept) {
+        return Err(StatusError::not_acceptable("application/json"));
+    }
+    let document = set.openapi_v2.get_or_init(|| {
+        let kinds: Vec<&dyn Kind> = set.resources.iter().map(Resource::kind).collect();
+        Document::new(&v2::document(&kinds))
+    });
+    Ok(document.serve(head, "application/json"))
+}
+
+/// `path` is what follows `/openapi/v3/`.
+pub fn serve_v3(set: &Set, head: &Parts, info: &RequestInfo, path: &str) -> Result<Response<Body>, StatusError> {
+    let accept = head.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !accepts_json(accept) {
+        return Err(StatusError::not_acceptable("application/json"));
+    }
+    let documents = set.openapi_v3.get_or_init(|| V3::new(set));
+    if path.is_empty() {
+        return Ok(documents.index().serve(head, "application/json"));
+    }
+    let document = documents.document(path).ok_or_else(StatusError::path_not_found)?;
+    match info.query("hash") {
+        // Somebody holds an old index: the current document stands elsewhere.
+        Some(hash) if !hash.is_empty() && hash != document.etag => Ok(redirect(path, &document.etag)),
+        Some(hash) if !hash.is_empty() => {
+            let mut response = document.serve(head, "application/json");
+            let headers = response.headers_mut();
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+            if let Ok(expires) = HeaderValue::from_str(&in_one_year()) {
+                headers.insert(EXPIRES, expires);
+            }
+            Ok(response)
+        }
+        _ => Ok(document.serve(head, "application/json")),
+    }
+}
+
+fn accepts_json(accept: &str) -> bool {
+    accept.is_empty()
+        || accept.split(',').any(|clause| {
+            let media = clause.split(';').next().unwrap_or_default().trim();
+            matches!(media, "application/json" | "application/*" | "*/*")
+        })
+}
+
+fn redirect(path: &str, etag: &str) -> Response<Body> {
+    let mut response = Response::new(transport::empty());
+    *response.status_mut() = http::StatusCode::MOVED_PERMANENTLY;
+    if let Ok(location) = HeaderValue::from_str(&format!("/openapi/v3/{path}?hash={etag}")) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+/// RFC 7231's date, a year from now.
+fn in_one_year() -> String {
+    const YEAR_SECONDS: i64 = 365 * 24 * 3600;
+    let then = jiff::Timestamp::from_second(orlop_base::clock::unix_seconds() + YEAR_SECONDS).unwrap_or_default();
+    then.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}

@@ -1,0 +1,132 @@
+//! `/healthz`, `/livez`, `/readyz` and a path for each check
+//! (`k8s.io/apiserver/pkg/server/healthz`).
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use http::Response;
+use http::header::HeaderValue;
+use orlop_api::status::StatusError;
+use orlop_client::transport::Body;
+use tokio_util::sync::CancellationToken;
+
+use crate::Server;
+use crate::request::RequestInfo;
+use crate::wire::respond;
+
+type Probe = dyn Fn(&Server) -> Result<(), String> + Send + Sync;
+
+/// A named condition of health.
+#[derive(Clone)]
+pub struct Check {
+    name: String,
+    /// Only `/readyz` asks.
+    readiness_only: bool,
+    probe: Arc<Probe>,
+}
+
+impl Check {
+    /// `probe` says what is wrong; it is called on every request, so it only looks.
+    pub fn new(name: impl Into<String>, probe: impl Fn(&Server) -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self { name: name.into(), readiness_only: false, probe: Arc::new(probe) }
+    }
+
+    #[must_use]
+    pub fn readiness_only(mut self) -> Self {
+        self.readiness_only = true;
+        self
+    }
+}
+
+pub struct Health {
+    checks: Vec<Check>,
+    shutdown: CancellationToken,
+}
+
+impl Health {
+    pub fn new(added: Vec<Check>) -> Self {
+        let shutdown = CancellationToken::new();
+        let token = shutdown.clone();
+        let mut checks =
+            vec![Check::new("ping", |_| Ok(())), Check::new("log", |_| Ok(())), Check::new("etcd", store_works)];
+        checks.extend(added);
+        checks.push(
+            Check::new("shutdown", move |_| {
+                if token.is_cancelled() { Err("process is shutting down".to_owned()) } else { Ok(()) }
+            })
+            .readiness_only(),
+        );
+        Self { checks, shutdown }
+    }
+
+    /// Cancelled when the server stops taking new work: readiness fails, watches end.
+    pub fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+}
+
+/// Upstream calls its store's check by this name, and so do the probes of those who run it.
+fn store_works(server: &Server) -> Result<(), String> {
+    match server.store.stats().backend.failure {
+        None => Ok(()),
+        Some(why) => Err(why),
+    }
+}
+
+/// Answers `/healthz`, `/livez/etcd?...` and so on.
+pub fn serve(server: &Server, info: &RequestInfo) -> Result<Response<Body>, StatusError> {
+    let path = info.path.trim_matches('/');
+    let (endpoint, name) = path.split_once('/').unwrap_or((path, ""));
+    let asked = |check: &&Check| endpoint == "readyz" || !check.readiness_only;
+    if name.is_empty() {
+        let checks: Vec<&Check> = server.health.checks.iter().filter(asked).collect();
+        return Ok(all(server, endpoint, &checks, info));
+    }
+    let check = server.health.checks.iter().filter(asked).find(|check| check.name == name);
+    let check = check.ok_or_else(StatusError::path_not_found)?;
+    Ok(match (check.probe)(server) {
+        Ok(()) => answer(200, "ok".to_owned()),
+        Err(why) => answer(500, format!("internal server error: {why}\n")),
+    })
+}
+
+fn all(server: &Server, endpoint: &str, checks: &[&Check], info: &RequestInfo) -> Response<Body> {
+    let excluded: Vec<&str> = info.query.iter().filter(|(key, _)| key == "exclude").map(|(_, v)| v.as_str()).collect();
+    let mut lines = String::new();
+    let mut failed = false;
+    for check in checks {
+        let name = &check.name;
+        let line = if excluded.contains(&name.as_str()) {
+            format!("[+]{name} excluded: ok")
+        } else {
+            match (check.probe)(server) {
+                Ok(()) => format!("[+]{name} ok"),
+                Err(why) => {
+                    tracing::warn!(check = %name, %why, "health check failed");
+                    failed = true;
+                    format!("[-]{name} failed: reason withheld")
+                }
+            }
+        };
+        lines.push_str(&line);
+        lines.push('\n');
+    }
+    let unknown: Vec<String> =
+        excluded.iter().filter(|e| !checks.iter().any(|c| c.name == **e)).map(|e| format!("{e:?}")).collect();
+    if !unknown.is_empty() {
+        let _ = writeln!(lines, "warn: some health checks cannot be excluded: no matches for {}", unknown.join(", "));
+    }
+    if failed {
+        return answer(500, format!("{lines}{endpoint} check failed\n"));
+    }
+    if info.query("verbose").is_none() {
+        return answer(200, "ok".to_owned());
+    }
+    answer(200, format!("{lines}{endpoint} check passed\n"))
+}
+
+fn answer(code: u16, text: String) -> Response<Body> {
+    let mut response = respond::text(code, "text/plain; charset=utf-8", text);
+    response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}

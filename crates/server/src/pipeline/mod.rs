@@ -1,0 +1,134 @@
+//! What every request passes: identity, permission, limits, then its handler
+//! (`k8s.io/apiserver/pkg/server/config.go`, `DefaultBuildHandlerChain`).
+
+mod identity;
+pub mod inflight;
+mod permission;
+mod route;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use http::{Request, Response};
+use orlop_api::status::StatusError;
+use orlop_client::transport::Body;
+
+use crate::Server;
+use crate::call::Warnings;
+use crate::request::RequestInfo;
+use crate::wire::respond;
+
+/// Requests that are not long-running must finish within this (`--request-timeout`).
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+/// Longer ids from clients are replaced.
+const AUDIT_ID_MAX_LENGTH: usize = 64;
+
+/// A request on its way through the pipeline.
+pub(crate) struct Incoming {
+    pub head: http::request::Parts,
+    pub body: Body,
+    pub info: RequestInfo,
+    pub warnings: Warnings,
+    pub audit_id: Arc<str>,
+}
+
+impl Server {
+    /// Answers one request. Never fails: every failure is a Status.
+    pub async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let info = RequestInfo::parse(&head.method, path);
+        let audit_id = audit_id(&head);
+        let warnings = Warnings::default();
+        let (headers, asked) = (head.headers.clone(), info.clone());
+        let started = tokio::time::Instant::now();
+        let incoming = Incoming { head, body, info, warnings: warnings.clone(), audit_id: audit_id.clone() };
+        let guarded = AssertUnwindSafe(self.proceed(incoming)).catch_unwind().await;
+        let result = guarded.unwrap_or_else(|_| {
+            tracing::error!(path = %asked.path, verb = %asked.verb, "a request handler panicked");
+            Err(StatusError::new(
+                500,
+                "InternalError",
+                "This request caused apiserver to panic. Look in the logs for details.",
+            ))
+        });
+        let mut response = result.unwrap_or_else(|error| respond::error(&headers, &asked, &error));
+        decorate(&mut response, &audit_id, &warnings);
+        self.metrics.request_done(&asked, &response, started.elapsed());
+        response
+    }
+
+    async fn proceed(self: &Arc<Self>, mut incoming: Incoming) -> Result<Response<Body>, StatusError> {
+        let user = self.identify(&incoming.head).await?;
+        let user = self.impersonate(user, &mut incoming.head).await?;
+        if is_long_running(&incoming.info) {
+            self.permit(&user, &incoming.info).await?;
+            return self.route(user, incoming).await;
+        }
+        let _slot = self.inflight.enter(&user, &incoming.info)?;
+        let work = async {
+            self.permit(&user, &incoming.info).await?;
+            self.route(user.clone(), incoming).await
+        };
+        tokio::time::timeout(REQUEST_TIMEOUT, work).await.unwrap_or_else(|_| {
+            Err(StatusError::timeout("Timeout: request did not complete within the allotted timeout"))
+        })
+    }
+}
+
+/// Watches, proxies and streams end when a side hangs up.
+pub(crate) fn is_long_running(info: &RequestInfo) -> bool {
+    let streams = ["attach", "exec", "log", "portforward", "proxy"];
+    matches!(&*info.verb, "watch" | "proxy") || streams.contains(&&*info.subresource)
+}
+
+/// The client's id for this request if it sent a sensible one, else a fresh one.
+fn audit_id(head: &http::request::Parts) -> Arc<str> {
+    let sent = head.headers.get(&AUDIT_ID).and_then(|v| v.to_str().ok());
+    match sent.filter(|id| !id.is_empty() && id.len() <= AUDIT_ID_MAX_LENGTH) {
+        Some(id) => Arc::from(id),
+        None => Arc::from(orlop_base::id::uuid()),
+    }
+}
+
+fn decorate(response: &mut Response<Body>, audit_id: &str, warnings: &Warnings) {
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(audit_id) {
+        headers.insert(AUDIT_ID, id);
+    }
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    }
+    for text in warnings.take() {
+        if let Ok(value) = HeaderValue::from_str(&warning_header(&text)) {
+            headers.append(http::header::WARNING, value);
+        }
+    }
+}
+
+/// RFC 7234's form: code 299, unknown agent, quoted text of printable characters.
+fn warning_header(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() || !c.is_ascii() => quoted.push(' '),
+            c => quoted.push(c),
+        }
+    }
+    format!("299 - \"{quoted}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_quoted() {
+        assert_eq!(warning_header("unknown field \"a\\b\"\n"), r#"299 - "unknown field \"a\\b\" ""#);
+    }
+}

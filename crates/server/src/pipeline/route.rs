@@ -1,0 +1,131 @@
+//! From a permitted request to its handler.
+
+use std::sync::Arc;
+
+use http::{Method, Response};
+use orlop_api::status::StatusError;
+use orlop_client::transport::{Body, UserInfo};
+
+use super::Incoming;
+use crate::call::Call;
+use crate::extend::Handler;
+use crate::{Server, discovery, health, verbs};
+
+impl Server {
+    pub(super) async fn route(
+        self: &Arc<Self>,
+        user: Arc<UserInfo>,
+        incoming: Incoming,
+    ) -> Result<Response<Body>, StatusError> {
+        if !incoming.info.is_resource {
+            return self.serve_path(&incoming);
+        }
+        let Incoming { head, body, info, warnings, audit_id } = incoming;
+        let resource = self
+            .resource(&info.api_group, &info.api_version, &info.resource)
+            .ok_or_else(StatusError::path_not_found)?;
+        let call = Call { info, user, resource, head, warnings, audit_id };
+        if call.info.subresource.is_empty() {
+            self.serve_kind(call, body).await
+        } else {
+            self.serve_sub(call, body).await
+        }
+    }
+
+    fn serve_path(self: &Arc<Self>, incoming: &Incoming) -> Result<Response<Body>, StatusError> {
+        if !matches!(incoming.head.method, Method::GET | Method::HEAD) {
+            return Err(method_not_allowed());
+        }
+        let (head, info) = (&incoming.head, &incoming.info);
+        match info.path.trim_matches('/').split('/').next().unwrap_or_default() {
+            "healthz" | "livez" | "readyz" => health::serve(self, info),
+            "metrics" => Ok(self.metrics.serve(self)),
+            _ => discovery::serve(self, head, info),
+        }
+    }
+
+    /// The resource itself.
+    async fn serve_kind(self: &Arc<Self>, call: Call, body: Body) -> Result<Response<Body>, StatusError> {
+        let kind = call.resource.info();
+        let verb = &*call.info.verb;
+        check_scope(&call)?;
+        if !kind.verbs.iter().any(|v| v == verb) {
+            return Err(method_not_allowed());
+        }
+        if let Some(handler) = self.extensions.handler(call.resource.storage_key(), "") {
+            let handler = handler.clone();
+            return self.serve_handler(handler, call, body).await;
+        }
+        match verb {
+            "get" => verbs::get(self, &call).await,
+            "list" => verbs::list(self, &call).await,
+            "watch" => verbs::watch(self, &call).await,
+            "create" => verbs::create(self, &call, body).await,
+            "update" => verbs::update(self, &call, body).await,
+            "patch" => verbs::patch(self, &call, body).await,
+            "delete" => verbs::delete(self, &call, body).await,
+            "deletecollection" => verbs::delete_collection(self, &call, body).await,
+            _ => Err(method_not_allowed()),
+        }
+    }
+
+    async fn serve_sub(self: &Arc<Self>, call: Call, body: Body) -> Result<Response<Body>, StatusError> {
+        let Some(sub) = call.resource.info().subresource(&call.info.subresource) else {
+            return Err(StatusError::path_not_found());
+        };
+        let namespaced = call.resource.info().namespaced;
+        if call.info.name.is_empty() || (namespaced && call.info.namespace.is_empty()) {
+            return Err(StatusError::path_not_found());
+        }
+        if !sub.verbs.contains(&call.info.verb.as_str().into()) {
+            return Err(method_not_allowed());
+        }
+        if let Some(handler) = self.extensions.handler(call.resource.storage_key(), &call.info.subresource) {
+            let handler = handler.clone();
+            return self.serve_handler(handler, call, body).await;
+        }
+        match &*call.info.verb {
+            "get" => verbs::get(self, &call).await,
+            "update" => verbs::update(self, &call, body).await,
+            "patch" => verbs::patch(self, &call, body).await,
+            _ => Err(method_not_allowed()),
+        }
+    }
+
+    async fn serve_handler(
+        self: &Arc<Self>,
+        handler: Handler,
+        call: Call,
+        body: Body,
+    ) -> Result<Response<Body>, StatusError> {
+        match (handler, &*call.info.verb) {
+            (Handler::Connect(connector), _) => connector.serve(self, call, body).await,
+            (Handler::Create(creator), "create") => verbs::create_virtual(self, &call, &*creator, body).await,
+            (Handler::View(view), "get") => verbs::get_view(self, &call, &*view).await,
+            (Handler::View(view), "update") => verbs::update_view(self, &call, &*view, body).await,
+            (Handler::View(view), "patch") => verbs::patch_view(self, &call, &*view, body).await,
+            _ => Err(method_not_allowed()),
+        }
+    }
+}
+
+/// The path must name a namespace where the kind lives in one, and none where it does not.
+fn check_scope(call: &Call) -> Result<(), StatusError> {
+    let info = &call.info;
+    if !call.resource.info().namespaced {
+        // A namespace's own name also stands where namespaces stand.
+        let fits = info.namespace.is_empty() || info.namespace == info.name;
+        return if fits { Ok(()) } else { Err(StatusError::path_not_found()) };
+    }
+    match &*info.verb {
+        _ if !info.namespace.is_empty() => Ok(()),
+        "list" | "watch" => Ok(()),
+        "create" | "deletecollection" => Err(method_not_allowed()),
+        _ => Err(StatusError::path_not_found()),
+    }
+}
+
+fn method_not_allowed() -> StatusError {
+    StatusError::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        .with_details(serde_json::json!({}))
+}

@@ -1,0 +1,156 @@
+//! Giving a Service its cluster IPs.
+
+use std::net::IpAddr;
+
+use orlop_api::field::{ErrorList, Path};
+use orlop_api::status::StatusError;
+use orlop_api::{Value, meta};
+
+use super::families::{self, is_external_name, is_headless};
+use super::pool::{Family, PoolError};
+use super::{Held, Reservation, texts};
+
+/// Keeps `clusterIP` and `clusterIPs` together for clients that know only the first
+/// (`normalizeClusterIPs`).
+pub fn normalise(service: &mut Value, old: Option<&Value>) {
+    let one = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
+    let none_given = texts(&service["spec"]["clusterIPs"]).next().is_none();
+    let spec = meta::child_mut(service, "spec");
+    let Some(old) = old else {
+        if !one.is_empty() && none_given {
+            spec.insert("clusterIPs".into(), vec![one].into());
+        }
+        return;
+    };
+    let old_one = old["spec"]["clusterIP"].as_str().unwrap_or_default();
+    let old_all = &old["spec"]["clusterIPs"];
+    if none_given && old_one == one && old_all.is_array() {
+        spec.insert("clusterIPs".into(), old_all.clone());
+    }
+    if old_one != one && spec.get("clusterIPs") == old.pointer("/spec/clusterIPs") {
+        if one.is_empty() {
+            spec.remove("clusterIPs");
+        } else {
+            spec.insert("clusterIPs".into(), vec![one].into());
+        }
+    }
+}
+
+/// What an update left out stays as it was (`patchAllocatedValues`).
+pub fn keep_old(service: &mut Value, old: &Value) {
+    if is_external_name(service) || is_external_name(old) {
+        return;
+    }
+    let spec = meta::child_mut(service, "spec");
+    if spec.get("clusterIP").and_then(Value::as_str).unwrap_or_default().is_empty()
+        && let Some(ip) = old["spec"].get("clusterIP")
+    {
+        spec.insert("clusterIP".into(), ip.clone());
+    }
+    let given = spec.get("clusterIPs").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    if !given && let Some(ips) = old["spec"].get("clusterIPs") {
+        spec.insert("clusterIPs".into(), ips.clone());
+    }
+}
+
+/// Allocates what a new Service, or one that stops being an ExternalName, needs.
+pub fn allocate(service: &mut Value, reservation: &mut Reservation) -> Result<(), StatusError> {
+    if is_external_name(service) || is_headless(service) {
+        return Ok(());
+    }
+    let wanted: Vec<Family> = texts(&service["spec"]["ipFamilies"]).filter_map(Family::parse).collect();
+    let mut ips: Vec<String> = texts(&service["spec"]["clusterIPs"]).map(str::to_owned).collect();
+    for (i, family) in wanted.into_iter().enumerate() {
+        if ips.len() <= i {
+            ips.push(String::new());
+        }
+        ips[i] = allocate_one(service, family, &ips[i], reservation)?;
+    }
+    store(service, ips);
+    Ok(())
+}
+
+fn store(service: &mut Value, ips: Vec<String>) {
+    let spec = meta::child_mut(service, "spec");
+    if let Some(first) = ips.first() {
+        spec.insert("clusterIP".into(), first.as_str().into());
+    }
+    spec.insert("clusterIPs".into(), ips.into());
+}
+
+/// The pinned address, or any of the family.
+fn allocate_one(
+    service: &Value,
+    family: Family,
+    pinned: &str,
+    reservation: &mut Reservation,
+) -> Result<String, StatusError> {
+    let mut pools = reservation.allocators.lock();
+    let Some(pool) = pools.ips.iter_mut().find(|pool| pool.family() == family) else {
+        return Err(StatusError::internal(format!("no Service range for {}", family.name())));
+    };
+    if pinned.is_empty() {
+        if reservation.dry_run {
+            return Ok(pool.placeholder().to_string());
+        }
+        let ip = pool.allocate_next().map_err(|_| {
+            let name = meta::name(service);
+            StatusError::internal(format!("failed to allocate a serviceIP for Service {name:?}: {}", PoolError::Full))
+        })?;
+        reservation.taken.ips.push(ip);
+        return Ok(ip.to_string());
+    }
+    // Validation says what is wrong with an address that is none.
+    let Ok(ip) = pinned.parse::<IpAddr>() else { return Ok(pinned.to_owned()) };
+    let result = match (pool.contains(ip), reservation.dry_run) {
+        (false, _) => Err(PoolError::IpOutside),
+        (true, true) if pool.is_taken(ip) => Err(PoolError::IpTaken),
+        (true, true) => Ok(()),
+        (true, false) => pool.allocate(ip).map(|()| reservation.taken.ips.push(ip)),
+    };
+    result.map(|()| pinned.to_owned()).map_err(|why| {
+        let mut errors = ErrorList::default();
+        let path = Path::new("spec").child("clusterIPs");
+        let detail = format!("failed to allocate IP {pinned}: {why}");
+        errors.invalid(&path, service["spec"]["clusterIPs"].clone(), detail);
+        StatusError::invalid("", "Service", meta::name(service), &errors)
+    })
+}
+
+/// An update's changes; `released` collects what goes back once it is committed.
+pub fn update(
+    service: &mut Value,
+    old: &Value,
+    reservation: &mut Reservation,
+    released: &mut Held,
+) -> Result<(), StatusError> {
+    if families::is_settled(service, Some(old)) {
+        return Ok(());
+    }
+    match (is_external_name(old), is_external_name(service)) {
+        (true, false) => return allocate(service, reservation),
+        (false, true) if !is_headless(old) => {
+            released.ips.extend(texts(&old["spec"]["clusterIPs"]).filter_map(|ip| ip.parse::<IpAddr>().ok()));
+            return Ok(());
+        }
+        _ if is_headless(old) || is_external_name(service) => return Ok(()),
+        _ => {}
+    }
+    let count = |service: &Value| texts(&service["spec"]["ipFamilies"]).count();
+    match (count(old), count(service)) {
+        (1, 2) => {
+            let family = texts(&service["spec"]["ipFamilies"]).nth(1).and_then(Family::parse);
+            let mut ips: Vec<String> = texts(&service["spec"]["clusterIPs"]).map(str::to_owned).collect();
+            ips.resize(2, String::new());
+            if let Some(family) = family {
+                ips[1] = allocate_one(service, family, &ips[1], reservation)?;
+            }
+            store(service, ips);
+        }
+        (2, 1) => {
+            released.ips.extend(texts(&old["spec"]["clusterIPs"]).nth(1).and_then(|ip| ip.parse::<IpAddr>().ok()))
+        }
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! What Services draw from: cluster IPs and node ports (`pkg/registry/core/service/storage/alloc.go`).
+//!
+//! The pools are derived state: filled from the stored Services at start, kept by the hooks around
+//! their writes. A reservation lives from the hook to the commit; what does not commit goes back.
+
+mod cluster_ips;
+mod families;
+mod hooks;
+mod node_ports;
+mod pool;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use orlop_api::Value;
+use orlop_store::Snapshot;
+
+pub use hooks::ServiceHooks;
+pub use pool::{Cidr, Family};
+use pool::{IpPool, PortPool};
+
+/// The ranges of a cluster.
+#[derive(Clone, Debug)]
+pub struct ServiceConfig {
+    /// One per family at most; the first is the default family.
+    pub cidrs: Vec<Cidr>,
+    pub node_ports: RangeInclusive<u16>,
+}
+
+impl Default for ServiceConfig {
+    fn default() -> Self {
+        let cidr = Cidr { network: IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), prefix: 12 };
+        Self { cidrs: vec![cidr], node_ports: 30000..=32767 }
+    }
+}
+
+impl ServiceConfig {
+    /// The address of the `kubernetes` Service: the first of the default range.
+    pub fn kubernetes_ip(&self) -> Option<IpAddr> {
+        self.cidrs.first().map(|cidr| cidr.nth(1))
+    }
+}
+
+pub struct Allocators {
+    config: ServiceConfig,
+    pools: Mutex<Pools>,
+}
+
+struct Pools {
+    ips: Vec<IpPool>,
+    ports: PortPool,
+}
+
+impl Allocators {
+    pub fn new(config: ServiceConfig) -> Self {
+        let ips = config.cidrs.iter().map(|cidr| IpPool::new(*cidr)).collect();
+        let ports = PortPool::new(config.node_ports.clone());
+        Self { config, pools: Mutex::new(Pools { ips, ports }) }
+    }
+
+    pub fn config(&self) -> &ServiceConfig {
+        &self.config
+    }
+
+    /// Takes over what the stored Services hold.
+    pub fn repair(&self, snapshot: &Snapshot) {
+        for entry in snapshot.range("services", None, None) {
+            let service: Value = serde_json::from_slice(&entry.json).unwrap_or_default();
+            let held = Held::of(&service);
+            let mut pools = self.lock();
+            held.ips.iter().for_each(|ip| pools.take_ip(*ip));
+            held.ports.iter().for_each(|port| pools.ports.take(*port));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pools> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn release(&self, held: &Held) {
+        let mut pools = self.lock();
+        for ip in &held.ips {
+            if let Some(pool) = pools.ips.iter_mut().find(|pool| pool.contains(*ip)) {
+                pool.release(*ip);
+            }
+        }
+        held.ports.iter().for_each(|port| pools.ports.release(*port));
+    }
+
+    /// The families Services can have, the default one first.
+    fn families(&self) -> Vec<Family> {
+        self.config.cidrs.iter().map(|cidr| Family::of(cidr.network)).collect()
+    }
+}
+
+impl Pools {
+    fn take_ip(&mut self, ip: IpAddr) {
+        if let Some(pool) = self.ips.iter_mut().find(|pool| pool.contains(ip)) {
+            pool.take(ip);
+        }
+    }
+}
+
+/// Addresses and ports taken from the pools.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Held {
+    ips: Vec<IpAddr>,
+    ports: Vec<u16>,
+}
+
+impl Held {
+    /// Everything a stored Service holds.
+    fn of(service: &Value) -> Self {
+        let spec = &service["spec"];
+        let mut held = Self::default();
+        if spec["type"] != "ExternalName" {
+            held.ips.extend(texts(&spec["clusterIPs"]).filter_map(|ip| ip.parse::<IpAddr>().ok()));
+        }
+        held.ports.extend(node_ports::of(service));
+        if node_ports::needs_health_check(service) {
+            held.ports.extend(port(&spec["healthCheckNodePort"]));
+        }
+        held.ports.sort_unstable();
+        held.ports.dedup();
+        held
+    }
+}
+
+/// Releases what it still holds when the write did not happen.
+struct Reservation {
+    allocators: Arc<Allocators>,
+    taken: Held,
+    dry_run: bool,
+}
+
+impl Reservation {
+    fn new(allocators: &Arc<Allocators>, dry_run: bool) -> Self {
+        Self { allocators: allocators.clone(), taken: Held::default(), dry_run }
+    }
+
+    /// The write is done: keep what was taken, give back what the old object no longer needs.
+    fn commit(mut self, released: &Held) {
+        self.taken = Held::default();
+        if !self.dry_run {
+            self.allocators.release(released);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.allocators.release(&self.taken);
+    }
+}
+
+fn texts(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn port(value: &Value) -> Option<u16> {
+    value.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)
+}

@@ -1,0 +1,251 @@
+//! Changing a stored object: read the newest, transform, check, write, again if somebody was faster
+//! (`registry/generic/registry/store.go`, `registry/rest/update.go`).
+
+use std::sync::Arc;
+
+use orlop_api::field::{ErrorList, Path};
+use orlop_api::status::StatusError;
+use orlop_api::{Value, meta, object_meta};
+use orlop_store::{Draft, Entry, Key, StoreError};
+
+use super::{create, deletion, ensure_namespace, fields, owner, wipe_system_fields};
+use crate::Server;
+use crate::admission::{Attributes, Operation};
+use crate::call::Call;
+use crate::extend::Undo;
+use crate::options;
+use crate::request::RequestInfo;
+use crate::resource::{Resource, parse_stored};
+use crate::server::store_failed;
+use crate::wire::draft;
+use crate::wire::respond::Content;
+
+/// Makes the new object from the old one (`None`: there is none yet), both in the request's version.
+pub(crate) type Transform<'a> = dyn FnMut(Option<&Value>) -> Result<Value, StatusError> + Send + 'a;
+
+/// One change to one object.
+pub(crate) struct Change<'a> {
+    pub call: &'a Call,
+    pub dry_run: bool,
+    /// Create what is missing instead of answering 404.
+    pub may_create: bool,
+    pub transform: &'a mut Transform<'a>,
+}
+
+/// Carries the change out; the code is 201 when it created the object.
+pub(crate) async fn change(server: &Server, mut change: Change<'_>) -> Result<(u16, Content), StatusError> {
+    let call = change.call;
+    let key = call.resource.key(call.namespace(), &call.info.name);
+    loop {
+        let Some(existing) = server.store.newest(&key) else {
+            if !change.may_create {
+                return Err(call.not_found());
+            }
+            match create_missing(server, &mut change).await {
+                Err(error) if error.is_already_exists() && server.store.newest(&key).is_some() => continue,
+                other => return other.map(|content| (201, content)),
+            }
+        };
+        if let Some(content) = attempt(server, &mut change, &key, &existing).await? {
+            return Ok((200, content));
+        }
+    }
+}
+
+async fn create_missing(server: &Server, change: &mut Change<'_>) -> Result<Content, StatusError> {
+    let call = change.call;
+    let mut object = (change.transform)(None)?;
+    check_identity(call, &mut object)?;
+    if !meta::uid(&object).is_empty() {
+        let why = format!(
+            "uid mismatch: the provided object specified uid {}, and no existing object was found",
+            meta::uid(&object)
+        );
+        return Err(StatusError::conflict(call.resource.group_resource(), &call.info.name, &why));
+    }
+    server.permit(&call.user, &RequestInfo { verb: "create".into(), ..call.info.clone() }).await?;
+    wipe_system_fields(&mut object);
+    meta::remove(&mut object, "resourceVersion");
+    call.resource.to_stored(&mut object);
+    let mut attributes = call.attributes(Operation::Create, object, change.dry_run);
+    server.admit(&mut attributes).await?;
+    create::insert(server, attributes).await
+}
+
+/// `None`: somebody else wrote in between.
+async fn attempt(
+    server: &Server,
+    change: &mut Change<'_>,
+    key: &Key,
+    existing: &Arc<Entry>,
+) -> Result<Option<Content>, StatusError> {
+    let call = change.call;
+    let resource = &call.resource;
+    let old = Arc::new(parse_stored(existing)?);
+    let mut object = (change.transform)(Some(&*resource.versioned(&old)))?;
+    check_identity(call, &mut object)?;
+    resource.to_stored(&mut object);
+    let mut attributes = call.attributes(Operation::Update, object, change.dry_run);
+    attributes.old_object = Some(old.clone());
+    server.admit(&mut attributes).await?;
+    owner::deduplicate(&mut attributes.object, &attributes.warnings, true);
+    check_version(resource, &mut attributes.object, existing)?;
+    let undo = begin(server, &mut attributes, &old)?;
+    prepare(&mut attributes, &old)?;
+    fields::ignore_timestamps(&mut attributes.object, &old);
+    server.validate(&attributes).await?;
+    let written = write(server, &attributes, key, existing, &old).await?;
+    if written.is_some() {
+        undo.into_iter().for_each(Undo::committed);
+    }
+    Ok(written)
+}
+
+/// Name and namespace must be those of the URL.
+fn check_identity(call: &Call, object: &mut Value) -> Result<(), StatusError> {
+    ensure_namespace(object, call.namespace())?;
+    match meta::name(object) {
+        name if name == call.info.name => Ok(()),
+        "" => Err(StatusError::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            call.info.name
+        ))),
+        name => Err(StatusError::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            call.info.name
+        ))),
+    }
+}
+
+/// The version the client saw must be the newest, unless it named none and the kind allows that.
+fn check_version(resource: &Resource, object: &mut Value, existing: &Entry) -> Result<(), StatusError> {
+    let gr = resource.group_resource();
+    let invalid = |value: Value, why: &str| {
+        let mut errors = ErrorList::default();
+        errors.invalid(&Path::new("metadata").child("resourceVersion"), value, why);
+        StatusError::invalid(gr.group, gr.resource, &existing.key.name, &errors)
+    };
+    let sent = meta::resource_version(object);
+    match options::parse_revision(sent) {
+        Err(_) => Err(invalid(sent.into(), &format!("strconv.ParseUint: parsing {sent:?}: invalid syntax"))),
+        Ok(0) if resource.kind().unconditional_update() => {
+            meta::set(object, "resourceVersion", existing.revision.to_string());
+            Ok(())
+        }
+        Ok(0) => Err(invalid(0.into(), "must be specified for an update")),
+        Ok(version) if version == existing.revision => Ok(()),
+        Ok(_) => Err(StatusError::conflict(
+            gr,
+            &existing.key.name,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        )),
+    }
+}
+
+/// Allocations follow changes of the resource itself, never of its subresources.
+fn begin(server: &Server, attributes: &mut Attributes, old: &Value) -> Result<Vec<Undo>, StatusError> {
+    if !attributes.subresource.is_empty() {
+        return Ok(Vec::new());
+    }
+    let hooks = server.extensions.hooks(attributes.resource.storage_key());
+    hooks.map(|hook| hook.begin_update(server, &mut attributes.object, old, attributes.dry_run)).collect()
+}
+
+/// The kind's preparation and validation, around what holds for all kinds.
+fn prepare(attributes: &mut Attributes, old: &Value) -> Result<(), StatusError> {
+    let resource = attributes.resource.clone();
+    let (kind, info) = (resource.kind(), resource.info());
+    let (object, subresource) = (&mut attributes.object, &*attributes.subresource);
+    keep(object, old, "generation");
+    match subresource {
+        "" => kind.prepare_update(object, old),
+        sub => kind.prepare_subresource(sub, object, old),
+    }
+    keep(object, old, "generation");
+    if info.has_generation && subresource != "status" && kind.generation_changed(object, old) {
+        meta::set(object, "generation", old["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+    }
+    restore_system_fields(object, old);
+    let mut errors = object_meta::validate(object, info.namespaced, object_meta::path_segment_rule);
+    errors.extend(object_meta::validate_update(object, old));
+    errors.extend(match subresource {
+        "" => kind.validate_update(object, old),
+        sub => kind.validate_subresource(sub, object, old),
+    });
+    if !errors.is_empty() {
+        return Err(StatusError::invalid(&info.group, &info.kind, meta::name(object), &errors));
+    }
+    kind.warnings(object, Some(old)).into_iter().for_each(|text| attributes.warnings.add(text));
+    Ok(())
+}
+
+fn keep(object: &mut Value, old: &Value, field: &str) {
+    match old["metadata"].get(field) {
+        Some(value) => meta::set(object, field, value.clone()),
+        None => meta::remove(object, field),
+    }
+}
+
+/// What an update cannot change even when it tries.
+fn restore_system_fields(object: &mut Value, old: &Value) {
+    if meta::uid(object).is_empty() {
+        keep(object, old, "uid");
+    }
+    if old["metadata"]["creationTimestamp"].is_string() {
+        keep(object, old, "creationTimestamp");
+    }
+    if meta::is_terminating(old) {
+        keep(object, old, "deletionTimestamp");
+    }
+    if object["metadata"]["deletionGracePeriodSeconds"].is_null() {
+        keep(object, old, "deletionGracePeriodSeconds");
+    }
+}
+
+async fn write(
+    server: &Server,
+    attributes: &Attributes,
+    key: &Key,
+    existing: &Arc<Entry>,
+    old: &Value,
+) -> Result<Option<Content>, StatusError> {
+    let resource = &attributes.resource;
+    let new = Draft::encode(&attributes.object);
+    let durability = Server::durability(resource);
+    let may_go = server.extensions.hooks(resource.storage_key()).all(|hook| hook.may_remove(&attributes.object));
+    if may_go && deletion::removes(&attributes.object, old) {
+        let answer = Content::Stored(draft::fill(&new, &existing.revision.to_string()));
+        if attributes.dry_run {
+            return Ok(Some(answer));
+        }
+        let last = draft::reopen(&existing.json);
+        let removed = server.store.delete(key, existing.revision, last, durability).await;
+        return Ok(unless_overtaken(removed)?.map(|_| {
+            after_delete(server, resource, &attributes.object);
+            answer
+        }));
+    }
+    if draft::is_unchanged(&new, &existing.json, existing.revision) {
+        // Nobody may hear of a write before it is safe, not even of one that changes nothing.
+        server.store.wait_for(existing.revision).await.map_err(store_failed)?;
+        return Ok(Some(Content::Entry(existing.clone())));
+    }
+    if attributes.dry_run {
+        return Ok(Some(Content::Stored(draft::fill(&new, &existing.revision.to_string()))));
+    }
+    let written = server.store.update(key, existing.revision, new, durability).await;
+    Ok(unless_overtaken(written)?.map(Content::Entry))
+}
+
+pub(super) fn after_delete(server: &Server, resource: &Resource, object: &Value) {
+    server.extensions.hooks(resource.storage_key()).for_each(|hook| hook.after_delete(server, object));
+}
+
+/// `None` when another writer was first.
+pub(super) fn unless_overtaken(result: Result<Arc<Entry>, StoreError>) -> Result<Option<Arc<Entry>>, StatusError> {
+    match result {
+        Ok(entry) => Ok(Some(entry)),
+        Err(StoreError::Conflict(_) | StoreError::NotFound) => Ok(None),
+        Err(error) => Err(store_failed(error)),
+    }
+}

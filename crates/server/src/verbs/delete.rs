@@ -1,0 +1,168 @@
+//! DELETE of one object (`k8s.io/apiserver/pkg/endpoints/handlers/delete.go`).
+
+use std::sync::Arc;
+
+use http::Response;
+use orlop_api::status::StatusError;
+use orlop_api::{Map, Value, meta};
+use orlop_base::clock;
+use orlop_client::transport::Body;
+use orlop_store::{Draft, Entry, Key};
+use serde_json::json;
+
+use super::change::{after_delete, unless_overtaken};
+use super::deletion::{self, Step};
+use crate::Server;
+use crate::admission::Operation;
+use crate::call::Call;
+use crate::options::DeleteOptions;
+use crate::resource::{Resource, parse_stored};
+use crate::wire::respond::Content;
+use crate::wire::{body, decode, draft};
+
+pub(crate) async fn delete(server: &Arc<Server>, call: &Call, body: Body) -> Result<Response<Body>, StatusError> {
+    let output = call.output(false)?;
+    let options = read_options(call, body).await?;
+    let target =
+        Target { resource: &call.resource, namespace: call.namespace(), name: &call.info.name, admission: Some(call) };
+    let deleted = delete_one(server, target, &options).await?;
+    // Clients that asked for cascading deletion the old way are told that it goes on.
+    let code = if !deleted.gone && options.orphan_dependents == Some(false) { 202 } else { 200 };
+    call.respond(output, code, deleted.content)
+}
+
+/// Options come in the body, or in the query when there is none.
+pub(super) async fn read_options(call: &Call, body: Body) -> Result<DeleteOptions, StatusError> {
+    let body = body::read(body).await?;
+    match decode::delete_options(&call.head.headers, &body)? {
+        Some(object) => DeleteOptions::from_object(&object),
+        None => DeleteOptions::from_query(&call.info),
+    }
+}
+
+/// What became of a DELETE.
+pub(crate) struct Deleted {
+    /// False: the object stays for now, marked.
+    pub gone: bool,
+    pub content: Content,
+}
+
+/// What to delete.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub resource: &'a Resource,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    /// The request whose admission the deletion must pass; none when it passed another already.
+    pub admission: Option<&'a Call>,
+}
+
+pub(crate) async fn delete_one(
+    server: &Server,
+    target: Target<'_>,
+    options: &DeleteOptions,
+) -> Result<Deleted, StatusError> {
+    let key = target.resource.key(target.namespace, target.name);
+    loop {
+        let not_found = || StatusError::not_found(target.resource.group_resource(), target.name);
+        let existing = server.store.newest(&key).ok_or_else(not_found)?;
+        if let Some(deleted) = attempt(server, target, options, &key, &existing).await? {
+            return Ok(deleted);
+        }
+    }
+}
+
+/// `None`: somebody else wrote in between.
+async fn attempt(
+    server: &Server,
+    target: Target<'_>,
+    options: &DeleteOptions,
+    key: &Key,
+    existing: &Arc<Entry>,
+) -> Result<Option<Deleted>, StatusError> {
+    let resource = target.resource;
+    let old = Arc::new(parse_stored(existing)?);
+    if is_held(server, resource, &old) {
+        deletion::check_preconditions(resource.kind(), &old, options)?;
+        return Ok(Some(Deleted { gone: false, content: Content::Entry(existing.clone()) }));
+    }
+    let step = decide(server, resource, &old, options)?;
+    if step == Step::Pending {
+        return Ok(Some(Deleted { gone: false, content: farewell(resource, existing, &old) }));
+    }
+    if let Some(call) = target.admission {
+        let mut attributes = call.attributes(Operation::Delete, Value::Null, options.dry_run);
+        target.name.clone_into(&mut attributes.name);
+        attributes.old_object = Some(old.clone());
+        server.admit(&mut attributes).await?;
+        server.validate(&attributes).await?;
+    }
+    let durability = Server::durability(resource);
+    let marked = match step {
+        Step::Mark { object, remove } => {
+            let draft = Draft::encode(&object);
+            if options.dry_run {
+                let content = Content::Stored(draft::fill(&draft, &existing.revision.to_string()));
+                return Ok(Some(Deleted { gone: remove, content }));
+            }
+            let marked = if draft::is_unchanged(&draft, &existing.json, existing.revision) {
+                existing.clone()
+            } else {
+                match unless_overtaken(server.store.update(key, existing.revision, draft, durability).await)? {
+                    Some(marked) => marked,
+                    None => return Ok(None),
+                }
+            };
+            if !remove {
+                return Ok(Some(Deleted { gone: false, content: Content::Entry(marked) }));
+            }
+            marked
+        }
+        _ => existing.clone(),
+    };
+    if options.dry_run {
+        return Ok(Some(Deleted { gone: true, content: farewell(resource, existing, &old) }));
+    }
+    let last = draft::reopen(&marked.json);
+    let removed = unless_overtaken(server.store.delete(key, marked.revision, last, durability).await)?;
+    Ok(removed.map(|last| {
+        after_delete(server, resource, &old);
+        Deleted { gone: true, content: farewell(resource, &last, &old) }
+    }))
+}
+
+/// A deletion is under way and the kind's own rule still holds the object.
+fn is_held(server: &Server, resource: &Resource, old: &Value) -> bool {
+    meta::is_terminating(old) && !server.extensions.hooks(resource.storage_key()).all(|hook| hook.may_remove(old))
+}
+
+/// The kind's own first step (a Namespace becomes Terminating) comes before the generic one.
+fn decide(server: &Server, resource: &Resource, old: &Value, options: &DeleteOptions) -> Result<Step, StatusError> {
+    if !meta::is_terminating(old) {
+        let mut object = old.clone();
+        if server.extensions.hooks(resource.storage_key()).any(|hook| hook.begin_delete(&mut object)) {
+            deletion::check_preconditions(resource.kind(), old, options)?;
+            let object = deletion::mark_held(resource.kind(), object, old, options, clock::unix_seconds());
+            return Ok(Step::Mark { object, remove: false });
+        }
+    }
+    deletion::decide(resource.kind(), old, options, clock::unix_seconds())
+}
+
+/// The object itself for kinds that return it, else a Status that names it.
+fn farewell(resource: &Resource, last: &Arc<Entry>, old: &Value) -> Content {
+    if resource.kind().returns_deleted() {
+        return Content::Entry(last.clone());
+    }
+    let info = resource.info();
+    let mut details = Map::new();
+    details.insert("name".into(), meta::name(old).into());
+    if !info.group.is_empty() {
+        details.insert("group".into(), (*info.group).into());
+    }
+    details.insert("kind".into(), (*info.plural).into());
+    details.insert("uid".into(), meta::uid(old).into());
+    Content::Value(
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}),
+    )
+}

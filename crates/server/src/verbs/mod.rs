@@ -1,0 +1,129 @@
+//! The generic verbs, one file each. They know objects, versions and hooks, but no kind by name.
+
+mod change;
+mod collection;
+mod create;
+mod delete;
+pub mod deletion;
+mod fields;
+mod get;
+mod list;
+mod modify;
+mod owner;
+mod patch;
+mod update;
+mod view;
+mod watch;
+
+use http::Response;
+use orlop_api::status::StatusError;
+use orlop_api::{Value, meta};
+use orlop_client::transport::Body;
+
+use crate::Server;
+use crate::admission::{Attributes, Operation};
+use crate::call::Call;
+use crate::wire::negotiate::{self, Offer, Output};
+use crate::wire::respond::{self, Content};
+
+use change::{Change, change};
+pub(crate) use collection::delete_collection;
+pub(crate) use create::{create, create_virtual};
+pub(crate) use delete::{Target, delete, delete_one};
+pub(crate) use get::get;
+pub(crate) use list::list;
+pub(crate) use modify::modify;
+pub(crate) use patch::patch;
+pub(crate) use update::update;
+pub(crate) use view::{get_view, patch_view, update_view};
+pub(crate) use watch::watch;
+
+impl Call {
+    /// What the client accepts for one object or a list.
+    pub(crate) fn output(&self, watch: bool) -> Result<Output, StatusError> {
+        let offer = Offer { protobuf: self.resource.has_protobuf(), shapes: true, watch };
+        negotiate::output(&self.head.headers, &self.info, offer)
+    }
+
+    /// What the client accepts for an object that is not of the resource's kind (Scale, Status).
+    pub(crate) fn output_other(&self) -> Result<Output, StatusError> {
+        let offer = Offer { protobuf: self.resource.has_protobuf(), shapes: false, watch: false };
+        negotiate::output(&self.head.headers, &self.info, offer)
+    }
+
+    pub(crate) fn respond(&self, output: Output, code: u16, content: Content) -> Result<Response<Body>, StatusError> {
+        respond::object(&self.resource, &self.info, &self.head.headers, output, code, content)
+    }
+
+    /// The namespace objects of this request live in; empty for cluster-scoped kinds.
+    pub(crate) fn namespace(&self) -> &str {
+        if self.resource.info().namespaced { &self.info.namespace } else { "" }
+    }
+
+    pub(crate) fn not_found(&self) -> StatusError {
+        StatusError::not_found(self.resource.group_resource(), &self.info.name)
+    }
+
+    /// What admission sees of a write of `object`, given in the stored version.
+    pub(crate) fn attributes(&self, operation: Operation, object: Value, dry_run: bool) -> Attributes {
+        Attributes {
+            operation,
+            resource: self.resource.clone(),
+            subresource: self.info.subresource.clone(),
+            namespace: self.info.namespace.clone(),
+            name: self.info.name.clone(),
+            object,
+            old_object: None,
+            dry_run,
+            user: self.user.clone(),
+            warnings: self.warnings.clone(),
+        }
+    }
+}
+
+impl Server {
+    /// Runs the mutating half of admission.
+    pub(crate) async fn admit(&self, attributes: &mut Attributes) -> Result<(), StatusError> {
+        for plugin in &self.admission {
+            if plugin.handles(attributes) {
+                plugin.admit(self, attributes).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the validating half of admission.
+    pub(crate) async fn validate(&self, attributes: &Attributes) -> Result<(), StatusError> {
+        for plugin in &self.admission {
+            if plugin.handles(attributes) {
+                plugin.validate(self, attributes).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An object's namespace must be the request's; when it has none it gets it.
+fn ensure_namespace(object: &mut Value, namespace: &str) -> Result<(), StatusError> {
+    match meta::namespace(object) {
+        same if same == namespace => Ok(()),
+        "" => {
+            meta::set(object, "namespace", namespace);
+            Ok(())
+        }
+        _ if namespace.is_empty() => {
+            meta::remove(object, "namespace");
+            Ok(())
+        }
+        _ => Err(StatusError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        )),
+    }
+}
+
+/// What a client cannot say of a new object.
+fn wipe_system_fields(object: &mut Value) {
+    for field in ["creationTimestamp", "uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        meta::remove(object, field);
+    }
+}

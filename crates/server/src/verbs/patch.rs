@@ -1,0 +1,160 @@
+//! PATCH: JSON Patch, merge patch, strategic merge patch and server-side apply
+//! (`k8s.io/apiserver/pkg/endpoints/handlers/patch.go`).
+
+use std::sync::Arc;
+
+use http::Response;
+use orlop_api::Value;
+use orlop_api::codec::json::FieldValidation;
+use orlop_api::codec::{json, yaml};
+use orlop_api::field::{ErrorList, Path};
+use orlop_api::patch;
+use orlop_api::schema::ObjectRef;
+use orlop_api::status::StatusError;
+use orlop_client::transport::Body;
+
+use super::{Change, change, fields};
+use crate::Server;
+use crate::call::Call;
+use crate::options::{WriteKind, WriteOptions};
+use crate::wire::{body, negotiate};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Json,
+    Merge,
+    Strategic,
+    Apply,
+}
+
+impl Format {
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Json, "application/json-patch+json"),
+        (Self::Merge, "application/merge-patch+json"),
+        (Self::Strategic, "application/strategic-merge-patch+json"),
+        (Self::Apply, "application/apply-patch+yaml"),
+    ];
+
+    /// Custom resources have no strategic merge patch.
+    fn of(call: &Call) -> Result<Self, StatusError> {
+        let sent = negotiate::content_type(&call.head.headers);
+        let offered = || Self::ALL.iter().filter(|(f, _)| *f != Self::Strategic || call.resource.has_protobuf());
+        if let Some((format, _)) = offered().find(|(_, name)| *name == sent) {
+            return Ok(*format);
+        }
+        let names: Vec<&str> = offered().map(|(_, name)| *name).collect();
+        Err(StatusError::unsupported_media_type(&names.join(", ")))
+    }
+}
+
+pub(crate) async fn patch(server: &Arc<Server>, call: &Call, body: Body) -> Result<Response<Body>, StatusError> {
+    let patch = Patch::read(call, body, call.resource.schema().cloned()).await?;
+    let output = call.output(false)?;
+    let resource = &call.resource;
+    let subresource = &*call.info.subresource;
+    let manager = call.manager(&patch.options.field_manager);
+    let applies = patch.format == Format::Apply;
+    let mut transform = |old: Option<&Value>| -> Result<Value, StatusError> {
+        if applies {
+            let force = patch.options.force == Some(true);
+            let mut object = fields::apply(resource, old, patch.value.clone(), &manager, subresource, force)?;
+            patch.report(call, patch.duplicates.clone())?;
+            resource.kind().set_defaults(resource.version(), &mut object);
+            return Ok(object);
+        }
+        let old = old.ok_or_else(|| call.not_found())?;
+        let mut object = patch.apply_to(call, old)?;
+        resource.kind().set_defaults(resource.version(), &mut object);
+        fields::update(resource, Some(old), &mut object, &manager, subresource);
+        Ok(object)
+    };
+    let may_create = applies && subresource.is_empty();
+    let (code, content) =
+        change(server, Change { call, dry_run: patch.options.dry_run, may_create, transform: &mut transform }).await?;
+    call.respond(output, code, content)
+}
+
+/// A patch as it was sent.
+pub(super) struct Patch {
+    pub options: WriteOptions,
+    format: Format,
+    value: Value,
+    /// Fields the patch itself names twice.
+    duplicates: Vec<String>,
+    /// What the patched object must be.
+    schema: Option<ObjectRef>,
+}
+
+impl Patch {
+    pub async fn read(call: &Call, body: Body, schema: Option<ObjectRef>) -> Result<Self, StatusError> {
+        let format = Format::of(call)?;
+        let body = body::read(body).await?;
+        let options = WriteOptions::parse(&call.info, WriteKind::Patch { apply: format == Format::Apply })?;
+        let parsed = match format {
+            Format::Apply => yaml::decode(&body, None, FieldValidation::Warn)
+                .map_err(|e| StatusError::bad_request(format!("error decoding patch: {e}"))),
+            // A list of operations is no object: nothing in it can stand twice.
+            Format::Json => serde_json::from_slice(&body)
+                .map(|operations| (operations, Vec::new()))
+                .map_err(|_| StatusError::bad_request("invalid JSON patch")),
+            _ => json::decode(&body, None, FieldValidation::Warn)
+                .map_err(|_| StatusError::bad_request("invalid JSON patch")),
+        };
+        let (value, duplicates) = parsed?;
+        Ok(Self { options, format, value, duplicates, schema })
+    }
+
+    /// The patched object, decoded as if a client had sent it.
+    pub fn apply_to(&self, call: &Call, current: &Value) -> Result<Value, StatusError> {
+        let (current, value) = (current.clone(), &self.value);
+        let patched = match (self.format, &self.schema) {
+            (Format::Json, _) => patch::json::apply(current, value)?,
+            (Format::Strategic, Some(schema)) => patch::strategic::apply(current, value.clone(), schema.get())?,
+            _ => patch::merge::apply(current, value.clone())?,
+        };
+        let bytes = json::encode(&patched);
+        let schema = self.schema.as_ref().map(ObjectRef::get);
+        let decoded = json::decode(&bytes, schema, FieldValidation::Warn);
+        let (object, unknown) = decoded.map_err(|error| self.undecodable(&bytes, &error.message))?;
+        let mut reports = self.duplicates.clone();
+        if self.format == Format::Json {
+            reports.extend(patch::json::unknown_fields(value));
+        }
+        reports.extend(unknown);
+        if self.options.field_validation == FieldValidation::Strict && !reports.is_empty() {
+            return Err(self.undecodable(&bytes, &format!("strict decoding error: {}", reports.join(", "))));
+        }
+        self.report(call, reports)?;
+        Ok(object)
+    }
+
+    /// What strict decoding found: an error or warnings, as the client asked.
+    fn report(&self, call: &Call, reports: Vec<String>) -> Result<(), StatusError> {
+        match self.options.field_validation {
+            FieldValidation::Ignore => Ok(()),
+            FieldValidation::Warn => {
+                reports.into_iter().for_each(|text| call.warnings.add(text));
+                Ok(())
+            }
+            FieldValidation::Strict if reports.is_empty() => Ok(()),
+            FieldValidation::Strict => {
+                Err(StatusError::bad_request(format!("error strict decoding patch: {}", reports.join(", "))))
+            }
+        }
+    }
+
+    /// 422 that quotes the patched object, or the patch itself for a strategic one.
+    fn undecodable(&self, patched: &[u8], why: &str) -> StatusError {
+        let shown = match self.format {
+            Format::Strategic => patch::go_format(&self.value),
+            _ => String::from_utf8_lossy(patched).into_owned(),
+        };
+        // The decoder names the kind first; here the patch is what is wrong.
+        let why = why
+            .split_once("cannot be handled as a ")
+            .map_or(why, |(_, rest)| rest.split_once(": ").map_or(rest, |(_, why)| why));
+        let mut errors = ErrorList::default();
+        errors.invalid(&Path::new("patch"), shown, why);
+        StatusError::invalid("", "", "", &errors)
+    }
+}

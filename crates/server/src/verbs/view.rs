@@ -1,0 +1,100 @@
+//! Subresources with a body of another kind, kept inside their parent (scale).
+
+use std::sync::Arc;
+
+use http::Response;
+use orlop_api::status::StatusError;
+use orlop_api::{Value, meta};
+use orlop_client::transport::Body;
+
+use super::{Change, change, fields, get, patch};
+use crate::Server;
+use crate::call::Call;
+use crate::extend::View;
+use crate::options::{WriteKind, WriteOptions};
+use crate::resource::parse_stored;
+use crate::wire::body;
+use crate::wire::decode::{self, Expected};
+use crate::wire::respond::Content;
+
+pub(crate) async fn get_view(
+    server: &Arc<Server>,
+    call: &Call,
+    view: &dyn View,
+) -> Result<Response<Body>, StatusError> {
+    let output = call.output_other()?;
+    let entry = get::read(server, call).await?;
+    let parent = parse_stored(&entry)?;
+    call.respond(output, 200, Content::Value(view.read(&parent)?))
+}
+
+pub(crate) async fn update_view(
+    server: &Arc<Server>,
+    call: &Call,
+    view: &dyn View,
+    body: Body,
+) -> Result<Response<Body>, StatusError> {
+    let options = WriteOptions::parse(&call.info, WriteKind::Update)?;
+    let (api_version, kind) = call.body_kind();
+    let schema = orlop_api::schema::builtin().of(&api_version, &kind);
+    let expected = Expected { api_version: &api_version, kind: &kind, schema: schema.as_ref(), protobuf: true };
+    let body = body::read(body).await?;
+    let sent = decode::object(&call.head.headers, &body, expected, options.field_validation, &call.warnings)?;
+    write(server, call, view, &options, &mut |_| Ok(sent.clone())).await
+}
+
+pub(crate) async fn patch_view(
+    server: &Arc<Server>,
+    call: &Call,
+    view: &dyn View,
+    body: Body,
+) -> Result<Response<Body>, StatusError> {
+    let (api_version, kind) = call.body_kind();
+    let schema = orlop_api::schema::builtin().of(&api_version, &kind);
+    let patch = patch::Patch::read(call, body, schema).await?;
+    write(server, call, view, &patch.options, &mut |current: &Value| patch.apply_to(call, current)).await
+}
+
+/// Writes what `make` makes of the current view.
+async fn write(
+    server: &Server,
+    call: &Call,
+    view: &dyn View,
+    options: &WriteOptions,
+    make: &mut (dyn FnMut(&Value) -> Result<Value, StatusError> + Send),
+) -> Result<Response<Body>, StatusError> {
+    let output = call.output_other()?;
+    let manager = call.manager(&options.field_manager);
+    let mut transform = |old: Option<&Value>| -> Result<Value, StatusError> {
+        let old = old.ok_or_else(|| call.not_found())?;
+        let changed = make(&view.read(old)?)?;
+        check_name(call, &changed)?;
+        let mut parent = old.clone();
+        view.write(&changed, &mut parent)?;
+        match meta::resource_version(&changed) {
+            "" => meta::remove(&mut parent, "resourceVersion"),
+            version => meta::set(&mut parent, "resourceVersion", version),
+        }
+        fields::update(&call.resource, Some(old), &mut parent, &manager, &call.info.subresource);
+        Ok(parent)
+    };
+    let (code, content) =
+        change(server, Change { call, dry_run: options.dry_run, may_create: false, transform: &mut transform }).await?;
+    let parent: Value = match &content {
+        Content::Entry(entry) => parse_stored(entry)?,
+        Content::Stored(json) => serde_json::from_slice(json).map_err(StatusError::internal)?,
+        Content::Value(value) => value.clone(),
+    };
+    call.respond(output, code, Content::Value(view.read(&parent)?))
+}
+
+fn check_name(call: &Call, object: &Value) -> Result<(), StatusError> {
+    let name = meta::name(object);
+    if name == call.info.name {
+        return Ok(());
+    }
+    Err(StatusError::bad_request(format!(
+        "the name of the object ({name}) does not match the name on the URL ({})",
+        call.info.name
+    )))
+}

@@ -1,0 +1,136 @@
+//! From a request's body to an object of the expected kind
+//! (`k8s.io/apiserver/pkg/endpoints/handlers`: create.go, rest.go).
+
+use bytes::Bytes;
+use http::HeaderMap;
+use orlop_api::Value;
+use orlop_api::codec::json::FieldValidation;
+use orlop_api::codec::{json, protobuf, yaml};
+use orlop_api::schema::{self, ObjectRef};
+use orlop_api::status::StatusError;
+
+use super::negotiate::{self, Media};
+use crate::call::Warnings;
+
+/// What a body must be.
+#[derive(Clone, Copy)]
+pub struct Expected<'a> {
+    pub api_version: &'a str,
+    pub kind: &'a str,
+    pub schema: Option<&'a ObjectRef>,
+    /// Custom resources have no protobuf form.
+    pub protobuf: bool,
+}
+
+/// Decodes and checks a body; apiVersion and kind are filled in when left out.
+pub fn object(
+    headers: &HeaderMap,
+    body: &Bytes,
+    expected: Expected<'_>,
+    validation: FieldValidation,
+    warnings: &Warnings,
+) -> Result<Value, StatusError> {
+    let media = negotiate::input(headers, expected.protobuf)?;
+    let (mut value, texts) = parse(media, body, expected, validation)?;
+    texts.into_iter().for_each(|text| warnings.add(text));
+    check_kind(&mut value, expected)?;
+    Ok(value)
+}
+
+fn parse(
+    media: Media,
+    body: &[u8],
+    expected: Expected<'_>,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), StatusError> {
+    let schema = expected.schema.map(ObjectRef::get);
+    match media {
+        Media::Json => json::decode(body, schema, validation),
+        Media::Yaml => yaml::decode(body, schema, validation),
+        Media::Protobuf => protobuf::decode(body).map(|(_, _, value)| (value, Vec::new())),
+    }
+}
+
+fn version_of(api_version: &str) -> &str {
+    api_version.rsplit_once('/').map_or(api_version, |(_, version)| version)
+}
+
+fn check_kind(value: &mut Value, expected: Expected<'_>) -> Result<(), StatusError> {
+    let Value::Object(object) = value else {
+        return Err(StatusError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): json: cannot unmarshal into Go value (<empty>)",
+            expected.kind
+        )));
+    };
+    let text = |object: &orlop_api::Map<String, Value>, field: &str| {
+        object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let (kind, api_version) = (text(object, "kind"), text(object, "apiVersion"));
+    if !kind.is_empty() && kind != expected.kind {
+        let known =
+            schema::builtin().of(if api_version.is_empty() { expected.api_version } else { &api_version }, &kind);
+        let version = version_of(&api_version);
+        let why = match known {
+            Some(_) => format!("converting (v1.{kind}) to (v1.{}): unknown conversion", expected.kind),
+            None => format!("no kind {kind:?} is registered for version {api_version:?} in scheme"),
+        };
+        let message = format!("{kind} in version {version:?} cannot be handled as a {}: {why}", expected.kind);
+        return Err(StatusError::bad_request(message));
+    }
+    if !api_version.is_empty() && api_version != expected.api_version {
+        return Err(StatusError::bad_request(format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({})",
+            expected.api_version
+        )));
+    }
+    object.insert("kind".into(), expected.kind.into());
+    object.insert("apiVersion".into(), expected.api_version.into());
+    Ok(())
+}
+
+/// A `DeleteOptions` body of whatever group version; empty means there is none.
+pub fn delete_options(headers: &HeaderMap, body: &Bytes) -> Result<Option<Value>, StatusError> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let media = negotiate::input(headers, true)?;
+    let expected = Expected { api_version: "v1", kind: "DeleteOptions", schema: None, protobuf: true };
+    let (value, _) = parse(media, body, expected, FieldValidation::Ignore)?;
+    match value["kind"].as_str() {
+        None | Some("" | "DeleteOptions") => Ok(Some(value)),
+        Some(_) => Err(StatusError::bad_request("decoded object cannot be converted to DeleteOptions")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(content_type: &str, body: &'static str) -> Result<Value, String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::CONTENT_TYPE, content_type.parse().unwrap());
+        let expected = Expected { api_version: "v1", kind: "ConfigMap", schema: None, protobuf: true };
+        object(&headers, &Bytes::from(body), expected, FieldValidation::Warn, &Warnings::default())
+            .map_err(|e| e.message)
+    }
+
+    #[test]
+    fn fills_in_and_refuses_by_kind() {
+        let filled = decode("application/json", r#"{"metadata":{"name":"x"}}"#).unwrap();
+        assert_eq!((&filled["kind"], &filled["apiVersion"]), (&"ConfigMap".into(), &"v1".into()));
+        let yaml = decode("application/yaml", "apiVersion: v1\nkind: ConfigMap\ndata:\n  a: b\n").unwrap();
+        assert_eq!(yaml["data"]["a"], "b");
+        let cases = [
+            (
+                r#"{"kind":"ConfigMap","apiVersion":"v2"}"#,
+                "the API version in the data (v2) does not match the expected API version (v1)",
+            ),
+            ("", "couldn't get version/kind; json parse error: "),
+            ("{\"a\":", "couldn't get version/kind; json parse error: "),
+        ];
+        for (body, want) in cases {
+            let got = decode("application/json", body).unwrap_err();
+            assert!(got.starts_with(want), "{got}");
+        }
+    }
+}

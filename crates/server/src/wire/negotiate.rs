@@ -1,0 +1,274 @@
+//! Which media type goes in and out (`k8s.io/apiserver/pkg/endpoints/handlers/negotiation`).
+
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use orlop_api::status::StatusError;
+
+use crate::request::RequestInfo;
+
+/// A media type the server reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    Json,
+    Yaml,
+    Protobuf,
+}
+
+impl Media {
+    /// In the order in which a wildcard picks.
+    const ALL: [Self; 3] = [Self::Json, Self::Yaml, Self::Protobuf];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Yaml => "application/yaml",
+            Self::Protobuf => "application/vnd.kubernetes.protobuf",
+        }
+    }
+}
+
+/// A group-version of `meta.k8s.io` that clients still ask transformations in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetaVersion {
+    V1,
+    V1Beta1,
+}
+
+impl MetaVersion {
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::V1 => "meta.k8s.io/v1",
+            Self::V1Beta1 => "meta.k8s.io/v1beta1",
+        }
+    }
+}
+
+/// Another shape for the same objects (`as=`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Table(MetaVersion),
+    Partial(MetaVersion),
+    PartialList(MetaVersion),
+}
+
+/// How to write the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Output {
+    pub media: Media,
+    pub shape: Option<Shape>,
+    pub pretty: bool,
+}
+
+impl Output {
+    pub const JSON: Self = Self { media: Media::Json, shape: None, pretty: false };
+
+    /// Stored bytes can go out as they are.
+    pub fn is_plain_json(&self) -> bool {
+        *self == Self::JSON
+    }
+}
+
+/// What an endpoint can write.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    pub protobuf: bool,
+    /// Table and partial metadata.
+    pub shapes: bool,
+    /// A stream of events: there is no YAML stream.
+    pub watch: bool,
+}
+
+impl Offer {
+    fn medias(self) -> impl Iterator<Item = Media> {
+        Media::ALL.into_iter().filter(move |media| match media {
+            Media::Json => true,
+            Media::Yaml => true,
+            Media::Protobuf => self.protobuf,
+        })
+    }
+
+    fn names(self) -> String {
+        let suffix = if self.watch { ";stream=watch" } else { "" };
+        let names = self.medias().filter(|m| !(self.watch && *m == Media::Yaml));
+        names.map(|m| format!("{}{suffix}", m.name())).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Picks the output for `Accept`, 406 when nothing fits.
+pub fn output(headers: &HeaderMap, info: &RequestInfo, offer: Offer) -> Result<Output, StatusError> {
+    let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let mut output = choose(accept, offer).ok_or_else(|| StatusError::not_acceptable(&offer.names()))?;
+    if offer.watch && output.media == Media::Yaml {
+        return Err(StatusError::not_acceptable(&offer.names()));
+    }
+    output.pretty = output.media == Media::Json && (output.pretty || wants_pretty(headers, info));
+    Ok(output)
+}
+
+fn choose(accept: &str, offer: Offer) -> Option<Output> {
+    if accept.is_empty() {
+        return Some(Output::JSON);
+    }
+    let mut clauses: Vec<Clause> = accept.split(',').filter_map(Clause::parse).collect();
+    clauses.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
+    clauses.iter().find_map(|clause| offer.medias().filter(|m| clause.covers(*m)).find_map(|m| clause.apply(m, offer)))
+}
+
+/// One alternative of an Accept header.
+struct Clause<'a> {
+    kind: &'a str,
+    subkind: &'a str,
+    quality: f32,
+    params: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Clause<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let mut parts = text.split(';').map(str::trim);
+        let (kind, subkind) = parts.next()?.split_once('/')?;
+        let mut clause = Self { kind: kind.trim(), subkind: subkind.trim(), quality: 1.0, params: Vec::new() };
+        for (key, value) in parts.filter_map(|p| p.split_once('=')) {
+            match key.trim() {
+                "q" => clause.quality = value.trim().parse().unwrap_or(1.0),
+                key => clause.params.push((key, value.trim().trim_matches('"'))),
+            }
+        }
+        Some(clause)
+    }
+
+    /// Quality first, then a named type before a wildcard.
+    fn rank(&self) -> f32 {
+        let wild = if self.kind == "*" { 2.0 } else { f32::from(u8::from(self.subkind == "*")) };
+        self.quality * 10.0 - wild
+    }
+
+    fn covers(&self, media: Media) -> bool {
+        let (kind, subkind) = media.name().split_once('/').expect("media names have a slash");
+        (self.kind == kind && (self.subkind == subkind || self.subkind == "*"))
+            || (self.kind == "*" && self.subkind == "*")
+    }
+
+    fn apply(&self, media: Media, offer: Offer) -> Option<Output> {
+        let mut output = Output { media, shape: None, pretty: false };
+        let (mut kind, mut group, mut version) = ("", "", "");
+        for (key, value) in &self.params {
+            match *key {
+                "as" => kind = value,
+                "g" => group = value,
+                "v" => version = value,
+                "stream" if !value.is_empty() && (*value != "watch" || media == Media::Yaml) => return None,
+                "sv" if !value.is_empty() && *value != "v1" => return None,
+                "pretty" => output.pretty = *value == "1",
+                _ => {}
+            }
+        }
+        if kind.is_empty() && group.is_empty() && version.is_empty() {
+            return Some(output);
+        }
+        let version = match (group, version) {
+            ("meta.k8s.io", "v1") => MetaVersion::V1,
+            ("meta.k8s.io", "v1beta1") => MetaVersion::V1Beta1,
+            _ => return None,
+        };
+        output.shape = Some(match kind {
+            "Table" if media != Media::Protobuf => Shape::Table(version),
+            "PartialObjectMetadata" => Shape::Partial(version),
+            "PartialObjectMetadataList" => Shape::PartialList(version),
+            _ => return None,
+        });
+        offer.shapes.then_some(output)
+    }
+}
+
+/// `?pretty=`, else a person at a terminal or a browser.
+fn wants_pretty(headers: &HeaderMap, info: &RequestInfo) -> bool {
+    if let Some(pretty) = info.query("pretty").filter(|p| !p.is_empty()) {
+        return matches!(pretty, "1" | "t" | "T" | "true" | "TRUE" | "True");
+    }
+    let agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    ["curl", "Wget", "Mozilla/5.0"].iter().any(|human| agent.starts_with(human))
+}
+
+/// The media type of the request's body, 415 when it is not one of ours.
+pub fn input(headers: &HeaderMap, protobuf: bool) -> Result<Media, StatusError> {
+    let offer = Offer { protobuf, shapes: false, watch: false };
+    match content_type(headers) {
+        "" => Ok(Media::Json),
+        name => offer
+            .medias()
+            .find(|m| m.name().eq_ignore_ascii_case(name))
+            .ok_or_else(|| StatusError::unsupported_media_type(&offer.names())),
+    }
+}
+
+/// Content-Type without parameters.
+pub fn content_type(headers: &HeaderMap) -> &str {
+    let full = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    full.split(';').next().unwrap_or_default().trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: Offer = Offer { protobuf: true, shapes: true, watch: false };
+
+    fn out(media: Media, shape: Option<Shape>) -> Option<Output> {
+        Some(Output { media, shape, pretty: false })
+    }
+
+    #[test]
+    fn accept_headers_of_real_clients() {
+        use Media::{Json, Protobuf, Yaml};
+        let table = Some(Shape::Table(MetaVersion::V1));
+        let cases = [
+            ("", FULL, out(Json, None)),
+            ("*/*", FULL, out(Json, None)),
+            ("application/json, */*", FULL, out(Json, None)),
+            ("application/vnd.kubernetes.protobuf,application/json", FULL, out(Protobuf, None)),
+            ("application/vnd.kubernetes.protobuf, */*", FULL, out(Protobuf, None)),
+            ("application/vnd.kubernetes.protobuf, */*", Offer { protobuf: false, ..FULL }, out(Json, None)),
+            ("application/yaml", FULL, out(Yaml, None)),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", FULL, out(Json, None)),
+            ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", FULL, out(Json, table)),
+            (
+                "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+                Offer { shapes: false, ..FULL },
+                out(Json, None),
+            ),
+            ("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", FULL, None),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+                FULL,
+                out(Protobuf, Some(Shape::PartialList(MetaVersion::V1))),
+            ),
+            ("application/json;stream=watch", Offer { watch: true, ..FULL }, out(Json, None)),
+            ("application/json;q=0.5,application/yaml", FULL, out(Yaml, None)),
+            ("text/plain", FULL, None),
+            ("application/cbor", FULL, None),
+        ];
+        for (accept, offer, want) in cases {
+            assert_eq!(choose(accept, offer), want, "{accept}");
+        }
+    }
+
+    #[test]
+    fn errors_list_what_is_offered() {
+        let info = RequestInfo::default();
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, "application/yaml".parse().unwrap());
+        let error = output(&headers, &info, Offer { watch: true, ..FULL }).unwrap_err();
+        assert_eq!(
+            error.message,
+            "only the following media types are accepted: application/json;stream=watch, \
+             application/vnd.kubernetes.protobuf;stream=watch"
+        );
+        headers.insert(CONTENT_TYPE, "application/cbor".parse().unwrap());
+        assert_eq!(
+            input(&headers, false).unwrap_err().message,
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml"
+        );
+        headers.insert(CONTENT_TYPE, "application/json; charset=utf-8".parse().unwrap());
+        assert_eq!(input(&headers, false), Ok(Media::Json));
+    }
+}
