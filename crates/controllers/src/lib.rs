@@ -7,4 +7,5 @@ pub mod list;
 
 mod common;
 
+mod deployment;
 mod replicas;

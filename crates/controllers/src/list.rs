@@ -4,5 +4,5 @@ use orlop_client::engine::Controller;
 
 /// All controllers that are a pure decision behind the engine.
 pub fn all() -> Vec<Controller> {
-    vec![crate::replicas::replica_set(), crate::replicas::replication_controller()]
+    vec![crate::deployment::controller(), crate::replicas::replica_set(), crate::replicas::replication_controller()]
 }
