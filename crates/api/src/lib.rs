@@ -24,6 +24,7 @@ pub mod meta;
 pub mod names;
 pub mod object_meta;
 pub mod quantity;
+pub mod quote;
 pub mod selector;
 pub mod status;
 pub mod time;

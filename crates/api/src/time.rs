@@ -20,13 +20,29 @@ impl Precision {
     }
 }
 
-/// Upstream prints Go's layout and the part that did not fit.
+/// Why a text is no time, in Go's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("parsing time \"{text}\" as \"{layout}\": {why}")]
-pub struct ParseTimeError {
-    text: String,
-    layout: &'static str,
-    why: String,
+pub enum ParseTimeError {
+    #[error("parsing time {} as \"{layout}\": cannot parse {} as \"{element}\"", quote(text), quote(rest))]
+    Form { text: String, layout: &'static str, rest: String, element: String },
+    #[error("parsing time {}: {what} out of range", quote(text))]
+    Range { text: String, what: &'static str },
+    #[error("parsing time {}: extra text: {}", quote(text), quote(rest))]
+    Extra { text: String, rest: String },
+}
+
+/// Go's `time` package quotes everything but printable ASCII byte by byte.
+fn quote(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => quoted.extend(['\\', char::from(byte)]),
+            b' '..0x80 => quoted.push(char::from(byte)),
+            _ => quoted.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// A moment: Unix seconds and nanoseconds into them.
@@ -76,7 +92,9 @@ impl Scan<'_> {
         self.literal("-")?;
         let day = self.number(2, "02", None)?;
         self.literal("T")?;
-        let hour = self.number(2, "15", Some(("hour", 0..=23)))?;
+        // Go takes an hour of one digit too.
+        let hour_width = self.rest.bytes().take(2).take_while(u8::is_ascii_digit).count().max(1);
+        let hour = self.number(hour_width, "15", Some(("hour", 0..=23)))?;
         self.literal(":")?;
         let minute = self.number(2, "04", Some(("minute", 0..=59)))?;
         self.literal(":")?;
@@ -84,7 +102,7 @@ impl Scan<'_> {
         let nanos = self.fraction()?;
         let offset = self.offset()?;
         if !self.rest.is_empty() {
-            return Err(self.fail(format!("extra text: {:?}", self.rest)));
+            return Err(ParseTimeError::Extra { text: self.text.to_owned(), rest: self.rest.to_owned() });
         }
         let civil = DateTime::new(year as i16, month as i8, day as i8, hour as i8, minute as i8, second as i8, 0)
             .map_err(|_| self.fail_range("day"))?;
@@ -96,7 +114,7 @@ impl Scan<'_> {
         &mut self,
         width: usize,
         element: &str,
-        range: Option<(&str, std::ops::RangeInclusive<i32>)>,
+        range: Option<(&'static str, std::ops::RangeInclusive<i32>)>,
     ) -> Result<i32, ParseTimeError> {
         let digits = self.rest.get(..width).filter(|d| d.bytes().all(|b| b.is_ascii_digit()));
         let Some(digits) = digits else { return Err(self.fail_parse(element)) };
@@ -157,22 +175,16 @@ impl Scan<'_> {
     }
 
     fn fail_parse(&self, element: &str) -> ParseTimeError {
-        self.fail(format!("cannot parse {:?} as {element:?}", self.rest))
+        ParseTimeError::Form {
+            text: self.text.to_owned(),
+            layout: self.precision.layout(),
+            rest: self.rest.to_owned(),
+            element: element.to_owned(),
+        }
     }
 
-    fn fail_range(&self, what: &str) -> ParseTimeError {
-        ParseTimeError { why: String::new(), ..self.fail(String::new()) }.with(format!("{what} out of range"))
-    }
-
-    fn fail(&self, why: String) -> ParseTimeError {
-        ParseTimeError { text: self.text.to_owned(), layout: self.precision.layout(), why }
-    }
-}
-
-impl ParseTimeError {
-    fn with(mut self, why: String) -> Self {
-        self.why = why;
-        self
+    fn fail_range(&self, what: &'static str) -> ParseTimeError {
+        ParseTimeError::Range { text: self.text.to_owned(), what }
     }
 }
 
@@ -206,6 +218,14 @@ mod tests {
         assert_eq!(
             error("2024-01-01T00:00:00Z", Precision::Micros),
             r#"parsing time "2024-01-01T00:00:00Z" as "2006-01-02T15:04:05.000000Z07:00": cannot parse "Z" as ".000000""#
+        );
+        assert_eq!(
+            error("2024-13-01T00:00:00Z", Precision::Seconds),
+            r#"parsing time "2024-13-01T00:00:00Z": month out of range"#
+        );
+        assert_eq!(
+            error("2024-01-01T0:00:00Zé", Precision::Seconds),
+            r#"parsing time "2024-01-01T0:00:00Z\xc3\xa9": extra text: "\xc3\xa9""#
         );
     }
 }

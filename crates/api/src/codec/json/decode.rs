@@ -11,6 +11,7 @@ use serde_json::{Map, Number, Value};
 use super::normal::{canonical_leaf, fill, keeps, zero};
 use super::scan::{Scan, Scanned, Start, SyntaxError};
 use super::{Failure, TypeMeta};
+use crate::quote::quote;
 use crate::schema::{Field, ListType, MapType, ObjectType, Type};
 
 /// Strict errors beyond these are not collected.
@@ -142,13 +143,14 @@ impl<'a, 's> Decoder<'a, 's> {
             (Type::Int32 | Type::Int64 | Type::Double, Start::Number) => self.number(expected),
             (Type::String, Start::String) => Ok(self.scan.string()?.into_owned().into()),
             (Type::IntOrString, Start::String) => Ok(self.scan.string()?.into_owned().into()),
-            (Type::IntOrString, Start::Number) => self.number(Expected { ty: &Type::Int32, go: None }),
-            (Type::IntOrString, _) => self.wrong_type(start, "int32"),
+            (Type::IntOrString, Start::Number) => self.own_number(),
+            (Type::IntOrString, _) => self.own_wrong_type(start, "int32"),
             (Type::Quantity, Start::String | Start::Number) => self.own_reading(expected.ty, start),
             (Type::Quantity, _) => self.own_error(crate::quantity::ParseQuantityError::Format.to_string()),
             (Type::Time | Type::MicroTime | Type::Duration, Start::String) => self.own_reading(expected.ty, start),
-            (Type::Time | Type::MicroTime | Type::Duration, _) => self.wrong_type(start, "string"),
+            (Type::Time | Type::MicroTime | Type::Duration, _) => self.own_wrong_type(start, "string"),
             (Type::Bytes, Start::String) => self.bytes(),
+            (Type::Bytes, Start::Array) => self.byte_list(),
             (Type::List(list), Start::Array) => self.list(expected, list),
             (Type::Map(map), Start::Object) => self.map(expected, map),
             (Type::Object(object), Start::Object) => Ok(Value::Object(self.object(object.get())?)),
@@ -193,6 +195,44 @@ impl<'a, 's> Decoder<'a, 's> {
     fn own_error(&mut self, why: String) -> Scanned<Value> {
         self.fatal = Some(why);
         self.scan.skip().map(|_| Value::Null)
+    }
+
+    /// The number of an `IntOrString`.
+    fn own_number(&mut self) -> Scanned<Value> {
+        let text = self.scan.number()?;
+        if let Ok(number) = text.parse::<i32>() {
+            return Ok(number.into());
+        }
+        self.fatal = Some(self.type_error_text(&format!("number {text}"), "int32"));
+        Ok(Value::Null)
+    }
+
+    fn own_wrong_type(&mut self, start: Start, wanted: &str) -> Scanned<Value> {
+        self.own_error(self.type_error_text(start.name(), wanted))
+    }
+
+    /// Go reads bytes from a list of numbers too.
+    fn byte_list(&mut self) -> Scanned<Value> {
+        self.scan.open()?;
+        let mut bytes = Vec::new();
+        let mut first = true;
+        while self.scan.next_item(std::mem::take(&mut first))? {
+            match self.scan.start()? {
+                Start::Null => {
+                    self.scan.null()?;
+                    bytes.push(0);
+                }
+                Start::Number => {
+                    let text = self.scan.number()?;
+                    match text.parse() {
+                        Ok(byte) => bytes.push(byte),
+                        Err(_) => self.type_error(&format!("number {text}"), "uint8"),
+                    }
+                }
+                other => drop(self.wrong_type(other, "uint8")?),
+            }
+        }
+        Ok(super::base64::encode(&bytes).into())
     }
 
     /// Wrong base64 is remembered like a type error.
@@ -240,6 +280,7 @@ impl<'a, 's> Decoder<'a, 's> {
     /// The alternatives of a CRD's schema read themselves, and not strictly.
     fn schema_or(&mut self, expected: Expected<'s>, start: Start) -> Scanned<Value> {
         let strict = std::mem::replace(&mut self.strict_wanted, false);
+        let earlier = self.type_error.take();
         let value = match (expected.ty, start) {
             (Type::SchemaOrBool(s) | Type::SchemaOrArray(s) | Type::SchemaOrStrings(s), Start::Object) => {
                 Value::Object(self.object(s.get())?)
@@ -269,6 +310,8 @@ impl<'a, 's> Decoder<'a, 's> {
             _ => self.scan.skip().map(|_| Value::Null)?,
         };
         self.strict_wanted = strict;
+        let within = std::mem::replace(&mut self.type_error, earlier);
+        self.fatal = self.fatal.take().or(within);
         Ok(match value {
             Value::Array(items) if items.is_empty() => Value::Null,
             value => value,
@@ -318,6 +361,9 @@ impl<'a, 's> Decoder<'a, 's> {
         if let Ok(whole) = text.parse::<i64>() {
             return whole.into();
         }
+        if let Ok(whole) = text.parse::<u64>() {
+            return whole.into();
+        }
         if let Some(float) = text.parse().ok().and_then(Number::from_f64) {
             return Value::Number(float);
         }
@@ -332,14 +378,17 @@ impl<'a, 's> Decoder<'a, 's> {
     }
 
     fn type_error(&mut self, found: &str, wanted: &str) {
-        if self.type_error.is_some() || self.fatal.is_some() {
-            return;
+        if self.type_error.is_none() && self.fatal.is_none() {
+            self.type_error = Some(self.type_error_text(found, wanted));
         }
+    }
+
+    fn type_error_text(&self, found: &str, wanted: &str) -> String {
         let place = match self.go_path() {
             Some(path) => format!("Go struct field {path}"),
             None => "Go value".to_owned(),
         };
-        self.type_error = Some(format!("json: cannot unmarshal {found} into {place} of type {wanted}"));
+        format!("json: cannot unmarshal {found} into {place} of type {wanted}")
     }
 
     /// `PodSpec.spec.containers`: the innermost struct, then the fields from the root, embedded structs among them.
@@ -369,7 +418,7 @@ impl<'a, 's> Decoder<'a, 's> {
             }
         }
         push_name(&mut path, key);
-        let text = format!("{problem} field {path:?}");
+        let text = format!("{problem} field {}", quote(&path));
         if !self.strict.contains(&text) {
             self.strict.push(text);
         }

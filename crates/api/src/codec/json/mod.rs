@@ -10,6 +10,7 @@ use serde_json::Value;
 
 pub use normal::{normalise, prune};
 
+use crate::quote::quote;
 use crate::schema::ObjectType;
 use crate::status::StatusError;
 use decode::Decoder;
@@ -116,7 +117,7 @@ fn refuse(body: &[u8], schema: Option<&ObjectType>, failure: Failure) -> StatusE
                 ("", Some(schema)) => schema.go_name().split('.').next().unwrap_or_default(),
                 _ => version,
             };
-            format!("{kind} in version {version:?} cannot be handled as a {}: {why}", expected.unwrap_or(kind))
+            format!("{kind} in version {} cannot be handled as a {}: {why}", quote(version), expected.unwrap_or(kind))
         }
     })
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Number, Value};
 
 use super::base64;
 use crate::quantity::Quantity;
+use crate::quote::quote;
 use crate::schema::{Field, ObjectType, Type};
 use crate::time::Precision;
 use crate::{duration, time};
@@ -67,7 +68,7 @@ fn prune_object(value: &mut Value, schema: &ObjectType, path: &str, unknown: &mu
             Some(field) => prune_as(value, &field.ty, &path, unknown),
             None if schema.preserve_unknown => {}
             None => {
-                unknown.push(format!("unknown field {path:?}"));
+                unknown.push(format!("unknown field {}", quote(&path)));
                 return false;
             }
         }
@@ -124,7 +125,9 @@ pub fn zero(ty: &Type) -> Value {
     match ty {
         Type::Bool => false.into(),
         Type::Int32 | Type::Int64 | Type::Double | Type::IntOrString => 0.into(),
-        Type::String => "".into(),
+        Type::String | Type::Bytes => "".into(),
+        Type::List(_) => Value::Array(Vec::new()),
+        Type::Map(_) => Value::Object(Map::new()),
         Type::Quantity => "0".into(),
         Type::Duration => "0s".into(),
         Type::Object(object) => {

@@ -8,12 +8,16 @@ use serde_json::{Map, Value};
 
 use super::scalar::Resolved;
 use crate::codec::MAX_DEPTH;
+use crate::quote::quote;
 
 /// Why a text is no YAML that JSON can say; prints with go-yaml's `yaml: ` in front.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum YamlError {
     #[error("yaml: line {line}: {problem}")]
     Syntax { line: usize, problem: String },
+    /// At this character.
+    #[error("yaml: found a tab character that violates indentation")]
+    TabAfterColon { at: usize },
     #[error("yaml: invalid UTF-8")]
     NotUtf8,
     #[error("yaml: exceeded max depth of {MAX_DEPTH}")]
@@ -39,26 +43,46 @@ pub fn from_yaml(bytes: &[u8]) -> Result<Value, YamlError> {
 
 /// Reads the first document and says which keys stood twice (one text for all, as go-yaml prints it).
 pub(super) fn from_yaml_reporting(bytes: &[u8]) -> Result<(Value, Vec<String>), YamlError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| YamlError::NotUtf8)?;
-    let mut loader = Loader::new(text);
-    match loader.next_document()? {
+    with_tabs_tolerated(bytes, |text| match Loader::new(text).next_document()? {
         Some(tree) => tree.to_value(),
         None => Ok((Value::Null, Vec::new())),
-    }
+    })
 }
 
 /// Reads every document of a stream, leaving out empty ones.
 pub fn from_yaml_all(bytes: &[u8]) -> Result<Vec<Value>, YamlError> {
+    with_tabs_tolerated(bytes, |text| {
+        let mut loader = Loader::new(text);
+        let mut values = Vec::new();
+        while let Some(tree) = loader.next_document()? {
+            let (value, _) = tree.to_value()?;
+            if !value.is_null() {
+                values.push(value);
+            }
+        }
+        Ok(values)
+    })
+}
+
+/// Corrections of one text; each costs a parse from the start.
+const MAX_TABS_TOLERATED: usize = 64;
+
+/// go-yaml takes a tab between a key's colon and its value, the parser here does not. It says where, so the tab
+/// becomes a space and the text is read again.
+fn with_tabs_tolerated<T>(bytes: &[u8], read: impl Fn(&str) -> Result<T, YamlError>) -> Result<T, YamlError> {
     let text = std::str::from_utf8(bytes).map_err(|_| YamlError::NotUtf8)?;
-    let mut loader = Loader::new(text);
-    let mut values = Vec::new();
-    while let Some(tree) = loader.next_document()? {
-        let (value, _) = tree.to_value()?;
-        if !value.is_null() {
-            values.push(value);
+    let mut text = Cow::Borrowed(text.trim_start_matches('\u{feff}'));
+    for _ in 0..MAX_TABS_TOLERATED {
+        match read(&text) {
+            Err(YamlError::TabAfterColon { at }) => {
+                let before: usize = text.chars().take(at).map(char::len_utf8).sum();
+                let tabs = text[..before].len() - text[..before].trim_end_matches('\t').len();
+                text.to_mut().replace_range(before - tabs..before, &" ".repeat(tabs));
+            }
+            done => return done,
         }
     }
-    Ok(values)
+    read(&text)
 }
 
 /// Splits a stream at `---` lines without reading it, so that one bad document spares the others.
@@ -100,12 +124,15 @@ struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     fn new(text: &'a str) -> Self {
-        Self { parser: Parser::new_from_str(text.trim_start_matches('\u{feff}')) }
+        Self { parser: Parser::new_from_str(text) }
     }
 
     fn next_event(&mut self) -> Result<(Event<'a>, Span), YamlError> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
+            Some(Err(e)) if e.info().starts_with("':' must be followed by a valid YAML whitespace") => {
+                Err(YamlError::TabAfterColon { at: e.marker().index() })
+            }
             Some(Err(e)) => Err(YamlError::Syntax { line: e.marker().line(), problem: e.info().to_owned() }),
             None => Ok((Event::StreamEnd, Span::default())),
         }
@@ -248,7 +275,7 @@ impl Builder<'_, '_> {
             let value = self.value(pair[1])?;
             if map.contains_key(&key) {
                 let line = self.tree.nodes[pair[1]].1;
-                self.duplicates.push(format!("line {line}: key {key:?} already set in map"));
+                self.duplicates.push(format!("line {line}: key {} already set in map", quote(&key)));
             }
             map.insert(key, value);
         }
@@ -319,4 +346,68 @@ fn binary(text: &str, line: usize) -> Result<Value, YamlError> {
     let bad = || YamlError::BadTag { line, word: text.to_owned(), tag: "binary".to_owned() };
     let bytes = base64::engine::general_purpose::STANDARD.decode(compact).map_err(|_| bad())?;
     Ok(String::from_utf8_lossy(&bytes).into_owned().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{YamlError, documents, from_yaml, from_yaml_all, from_yaml_reporting};
+    use serde_json::json;
+
+    #[test]
+    fn reads_as_go_yaml_does() {
+        for (text, want) in [
+            ("", json!(null)),
+            ("# only a comment\n", json!(null)),
+            ("a: 1\na: 2\n", json!({ "a": 2 })),
+            (
+                "a: &x {p: 1, q: 2}\nb:\n  <<: *x\n  q: 3\nc:\n  q: 3\n  <<: *x\n",
+                json!({
+                    "a": { "p": 1, "q": 2 }, "b": { "p": 1, "q": 3 }, "c": { "p": 1, "q": 2 },
+                }),
+            ),
+            ("1: one\ntrue: t\n1.5: f\ny: b\n", json!({ "1": "one", "true": "b", "1.5": "f" })),
+            (
+                "a: !!str 1\nb: !!int \"2\"\nc: !!float 3\nd: !!binary aGk=\n",
+                json!({ "a": "1", "b": 2, "c": 3, "d": "hi" }),
+            ),
+            ("a:\tb\nc:\t\t-1\n", json!({ "a": "b", "c": -1 })),
+            ("a: |\n  x\n   y\nb: >-\n  folded\n  text\n", json!({ "a": "x\n y\n", "b": "folded text" })),
+            ("{\"a\": [1, 2.5, null]}", json!({ "a": [1, 2.5, null] })),
+        ] {
+            assert_eq!(from_yaml(text.as_bytes()), Ok(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_duplicate_keys() {
+        let (_, duplicates) = from_yaml_reporting(b"a: 1\nb:\n  c: 1\n  c: 2\na: 3\n").unwrap();
+        let want =
+            "yaml: unmarshal errors:\n  line 4: key \"c\" already set in map\n  line 5: key \"a\" already set in map";
+        assert_eq!(duplicates, [want]);
+    }
+
+    #[test]
+    fn reads_streams() {
+        let stream = "---\na: 1\n---\n# nothing\n---\nb: 2\n";
+        assert_eq!(from_yaml_all(stream.as_bytes()), Ok(vec![json!({ "a": 1 }), json!({ "b": 2 })]));
+        let texts: Vec<&str> = documents(stream).collect();
+        assert_eq!(texts, ["a: 1\n", "# nothing\n", "b: 2\n"]);
+        let texts: Vec<&str> = documents("a: |\n  x\n--- # second\nb: 1").collect();
+        assert_eq!(texts, ["a: |\n  x\n", "b: 1"]);
+    }
+
+    #[test]
+    fn refuses_bombs_and_loops() {
+        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+        for i in 1..9 {
+            let items = vec![format!("*a{}", i - 1); 9].join(", ");
+            bomb.push_str(&format!("a{i}: &a{i} [{items}]\n"));
+        }
+        assert_eq!(from_yaml(bomb.as_bytes()), Err(YamlError::ExcessiveAliasing));
+        assert_eq!(from_yaml(b"a: &a [*a]\n"), Err(YamlError::SelfReference));
+        assert_eq!(from_yaml(b"a: *nope\n").unwrap_err().to_string().split(':').next(), Some("yaml"));
+        assert!(from_yaml("[".repeat(100_000).as_bytes()).is_err());
+        let deep: String = (0..2000).map(|i| format!("{}-\n", " ".repeat(i))).collect();
+        assert_eq!(from_yaml(deep.as_bytes()), Err(YamlError::TooDeep));
+    }
 }

@@ -35,7 +35,7 @@ impl Resolved {
             Self::Null => Value::Null,
             Self::Bool(b) => Value::Bool(b),
             Self::Int(i) => Value::from(i),
-            Self::Uint(u) => Value::from(u as f64),
+            Self::Uint(u) => Value::from(u),
             // JSON writes a whole float without a fraction, and reading it back gives an integer.
             Self::Float(f) if f.fract() == 0.0 && f.abs() < 9.2e18 => Value::from(f as i64),
             Self::Float(f) => Value::Number(Number::from_f64(f)?),
@@ -164,7 +164,7 @@ mod tests {
             ("10:20", json!("10:20")),
             ("2001-01-01", json!("2001-01-01")),
             ("9223372036854775807", json!(i64::MAX)),
-            ("18446744073709551615", json!(18446744073709551615f64)),
+            ("18446744073709551615", json!(18446744073709551615u64)),
             ("1e999", json!("1e999")),
             ("=", json!("=")),
             ("0x", json!("0x")),

@@ -304,7 +304,9 @@ impl Analysis {
                 '#' => after_blank,
                 _ => false,
             };
-            special |= !is_printable(c);
+            // go-yaml writes line breaks of YAML 1.1 as they are. To readers of version 1.2 they are none, so
+            // that the indentation behind them would become text.
+            special |= !is_printable(c) || (is_break(c) && c != '\n');
             multiline |= is_break(c);
             break_space |= c == ' ' && after_break;
             space_break |= is_break(c) && after_space;
@@ -325,9 +327,11 @@ impl Analysis {
 
 fn style_of(text: &str, place: Place) -> Style {
     let analysis = Analysis::of(text);
+    // go-yaml writes this key plain too, and then cannot read it back.
+    let merges = text == "<<" && place == Place::Key;
     let wanted = if text.contains('\n') {
         Style::Literal
-    } else if Resolved::of(text) == Resolved::Text && !looks_like_timestamp(text) && !is_base60(text) && text != "<<" {
+    } else if Resolved::of(text) == Resolved::Text && !looks_like_timestamp(text) && !is_base60(text) && !merges {
         Style::Plain
     } else {
         Style::Double
@@ -435,13 +439,12 @@ fn number_text(number: &Number) -> String {
     }
 }
 
-/// Go's `FormatFloat(f, 'g', -1, …)`: shortest digits, exponent form below 1e-4 and from 1e21 on
-/// (where Go compares the exponent with the digits, but never below 21).
+/// Go's `FormatFloat(f, 'g', -1, …)`: shortest digits, exponent form below 1e-4 and from 1e6 on.
 pub(super) fn go_float(float: f64, single: bool) -> String {
     let scientific = if single { format!("{:e}", float as f32) } else { format!("{float:e}") };
     let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
     let power: i32 = exponent.parse().unwrap_or_default();
-    if (-4..21).contains(&power) {
+    if (-4..6).contains(&power) {
         return if single { (float as f32).to_string() } else { float.to_string() };
     }
     let sign = if power < 0 { '-' } else { '+' };
