@@ -12,7 +12,6 @@
 mod server;
 
 pub mod auth;
-pub mod authz;
 pub mod call;
 pub mod request;
 pub mod resource;
@@ -24,8 +23,13 @@ mod verbs;
 
 pub mod admission;
 pub mod extend;
-pub mod pki;
 mod services;
+
+pub mod authn;
+pub mod authz;
+pub mod pki;
+pub mod review;
+pub mod token;
 
 mod discovery;
 mod events;
@@ -34,6 +38,6 @@ mod metrics;
 mod transport;
 pub mod wire;
 
-pub use server::{Server, ServerConfig};
+pub use server::{PathHandler, Server, ServerConfig};
 pub use services::{Cidr, ServiceConfig};
 pub use transport::Component;

@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use http::Response;
 use orlop_api::status::StatusError;
-use orlop_client::transport::UserInfo;
+use orlop_client::transport::{Body, UserInfo};
 use orlop_store::{Durability, Store, StoreError};
 
 use crate::admission::{self, Plugin};
@@ -20,6 +21,9 @@ use crate::resource::{Resource, Resources};
 use crate::services::{Allocators, ServiceConfig};
 use crate::transport::Component;
 
+/// Answers paths that are no resources (`/openid/v1/jwks`); `None` for those it does not know.
+pub type PathHandler = Arc<dyn Fn(&http::request::Parts) -> Option<Response<Body>> + Send + Sync>;
+
 /// What a server is made of.
 pub struct ServerConfig {
     pub store: Store,
@@ -30,6 +34,8 @@ pub struct ServerConfig {
     pub extensions: Vec<Extension>,
     /// Added to the built-in ones, sorted into upstream's order by name.
     pub admission: Vec<Arc<dyn Plugin>>,
+    /// Asked for GETs of paths that are no resources, before the built-in ones.
+    pub paths: Vec<PathHandler>,
     /// Added to the built-in ones.
     pub health_checks: Vec<Check>,
     /// Where the cluster reaches this server: the endpoint of the `kubernetes` Service.
@@ -50,6 +56,7 @@ impl ServerConfig {
             authorizer,
             extensions: Vec::new(),
             admission: Vec::new(),
+            paths: Vec::new(),
             health_checks: Vec::new(),
             advertise_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             secure_port: 6443,
@@ -67,6 +74,7 @@ pub struct Server {
     pub(crate) resources: ArcSwap<Resources>,
     pub(crate) extensions: Extensions,
     pub(crate) admission: Vec<Arc<dyn Plugin>>,
+    pub(crate) paths: Vec<PathHandler>,
     pub(crate) documents: Documents,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
@@ -97,6 +105,7 @@ impl Server {
             resources: ArcSwap::from_pointee(Resources::builtin()),
             extensions: Extensions::new(extensions),
             admission: admission::ordered(plugins),
+            paths: config.paths,
             documents: Documents::default(),
             metrics: Metrics::new(),
             recent_events: Recent::default(),

@@ -19,7 +19,6 @@ pub mod rule;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use orlop_api::status::{GroupResource, StatusError};
 use orlop_client::transport::UserInfo;
 use orlop_store::Store;
 
@@ -90,37 +89,6 @@ impl Authorization {
 impl Authorizer for Authorization {
     fn authorize<'a>(&'a self, user: &'a UserInfo, request: &'a RequestInfo) -> BoxFuture<'a, Decision> {
         Box::pin(std::future::ready(self.decide(user, request)))
-    }
-}
-
-/// 403 for a request that nobody allowed
-/// (`k8s.io/apiserver/pkg/endpoints/handlers/responsewriters`).
-pub fn forbidden(user: &UserInfo, request: &RequestInfo, reason: &str) -> StatusError {
-    let mut text = message(user, request);
-    if !reason.is_empty() {
-        text = format!("{text}: {reason}");
-    }
-    if !request.is_resource {
-        return StatusError::new(403, "Forbidden", format!("forbidden: {text}")).with_details(serde_json::json!({}));
-    }
-    let resource = GroupResource { group: &request.api_group, resource: &request.resource };
-    StatusError::forbidden(resource, &request.name, &text)
-}
-
-fn message(user: &UserInfo, request: &RequestInfo) -> String {
-    let RequestInfo { verb, api_group, namespace, .. } = request;
-    let user = format!("User {:?}", user.name);
-    if !request.is_resource {
-        return format!("{user} cannot {verb} path {:?}", request.path);
-    }
-    let resource = match &*request.subresource {
-        "" => request.resource.clone(),
-        subresource => format!("{}/{subresource}", request.resource),
-    };
-    let what = format!("{user} cannot {verb} resource {resource:?} in API group {api_group:?}");
-    match &**namespace {
-        "" => format!("{what} at the cluster scope"),
-        namespace => format!("{what} in the namespace {namespace:?}"),
     }
 }
 

@@ -116,22 +116,3 @@ fn bindings_that_go_take_their_grants_along() {
     assert_eq!(policy.rules_for(&bob, "a").0.len(), policy.rules_for(&user("x", &["g"]), "a").0.len());
     assert!(policy.rules_for(&bob, "b").0.is_empty());
 }
-
-#[test]
-fn refusals_read_as_upstreams() {
-    for (line, text) in [
-        (
-            "GET /api/v1/pods",
-            r#"pods is forbidden: User "bob" cannot list resource "pods" in API group "" at the cluster scope"#,
-        ),
-        (
-            "GET /apis/apps/v1/namespaces/a/deployments/d/scale",
-            r#"deployments.apps "d" is forbidden: User "bob" cannot get resource "deployments/scale" in API group "apps" in the namespace "a""#,
-        ),
-    ] {
-        let error = forbidden(&user("bob", &[]), &request(line), "");
-        assert_eq!((error.code, &*error.message), (403, text));
-    }
-    let error = forbidden(&user("bob", &[]), &request("GET /api/v1/pods"), "because");
-    assert!(error.message.ends_with("at the cluster scope: because"));
-}

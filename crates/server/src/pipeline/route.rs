@@ -37,6 +37,9 @@ impl Server {
             return Err(method_not_allowed());
         }
         let (head, info) = (&incoming.head, &incoming.info);
+        if let Some(response) = self.paths.iter().find_map(|handler| handler(head)) {
+            return Ok(response);
+        }
         match info.path.trim_matches('/').split('/').next().unwrap_or_default() {
             "healthz" | "livez" | "readyz" => health::serve(self, info),
             "metrics" => Ok(self.metrics.serve(self)),

@@ -56,7 +56,7 @@ enum Pair {
 
 impl SigningKey {
     /// Reads `<path>.key`, or makes it and `<path>.pub`.
-    pub(super) fn open(path: &Path) -> Result<Self, PkiError> {
+    pub fn open(path: &Path) -> Result<Self, PkiError> {
         let (key_path, pub_path) = (path.with_extension("key"), path.with_extension("pub"));
         if let Some(text) = files::read(&key_path)? {
             let pkcs8 = pkcs8_from_pem(&key_path, &text)?;

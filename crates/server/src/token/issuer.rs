@@ -1,0 +1,156 @@
+//! Makes tokens and recognizes its own.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use orlop_base::clock;
+use orlop_client::transport::UserInfo;
+use orlop_store::Store;
+
+use super::claims::{Claims, Invalid};
+use super::jwt;
+use super::objects::{self, Vouchers};
+use crate::authz::rule::go_list;
+use crate::pki::{PublicKey, SigningKey};
+
+/// Whose tokens.
+#[derive(Clone, Debug)]
+pub struct IssuerConfig {
+    /// `iss` of new tokens, and an HTTPS URL for those who verify them elsewhere
+    /// (`--service-account-issuer`).
+    pub issuer: String,
+    /// Earlier issuers whose tokens are still good.
+    pub other_issuers: Vec<String>,
+    /// Who we are (`--api-audiences`): tokens must be for one of these. Empty: the issuer.
+    pub audiences: Vec<String>,
+    /// Longest life that is granted (`--service-account-max-token-expiration`).
+    pub max_expiration_seconds: Option<i64>,
+    /// Keys of earlier issuers.
+    pub other_keys: Vec<PublicKey>,
+}
+
+impl Default for IssuerConfig {
+    fn default() -> Self {
+        Self {
+            issuer: "https://kubernetes.default.svc.cluster.local".into(),
+            other_issuers: Vec::new(),
+            audiences: Vec::new(),
+            max_expiration_seconds: None,
+            other_keys: Vec::new(),
+        }
+    }
+}
+
+pub struct Issuer {
+    config: IssuerConfig,
+    key: Arc<SigningKey>,
+    keys: Vec<PublicKey>,
+    store: Store,
+    verified: Mutex<Verified>,
+}
+
+/// A token that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authenticated {
+    pub user: UserInfo,
+    /// Those asked for that the token is meant for.
+    pub audiences: Vec<String>,
+}
+
+impl Issuer {
+    pub fn new(mut config: IssuerConfig, key: Arc<SigningKey>, store: &Store) -> Self {
+        if config.audiences.is_empty() {
+            config.audiences = vec![config.issuer.clone()];
+        }
+        let keys = [vec![key.public().clone()], config.other_keys.clone()].concat();
+        Self { config, key, keys, store: store.clone(), verified: Mutex::default() }
+    }
+
+    pub fn config(&self) -> &IssuerConfig {
+        &self.config
+    }
+
+    pub fn keys(&self) -> &[PublicKey] {
+        &self.keys
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn sign(&self, claims: &Claims) -> String {
+        jwt::sign(&self.key, &claims.to_payload())
+    }
+
+    /// Who bears a token meant for one of `audiences` (ours, when none are given). `None`: not a
+    /// token of this issuer.
+    pub fn authenticate(&self, token: &str, audiences: Option<&[String]>) -> Result<Option<Authenticated>, Invalid> {
+        let Some(known) = self.verified(token)? else { return Ok(None) };
+        let ours = &self.config.audiences;
+        let meant = if known.claims.audiences.is_empty() { ours } else { &known.claims.audiences };
+        let asked = audiences.unwrap_or(ours);
+        let shared: Vec<String> = meant.iter().filter(|audience| asked.contains(audience)).cloned().collect();
+        if shared.is_empty() {
+            let (meant, asked) = (go_list(meant), go_list(asked));
+            return Err(format!("token audiences {meant} is invalid for the target audiences {asked}").into());
+        }
+        known.claims.check_times()?;
+        let snapshot = self.store.snapshot();
+        if known.vouchers.is_empty() || !objects::unchanged(&known.vouchers, &snapshot) {
+            let vouchers = objects::check(&known.claims, &snapshot, clock::unix_seconds())?;
+            self.lock().remember(token, Known { vouchers, ..known.clone() });
+        }
+        Ok(Some(Authenticated { user: known.user, audiences: shared }))
+    }
+
+    /// The token's claims if its signature holds, from memory where it was seen before.
+    fn verified(&self, token: &str) -> Result<Option<Known>, Invalid> {
+        if let Some(known) = self.lock().by_token.get(token) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(parsed) = jwt::parse(token) else { return Ok(None) };
+        let issuer = parsed.payload["iss"].as_str().unwrap_or_default();
+        if issuer != self.config.issuer && !self.config.other_issuers.iter().any(|other| other == issuer) {
+            return Ok(None);
+        }
+        parsed.verify(&self.keys).map_err(|error| error.to_string())?;
+        let Some(claims) = Claims::from_payload(&parsed.payload) else { return Ok(None) };
+        Ok(Some(Known { user: claims.user(), claims: Arc::new(claims), vouchers: Vouchers::new() }))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Verified> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is remembered of a token.
+#[derive(Clone, Debug)]
+struct Known {
+    claims: Arc<Claims>,
+    user: UserInfo,
+    /// Empty before the first check.
+    vouchers: Vouchers,
+}
+
+/// Tokens whose signature was found good: checking one costs a tenth of a millisecond.
+#[derive(Debug, Default)]
+struct Verified {
+    by_token: HashMap<String, Known>,
+}
+
+/// Tokens remembered: one per pod of a large cluster's busiest hour. Beyond it all are forgotten at
+/// once, which costs each one verification.
+const MAX_VERIFIED: usize = 10_000;
+
+impl Verified {
+    fn remember(&mut self, token: &str, known: Known) {
+        if self.by_token.len() >= MAX_VERIFIED && !self.by_token.contains_key(token) {
+            let now = clock::unix_seconds();
+            self.by_token.retain(|_, known| known.claims.expires_at > now);
+            if self.by_token.len() >= MAX_VERIFIED {
+                self.by_token.clear();
+            }
+        }
+        self.by_token.insert(token.to_owned(), known);
+    }
+}
