@@ -13,6 +13,7 @@ pub mod kinds;
 pub mod schema;
 
 pub mod codec;
+pub mod managed_fields;
 pub mod openapi;
 pub mod patch;
 
@@ -23,6 +24,7 @@ pub mod intstr;
 pub mod meta;
 pub mod names;
 pub mod object_meta;
+pub mod pods;
 pub mod quantity;
 pub mod quote;
 pub mod selector;

@@ -8,4 +8,11 @@ pub mod list;
 mod common;
 
 mod deployment;
+mod event_ttl;
+mod namespace;
+mod node_lifecycle;
+mod pod_gc;
 mod replicas;
+mod root_ca_publisher;
+mod service_account;
+mod taint_eviction;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use orlop_api::pods::{is_finished, node_name};
 use orlop_api::typed::Typed;
 use orlop_api::typed::k8s_openapi::api::core::v1::{PodSpec, Toleration};
 use orlop_api::typed::kinds::Pod;
@@ -77,21 +78,11 @@ impl PodInfo {
     }
 }
 
-/// The node a pod is bound to, if any.
-pub fn bound_node(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
-}
-
-/// Has run to its end: holds no resources.
-pub fn is_finished(pod: &Pod) -> bool {
-    matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"))
-}
-
 /// Wants a node from us.
 pub fn is_ours_to_schedule(pod: &Pod) -> bool {
     let scheduler = pod.spec.as_ref().and_then(|s| s.scheduler_name.as_deref()).unwrap_or(DEFAULT_SCHEDULER);
     scheduler == DEFAULT_SCHEDULER
-        && bound_node(pod).is_none()
+        && node_name(pod).is_none()
         && !is_finished(pod)
         && pod.metadata.deletion_timestamp.is_none()
 }

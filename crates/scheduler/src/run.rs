@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use orlop_api::pods::{is_finished, node_name};
 use orlop_api::typed::Typed;
 use orlop_api::typed::kinds::{Node, Pod, PodDisruptionBudget};
 use orlop_base::clock;
@@ -21,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::diagnosis::Diagnosis;
 use crate::framework::Wake;
 use crate::plugins::PLUGINS;
-use crate::pod::{PodInfo, bound_node, is_finished, is_ours_to_schedule};
+use crate::pod::{PodInfo, is_ours_to_schedule};
 use crate::preemption::{Budget, Room, make_room};
 use crate::queue::Queue;
 use crate::schedule::{Decision, schedule};
@@ -123,7 +124,7 @@ impl Scheduler {
         let now = Instant::now();
         if is_new {
             // Pods that were bound to it before it was known here.
-            for pod in self.pods.snapshot().iter().filter(|p| bound_node(p) == Some(node.name()) && !is_finished(p)) {
+            for pod in self.pods.snapshot().iter().filter(|p| node_name(p) == Some(node.name()) && !is_finished(p)) {
                 self.cluster.add_pod(node.name(), Arc::new(PodInfo::new(pod.clone())));
             }
             self.queue.wake(Wake::NodeAdded, PLUGINS, now);
@@ -146,7 +147,7 @@ impl Scheduler {
             }
             return;
         }
-        if let Some(node) = bound_node(&pod) {
+        if let Some(node) = node_name(&pod) {
             self.queue.remove(&info.key());
             self.cluster.forget_nomination(&info.uid);
             let shrank = delta.old.as_ref().is_some_and(|old| asks_for_less(&info, &PodInfo::new(old.clone())));

@@ -102,11 +102,11 @@ impl Channel {
         }
     }
 
-    /// Lets go of a namespace's bell when `bell` was the last use of it.
-    pub fn unsubscribe(&self, namespace: &Arc<str>, bell: &Arc<Notify>) {
+    /// Gives a namespace's bell back; the last one to do so takes it down.
+    pub fn unsubscribe(&self, namespace: &Arc<str>, bell: Arc<Notify>) {
         let mut bells = lock(&self.namespace_bells);
-        // The map's and the caller's.
-        if Arc::strong_count(bell) <= 2 {
+        drop(bell);
+        if bells.get(namespace).is_some_and(|bell| Arc::strong_count(bell) == 1) {
             bells.remove(namespace);
         }
     }
@@ -119,4 +119,21 @@ impl Channel {
 /// A panic elsewhere cannot leave these half-changed: every critical section is a few moves.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_without_watchers_has_no_bell() {
+        let channel = Channel::new(0);
+        let namespace: Arc<str> = "a".into();
+        let (one, two) = (channel.subscribe(Some(&namespace)), channel.subscribe(Some(&namespace)));
+        assert!(Arc::ptr_eq(&one, &two));
+        channel.unsubscribe(&namespace, one);
+        assert_eq!(lock(&channel.namespace_bells).len(), 1);
+        channel.unsubscribe(&namespace, two);
+        assert!(lock(&channel.namespace_bells).is_empty());
+    }
 }

@@ -87,7 +87,7 @@ impl Default for HistoryLimits {
             events: 1 << 16,
             bytes: 32 << 20,
             // storagebackend.DefaultCompactInterval.
-            age: Duration::from_secs(5 * 60),
+            age: Duration::from_mins(5),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::embedded::Embedded;
 use crate::view::View;
 use crate::{
     Action, Backend, BackendStats, Change, Config, Draft, Durability, Entry, Feed, HistoryLimits, Key, OpenError,
-    Revision, Snapshot, StoreError, Watch,
+    Revision, Snapshot, StoreError, Torn, Watch,
 };
 
 /// A handle; clones share one store. The store stops, flushing what it has acknowledged, when the
@@ -15,6 +15,7 @@ use crate::{
 pub struct Store {
     view: Arc<View>,
     backend: Arc<dyn Backend>,
+    torn: Option<Torn>,
 }
 
 /// Sizes and counts.
@@ -41,9 +42,10 @@ impl Store {
     /// Opens over any backend that has not been loaded yet.
     pub async fn over(backend: Arc<dyn Backend>, history: HistoryLimits) -> Result<Store, OpenError> {
         let loaded = backend.load().await?;
+        let torn = loaded.torn.clone();
         let view = Arc::new(View::new(loaded, history));
         backend.follow(Feed { view: view.clone() });
-        Ok(Store { view, backend })
+        Ok(Store { view, backend, torn })
     }
 
     /// Fails with `Exists` when there is such a key.
@@ -122,6 +124,11 @@ impl Store {
     /// Forgets history up to `revision`, ahead of the limits.
     pub fn compact(&self, revision: Revision) {
         self.view.compact(revision);
+    }
+
+    /// The incomplete write that opening found at the log's end and dropped.
+    pub fn torn(&self) -> Option<&Torn> {
+        self.torn.as_ref()
     }
 
     pub fn stats(&self) -> Stats {

@@ -53,7 +53,9 @@ impl View {
         let mut history = self.history();
         for group in events.chunks(REMEMBERED_GROUP) {
             let parts = self.parts(group.to_vec());
-            parts.iter().for_each(|part| part.channel.push(part.events.clone()));
+            for part in &parts {
+                part.channel.push(part.events.clone());
+            }
             history.push(group[group.len() - 1].revision, parts, None, now);
         }
         history.trim(now);
@@ -113,13 +115,17 @@ impl View {
         {
             // Events first, then the state: who reads the state at R and watches after R misses nothing.
             let mut history = self.history();
-            parts.iter().for_each(|part| part.channel.push(part.events.clone()));
+            for part in &parts {
+                part.channel.push(part.events.clone());
+            }
             history.push(revision, parts, Some(&state), now);
             self.current.store(Arc::new(At { revision, state }));
             history.trim(now);
         }
         self.revision.send_replace(revision);
-        bells.iter().for_each(|(channel, events)| channel.ring(events));
+        for (channel, events) in &bells {
+            channel.ring(events);
+        }
     }
 
     /// Splits by resource, keeping order within each.

@@ -89,7 +89,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         if let Some(namespace) = &self.namespace {
-            self.channel.unsubscribe(namespace, &self.bell);
+            self.channel.unsubscribe(namespace, std::mem::take(&mut self.bell));
         }
     }
 }

@@ -1,4 +1,5 @@
 //! The contract, over each kind of store there is.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

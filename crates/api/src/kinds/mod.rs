@@ -38,7 +38,7 @@ mod read;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use crate::kind::Kind;
+use crate::kind::{Kind, KindInfo};
 
 macro_rules! kinds {
     ($($kind:path),* $(,)?) => {
@@ -134,6 +134,11 @@ pub fn by_resource(group: &str, version: &str, plural: &str) -> Option<&'static 
 /// The kind named `kind` under `group/version`.
 pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static dyn Kind> {
     lookup(&INDEX.by_kind, group, version, kind)
+}
+
+/// Facts of a kind that is no resource of its own (`Scale`).
+pub(crate) fn unlisted(group: &'static str, kind: &'static str, plural: &'static str) -> KindInfo {
+    facts::cluster(group, kind, plural).verbs(&[]).0
 }
 
 type ByName = BTreeMap<&'static str, Vec<&'static dyn Kind>>;

@@ -11,8 +11,6 @@ mod node_resources_fit;
 mod node_unschedulable;
 mod taint_toleration;
 
-pub use taint_toleration::tolerates;
-
 /// The default profile.
 pub static PLUGINS: &[&Plugin] = &[
     &node_name::PLUGIN,

@@ -1,8 +1,8 @@
 //! NodeUnschedulable: cordoned nodes, unless the pod tolerates their taint.
 
+use orlop_api::pods::tolerates;
 use orlop_api::typed::k8s_openapi::api::core::v1::Taint;
 
-use super::taint_toleration::tolerates;
 use crate::framework::{Plugin, Reason, Rejection, Wake};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;

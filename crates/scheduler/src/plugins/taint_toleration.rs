@@ -1,5 +1,6 @@
 //! TaintToleration: taints keep pods away, or make a node the lesser choice.
 
+use orlop_api::pods::tolerates;
 use orlop_api::typed::k8s_openapi::api::core::v1::{Taint, Toleration};
 
 use crate::framework::{Normalize, Plugin, Reason, Rejection, Score, Wake};
@@ -28,17 +29,4 @@ fn score(pod: &PodInfo, node: &NodeInfo, _: &Snapshot) -> i64 {
     let avoided = node.taints().iter().filter(|t| t.effect == "PreferNoSchedule");
     let count = avoided.filter(|taint| !tolerations.iter().any(|t| tolerates(t, taint))).count();
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// `v1.Toleration.ToleratesTaint`: empty effect and key match all, operator defaults to Equal.
-pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let given = |text: &Option<String>| text.as_deref().filter(|t| !t.is_empty()).map(str::to_owned);
-    let effect = given(&toleration.effect).is_none_or(|e| e == taint.effect);
-    let key = given(&toleration.key).is_none_or(|k| k == taint.key);
-    let value = match toleration.operator.as_deref() {
-        None | Some("" | "Equal") => toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or(""),
-        Some("Exists") => true,
-        Some(_) => false,
-    };
-    effect && key && value
 }

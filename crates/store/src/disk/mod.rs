@@ -36,7 +36,7 @@ pub trait Disk: Debug + Send + Sync {
 }
 
 pub trait DiskFile: Send {
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
 
     /// Fills `buffer` as far as the file goes; answers how much that was.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;

@@ -4,7 +4,6 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::fs::FallocateFlags;
 
@@ -29,12 +28,7 @@ impl RealDisk {
     ///
     /// Errors: `WouldBlock` when another process has it.
     pub fn open(path: &Path) -> io::Result<RealDisk> {
-        if !path.is_dir() {
-            DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
-            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                File::open(parent)?.sync_all()?;
-            }
-        }
+        create_durably(path)?;
         let lock = OpenOptions::new().create(true).append(true).mode(FILE_MODE).open(path.join(LOCK))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
@@ -42,6 +36,17 @@ impl RealDisk {
         })?;
         Ok(RealDisk { path: path.to_owned(), directory: File::open(path)?, _lock: lock })
     }
+}
+
+/// Makes the directory and those above it that are missing.
+fn create_durably(path: &Path) -> io::Result<()> {
+    let path = std::path::absolute(path)?;
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&path)?;
+    for parent in missing.into_iter().filter_map(Path::parent) {
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 impl Disk for RealDisk {
@@ -79,10 +84,6 @@ impl Disk for RealDisk {
     fn blocks(&self) -> bool {
         true
     }
-
-    fn flush_delay(&self) -> Duration {
-        Duration::ZERO
-    }
 }
 
 /// Space that is there when it is written to, and a size that a flush need not write again.
@@ -96,7 +97,7 @@ fn reserve(file: &File, size: u64) -> io::Result<()> {
 }
 
 impl DiskFile for File {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 

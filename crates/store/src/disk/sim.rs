@@ -1,7 +1,7 @@
 //! A disk in memory that loses what was not flushed when it crashes.
 //!
-//! Like a real one it may have written some of that already: any subset of the touched sectors, and
-//! any prefix of the directory's changes.
+//! Like a real one it may have written some of that already: any subset of the touched sectors and of
+//! the directory's changes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -75,10 +75,7 @@ impl SimDisk {
         let mut inner = self.lock();
         inner.crashed = true;
         let mut names = inner.synced_names.clone();
-        let survive = rng.usize(..=inner.unsynced_names.len());
-        for change in &inner.unsynced_names[..survive] {
-            change.apply(&mut names);
-        }
+        inner.unsynced_names.iter().filter(|_| rng.bool()).for_each(|change| change.apply(&mut names));
         let files: Vec<Content> = inner.files.iter().map(|file| file.survivor(&mut rng)).collect();
         let after = Inner { files, names: names.clone(), synced_names: names, ..Inner::default() };
         SimDisk { inner: Arc::new(Mutex::new(after)) }
@@ -237,7 +234,7 @@ struct SimFile {
 }
 
 impl DiskFile for SimFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.disk.alive()?.files[self.file].size as u64)
     }
 

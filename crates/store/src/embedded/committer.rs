@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::error;
 
-use super::Shared;
 use super::commit::Commit;
 use super::log::{Log, frames};
 use super::queue::Group;
+use super::shared::Shared;
 use crate::backend::{Feed, Published};
 
 pub(crate) struct Committer {
@@ -18,6 +18,8 @@ pub(crate) struct Committer {
     /// `None` for a store that is only in memory.
     log: Option<Log>,
     in_flight: Option<Arc<Commit>>,
+    /// Until when the pending relaxed writes wait for company.
+    deadline: Option<Instant>,
 }
 
 /// What the queue asks for.
@@ -30,7 +32,7 @@ enum Next {
 
 impl Committer {
     pub fn new(shared: Arc<Shared>, feed: Feed, log: Option<Log>) -> Committer {
-        let committer = Committer { shared, feed, log, in_flight: None };
+        let committer = Committer { shared, feed, log, in_flight: None, deadline: None };
         committer.count(0, 0);
         committer
     }
@@ -62,13 +64,15 @@ impl Committer {
         }
     }
 
-    fn next(&self) -> Next {
+    fn next(&mut self) -> Next {
         let mut queue = self.shared.queue();
-        let Some(since) = queue.since else {
+        if queue.pending.is_empty() {
             return if queue.closing { Next::Stop } else { Next::Wait };
-        };
-        let deadline = since + self.shared.limits.relaxed_delay;
-        if queue.urgent || queue.closing || Instant::now() >= deadline {
+        }
+        let now = Instant::now();
+        let deadline = *self.deadline.get_or_insert(now + self.shared.limits.relaxed_delay);
+        if queue.urgent || queue.closing || now >= deadline {
+            self.deadline = None;
             Next::Commit(queue.take())
         } else {
             Next::WaitUntil(deadline)

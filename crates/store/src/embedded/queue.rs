@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::commit::Commit;
 use crate::decide::decide;
 use crate::draft::Filling;
@@ -18,8 +16,6 @@ pub(crate) struct Queue {
     pub revision: Revision,
     pub pending: Vec<Event>,
     pub pending_bytes: usize,
-    /// When the first of them was decided.
-    pub since: Option<Instant>,
     /// Somebody waits for the pending writes.
     pub urgent: bool,
     /// Fate of the pending writes.
@@ -47,7 +43,6 @@ impl Queue {
             revision,
             pending: Vec::new(),
             pending_bytes: 0,
-            since: None,
             urgent: false,
             commit: Arc::default(),
             relaxed: BTreeMap::new(),
@@ -80,7 +75,6 @@ impl Queue {
         }
         self.revision = revision;
         self.pending_bytes += entry.json.len();
-        self.since.get_or_insert_with(Instant::now);
         self.pending.push(Event { revision, entry: entry.clone(), previous, deleted });
         Ok(entry)
     }
@@ -103,7 +97,6 @@ impl Queue {
 
     pub fn take(&mut self) -> Group {
         self.pending_bytes = 0;
-        self.since = None;
         self.urgent = false;
         Group {
             events: std::mem::take(&mut self.pending),

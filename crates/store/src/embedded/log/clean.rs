@@ -67,22 +67,27 @@ impl Log {
         let size = cleaner
             .read_frame(&*self.disk, number)
             .map_err(|error| attempted("reading back", &segment_name(number), &error))?;
-        let Found::Frame(_, mut payload) = frame_at(&cleaner.buffer, 0) else {
+        let Found::Frame { mut records, .. } = frame_at(&cleaner.buffer, 0) else {
             return Err(rotten(number, cleaner.offset));
         };
-        while !payload.is_empty() {
-            let Some((record, rest)) = Record::decode(payload) else {
+        while !records.is_empty() {
+            let Some((record, rest)) = Record::decode(records) else {
                 return Err(rotten(number, cleaner.offset));
             };
             let newest = state.get(record.resource, record.namespace, record.name);
             if record.kind != Kind::Delete && newest.is_some_and(|entry| entry.revision == record.revision) {
                 Record { kind: Kind::Copy, ..record }.encode(self.frame.records());
             }
-            payload = rest;
+            records = rest;
         }
         cleaner.offset += size;
         cleaner.credit = cleaner.credit.saturating_sub(size);
         Ok(())
+    }
+
+    /// The oldest file that is needed once the frame being built is flushed.
+    pub(super) fn oldest_needed(&self) -> u64 {
+        self.segments[0].number + u64::from(self.cleaner.done)
     }
 
     /// Removes the oldest file if it has been gone through. To be called after a flush.

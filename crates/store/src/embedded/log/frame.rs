@@ -9,7 +9,8 @@
 //! | 4 | CRC-32 of the payload |
 //! | 4 | CRC-32 of the header so far |
 //! | 1 | end mark |
-//! | n | payload: records |
+//! | 8 | payload: number of the oldest file that is still needed once this frame is flushed, |
+//! | n | and records |
 //! | 1 | end mark |
 //! | | zeros up to a multiple of [`ALIGN`] |
 //!
@@ -17,10 +18,12 @@
 //! together with it. Headers lie within a sector, and both end marks are not zero: a write that was
 //! cut off by a crash leaves zeros where a rotten one does not (see [`super::tail`]).
 
-use super::record::u32_at;
+use super::record::{u32_at, u64_at};
 
 pub(crate) const ALIGN: usize = 32;
 pub(crate) const HEADER: usize = 32;
+/// The payload's first bytes.
+pub(crate) const OLDEST: usize = 8;
 const MAGIC: [u8; 3] = *b"OL1";
 pub(crate) const END: u8 = 0xE5;
 
@@ -50,11 +53,10 @@ impl Header {
     pub fn decode(bytes: &[u8]) -> Option<Header> {
         let bytes: &[u8; HEADER] = bytes.get(..HEADER)?.try_into().ok()?;
         let right = bytes[..3] == MAGIC && bytes[31] == END && crc32fast::hash(&bytes[..27]) == u32_at(bytes, 27);
-        let u64_at = |at: usize| u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32;
         right.then(|| Header {
             length: u32_at(bytes, 3),
-            sequence: u64_at(7),
-            revision: u64_at(15),
+            sequence: u64_at(bytes, 7),
+            revision: u64_at(bytes, 15),
             crc: u32_at(bytes, 23),
         })
     }
@@ -72,14 +74,14 @@ pub(crate) fn frame_size(payload: usize) -> usize {
 /// Collects records; one buffer for all frames.
 #[derive(Default)]
 pub(crate) struct Frame {
-    /// Room for the header, then records.
+    /// Room for the header and the oldest file's number, then records.
     bytes: Vec<u8>,
 }
 
 impl Frame {
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.bytes.resize(HEADER, 0);
+        self.bytes.resize(HEADER + OLDEST, 0);
     }
 
     /// Where records are appended.
@@ -92,7 +94,8 @@ impl Frame {
     }
 
     /// The bytes to write.
-    pub fn finish(&mut self, sequence: u64, revision: u64) -> &[u8] {
+    pub fn finish(&mut self, sequence: u64, revision: u64, oldest: u64) -> &[u8] {
+        self.bytes[HEADER..HEADER + OLDEST].copy_from_slice(&oldest.to_le_bytes());
         let payload = &self.bytes[HEADER..];
         let header = Header { length: payload.len() as u32, sequence, revision, crc: crc32fast::hash(payload) };
         self.bytes[..HEADER].copy_from_slice(&header.encode());
@@ -105,7 +108,11 @@ impl Frame {
 /// What lies at an offset of a file's bytes.
 #[derive(Debug)]
 pub(crate) enum Found<'a> {
-    Frame(Header, &'a [u8]),
+    Frame {
+        header: Header,
+        oldest: u64,
+        records: &'a [u8],
+    },
     /// Not a whole, right frame.
     Nothing,
 }
@@ -116,7 +123,9 @@ pub(crate) fn frame_at(bytes: &[u8], offset: usize) -> Found<'_> {
     let Some(header) = Header::decode(rest) else { return Found::Nothing };
     let end = HEADER + header.length as usize;
     match (rest.get(HEADER..end), rest.get(end)) {
-        (Some(payload), Some(&END)) if crc32fast::hash(payload) == header.crc => Found::Frame(header, payload),
+        (Some(payload), Some(&END)) if payload.len() >= OLDEST && crc32fast::hash(payload) == header.crc => {
+            Found::Frame { header, oldest: u64_at(payload, 0), records: &payload[OLDEST..] }
+        }
         _ => Found::Nothing,
     }
 }
@@ -130,11 +139,11 @@ mod tests {
         let mut frame = Frame::default();
         frame.clear();
         frame.records().extend_from_slice(b"{\"a\":1}");
-        let bytes = frame.finish(7, 9).to_vec();
+        let bytes = frame.finish(7, 9, 3).to_vec();
         assert_eq!(bytes.len() % ALIGN, 0);
-        let Found::Frame(header, payload) = frame_at(&bytes, 0) else { panic!("own frame") };
-        assert_eq!((header.sequence, header.revision, payload), (7, 9, &b"{\"a\":1}"[..]));
-        for bit in 0..(HEADER + 8) * 8 {
+        let Found::Frame { header, oldest, records } = frame_at(&bytes, 0) else { panic!("own frame") };
+        assert_eq!((header.sequence, header.revision, oldest, records), (7, 9, 3, &b"{\"a\":1}"[..]));
+        for bit in 0..(HEADER + OLDEST + 8) * 8 {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(matches!(frame_at(&bad, 0), Found::Nothing), "bit {bit}");

@@ -88,7 +88,7 @@ impl Log {
         };
         let failed = |source| OpenError::Io { attempt: "prepare", path: name.clone(), source };
         let active = active.map_err(failed)?;
-        let reserved = active.len().map_err(failed)?;
+        let reserved = active.size().map_err(failed)?;
         let log = Log {
             disk,
             segment_bytes,
@@ -122,7 +122,8 @@ impl Log {
             self.clean(state)?;
         }
         self.make_room(frame_size(self.frame.payload_len()) as u64)?;
-        let bytes = self.frame.finish(self.next_sequence, revision);
+        let oldest = self.oldest_needed();
+        let bytes = self.frame.finish(self.next_sequence, revision, oldest);
         let segment = self.segments.back_mut().expect("there is always a segment");
         self.active
             .write_at(segment.used, bytes)
@@ -156,8 +157,12 @@ impl Log {
         if used + bytes <= self.reserved {
             return Ok(());
         }
-        let next = Segment { number: number + 1, used: 0 };
         let reserve = self.segment_bytes.max(bytes);
+        if used == 0 {
+            self.reserved = reserve;
+            return self.active.resize(reserve).map_err(|error| attempted("enlarging", &self.active_name(), &error));
+        }
+        let next = Segment { number: number + 1, used: 0 };
         let file = create(&*self.disk, next.number, reserve)
             .map_err(|error| attempted("creating", &segment_name(next.number), &error))?;
         // Gives back what was reserved and not needed. If a crash undoes that, zeros stay: no harm.
@@ -184,7 +189,7 @@ fn create(disk: &dyn Disk, number: u64, size: u64) -> io::Result<Box<dyn DiskFil
 /// The last file, with nothing but zeros from `used` on.
 fn reopen(disk: &dyn Disk, name: &str, used: u64, size: u64, torn: bool) -> io::Result<Box<dyn DiskFile>> {
     let file = disk.open(name)?;
-    let length = file.len()?;
+    let length = file.size()?;
     if torn {
         file.resize(used)?;
     }

@@ -70,9 +70,13 @@ impl<'a> Record<'a> {
         out.push(self.kind as u8);
         out.extend_from_slice(&self.revision.to_le_bytes());
         out.extend_from_slice(&self.created.to_le_bytes());
-        parts.iter().for_each(|part| out.extend_from_slice(&(part.len() as u16).to_le_bytes()));
+        for part in parts {
+            out.extend_from_slice(&(part.len() as u16).to_le_bytes());
+        }
         out.extend_from_slice(&(self.json.len() as u32).to_le_bytes());
-        parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+        for part in parts {
+            out.extend_from_slice(part.as_bytes());
+        }
         out.extend_from_slice(self.json);
     }
 
@@ -85,7 +89,6 @@ impl<'a> Record<'a> {
             3 => Kind::Copy,
             _ => return None,
         };
-        let u64_at = |at: usize| u64::from(u32_at(fixed, at)) | u64::from(u32_at(fixed, at + 4)) << 32;
         let u16_at = |at: usize| usize::from(fixed[at]) | usize::from(fixed[at + 1]) << 8;
         let (resource, rest) = rest.split_at_checked(u16_at(17))?;
         let (namespace, rest) = rest.split_at_checked(u16_at(19))?;
@@ -93,8 +96,8 @@ impl<'a> Record<'a> {
         let (json, rest) = rest.split_at_checked(u32_at(fixed, 23) as usize)?;
         let record = Record {
             kind,
-            revision: u64_at(1),
-            created: u64_at(9),
+            revision: u64_at(fixed, 1),
+            created: u64_at(fixed, 9),
             resource: str::from_utf8(resource).ok()?,
             namespace: str::from_utf8(namespace).ok()?,
             name: str::from_utf8(name).ok()?,
@@ -121,4 +124,8 @@ impl<'a> Record<'a> {
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let bytes = &bytes[at..at + 4];
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }

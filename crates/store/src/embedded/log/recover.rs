@@ -31,8 +31,7 @@ pub(crate) fn recover(disk: &dyn Disk, history: &HistoryLimits) -> Result<Recove
     for (index, &number) in numbers.iter().enumerate() {
         let name = segment_name(number);
         if index > 0 && number != numbers[index - 1] + 1 {
-            let what = format!("the file before it is missing: {}", segment_name(number - 1));
-            return Err(OpenError::Corrupt { file: name, offset: 0, what });
+            return Err(missing(number - 1, number));
         }
         read(disk, &name, &mut bytes).map_err(|source| OpenError::Io {
             attempt: "read",
@@ -47,7 +46,10 @@ pub(crate) fn recover(disk: &dyn Disk, history: &HistoryLimits) -> Result<Recove
         })?;
         reader.out.segments.push_back(Segment { number, used: used as u64 });
     }
-    Ok(reader.out)
+    match reader.out.segments.front() {
+        Some(first) if reader.started && reader.oldest < first.number => Err(missing(first.number - 1, first.number)),
+        _ => Ok(reader.out),
+    }
 }
 
 fn segment_numbers(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
@@ -58,10 +60,15 @@ fn segment_numbers(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
     Ok(numbers)
 }
 
+fn missing(number: u64, next: u64) -> OpenError {
+    let what = format!("the file before it is missing: {}", segment_name(number));
+    OpenError::Corrupt { file: segment_name(next), offset: 0, what }
+}
+
 /// The whole file into `bytes`.
 fn read(disk: &dyn Disk, name: &str, bytes: &mut Vec<u8>) -> io::Result<()> {
     let file = disk.open(name)?;
-    bytes.resize(file.len()? as usize, 0);
+    bytes.resize(file.size()? as usize, 0);
     let length = file.read_at(0, bytes)?;
     bytes.truncate(length);
     Ok(())
@@ -75,6 +82,8 @@ struct Reader {
     limits: HistoryLimits,
     history_bytes: usize,
     started: bool,
+    /// The oldest file that is needed, according to the last frame.
+    oldest: u64,
 }
 
 impl Reader {
@@ -87,18 +96,22 @@ impl Reader {
             next_sequence: 1,
             torn: None,
         };
-        Reader { out, limits, history_bytes: 0, started: false }
+        Reader { out, limits, history_bytes: 0, started: false, oldest: 0 }
     }
 
     /// Reads one file; answers how far it is used.
     fn segment(&mut self, name: &str, bytes: &[u8], last: bool) -> Result<usize, Wrong> {
         let mut offset = 0;
-        while let Found::Frame(header, payload) = frame_at(bytes, offset) {
-            self.frame(&header, payload).map_err(|what| (offset, what))?;
+        while let Found::Frame { header, oldest, records } = frame_at(bytes, offset) {
+            self.frame(&header, records).map_err(|what| (offset, what))?;
+            self.oldest = oldest;
             offset += header.frame_size();
         }
         let tail = judge(bytes, offset, self.out.next_sequence);
         match tail {
+            Tail::Clean if offset == 0 && !last => {
+                return Err((0, "nothing in it, but it is not the last file".into()));
+            }
             Tail::Clean => {}
             Tail::Torn(bytes) if last => {
                 self.out.torn = Some(Torn { file: name.to_owned(), offset: offset as u64, bytes });
@@ -106,18 +119,18 @@ impl Reader {
             Tail::Torn(_) => return Err((offset, "incomplete group, but it is not in the last file".into())),
             Tail::Corrupt(what) => return Err((offset, what)),
         }
-        Ok(offset.min(bytes.len()))
+        Ok(offset)
     }
 
-    fn frame(&mut self, header: &Header, mut payload: &[u8]) -> Result<(), String> {
+    fn frame(&mut self, header: &Header, mut records: &[u8]) -> Result<(), String> {
         if std::mem::replace(&mut self.started, true) && header.sequence != self.out.next_sequence {
             return Err(format!("group {} where {} should be", header.sequence, self.out.next_sequence));
         }
         self.out.next_sequence = header.sequence + 1;
-        while !payload.is_empty() {
-            let (record, rest) = Record::decode(payload).ok_or("a record that cannot be one")?;
+        while !records.is_empty() {
+            let (record, rest) = Record::decode(records).ok_or("a record that cannot be one")?;
             self.record(&record)?;
-            payload = rest;
+            records = rest;
         }
         match self.out.revision.replace(header.revision) {
             Some(revision) if revision != header.revision => {

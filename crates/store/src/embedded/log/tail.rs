@@ -51,7 +51,7 @@ pub(crate) fn judge(file: &[u8], offset: usize, sequence: u64) -> Tail {
 fn later_frame(file: &[u8], offset: usize, sequence: u64) -> Option<usize> {
     (offset + ALIGN..file.len())
         .step_by(ALIGN)
-        .find(|&at| matches!(frame_at(file, at), Found::Frame(header, _) if header.sequence > sequence))
+        .find(|&at| matches!(frame_at(file, at), Found::Frame { header, .. } if header.sequence > sequence))
 }
 
 /// Whether the frame that starts `tail` lacks its end or a whole piece of a sector. No piece of a
