@@ -1,17 +1,21 @@
 //! What must hold for every kind in the list.
 
+mod hooks;
+mod tables;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::all;
+use crate::kinds::all;
+
 use crate::kind::{Kind, KindInfo, Subresource};
 
 /// Upstream's `api/discovery`, one line a resource:
 /// `group/versions plural kind scope verbs shortNames categories subresource=kind:verbs...`, `*` for all verbs.
-const DISCOVERY: &str = include_str!("discovery.txt");
+const DISCOVERY: &str = include_str!("../discovery.txt");
 
 fn line(info: &KindInfo) -> String {
     let list = |names: &[crate::kind::Text]| if names.is_empty() { "-".to_owned() } else { names.join(",") };
@@ -59,11 +63,23 @@ fn lookups_find_every_served_version() {
     for kind in all() {
         let info = kind.info();
         for version in info.versions.iter() {
-            let by_resource = super::by_resource(&info.group, version, &info.plural).map(|k| k.info().kind.clone());
-            let by_kind = super::by_kind(&info.group, version, &info.kind).map(|k| k.info().kind.clone());
+            let by_resource =
+                crate::kinds::by_resource(&info.group, version, &info.plural).map(|k| k.info().kind.clone());
+            let by_kind = crate::kinds::by_kind(&info.group, version, &info.kind).map(|k| k.info().kind.clone());
             assert_eq!((by_resource, by_kind), (Some(info.kind.clone()), Some(info.kind.clone())));
         }
-        assert!(super::by_kind(&info.group, "v0", &info.kind).is_none());
+        assert!(crate::kinds::by_kind(&info.group, "v0", &info.kind).is_none());
+    }
+}
+
+#[test]
+fn every_version_has_a_schema() {
+    for kind in all() {
+        let info = kind.info();
+        for version in info.versions.iter().chain([&info.storage_version]) {
+            let schema = kind.schema(version).unwrap_or_else(|| panic!("no schema of {} {version}", info.kind));
+            assert!(schema.get().field("metadata").is_some(), "{} {version}", info.kind);
+        }
     }
 }
 
