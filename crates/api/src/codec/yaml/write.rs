@@ -340,7 +340,8 @@ fn style_of(text: &str, place: Place) -> Style {
     match wanted {
         _ if place == Place::Key && analysis.multiline => Style::Double,
         Style::Plain if !analysis.plain => quoted,
-        Style::Literal if !analysis.block || text.is_empty() || place == Place::Key => Style::Double,
+        // A block without a parent has no indentation to count from.
+        Style::Literal if !analysis.block || matches!(place, Place::Key | Place::Root) => Style::Double,
         style => style,
     }
 }
