@@ -208,8 +208,21 @@ mod tests {
             &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "d", "labels": {"a": "b"}},
             "spec": {"restartPolicy": "Always", "containers": [{"name": "web", "args": ["x", "y"]}]}, "status": {"podIP": "1.2.3.4"}}),
         );
-        let expected = "Name:                 p\nNamespace:            d\nLabels:               a=b\nAnnotations:          <none>\n\
-            Spec:\n  Containers:\n    web:\n      Args:           x, y\n      Name:           web\n  Restart Policy:     Always\nStatus:\n  Pod IP:             1.2.3.4\n";
+        let expected = [
+            "Name:              p",
+            "Namespace:         d",
+            "Labels:            a=b",
+            "Annotations:       <none>",
+            "Spec:",
+            "  Containers:",
+            "    web:",
+            "      Args:        x, y",
+            "      Name:        web",
+            "  Restart Policy:  Always",
+            "Status:",
+            "  Pod IP:          1.2.3.4",
+        ];
+        let text: Vec<&str> = text.lines().collect();
         assert_eq!(text, expected);
     }
 }

@@ -62,7 +62,7 @@ impl Condition {
             }
             "jsonpath" => {
                 let end = rest.rfind('}').map_or(rest.len(), |at| at + 1);
-                let value = rest[end..].strip_prefix('=').map(str::to_owned);
+                let value = rest[end..].trim_start_matches(['\'', '"']).strip_prefix('=').map(str::to_owned);
                 Self::Path { path: Template::parse(rest[..end].trim_matches('\''))?, value }
             }
             _ => bail!("unrecognized condition: {text:?}"),
