@@ -192,10 +192,6 @@ pub trait Kind: Send + Sync + 'static {
         self.reset_fields("").drop_from(obj);
     }
 
-    /// After `prepare_create`: who asks, where the object says so (CertificateSigningRequest). `user` holds
-    /// `username`, `uid`, `groups` and `extra`.
-    fn record_requester(&self, _obj: &mut Value, _user: &Value) {}
-
     /// Before an update through the main resource: keeps what `reset_fields` says (status), undoes
     /// forbidden changes.
     fn prepare_update(&self, obj: &mut Value, old: &Value) {
@@ -309,7 +305,10 @@ pub fn keep_metadata(obj: &mut Value, old: &Value) {
 }
 
 fn default_columns() -> Vec<Column> {
-    crate::table::columns("Name, Created At:date")
+    vec![
+        Column { name: "Name".into(), ty: "string".into(), format: "name".into(), description: "".into(), priority: 0 },
+        Column { name: "Age".into(), ty: "date".into(), format: "".into(), description: "".into(), priority: 0 },
+    ]
 }
 
 fn default_row(obj: &Value, _now_seconds: i64) -> Vec<Value> {

@@ -7,10 +7,6 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-mod parse;
-
-use parse::{Parts, Suffix};
-
 /// How a quantity prints its exponent; remembered from the text it was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -232,6 +228,140 @@ fn decimal_suffix(exponent: i32) -> &'static str {
     DECIMAL_SUFFIXES.iter().find(|(_, e)| *e == exponent).map_or("", |(s, _)| s)
 }
 
+enum Suffix {
+    Decimal(i32),
+    Exponent(i32),
+    /// Power of two.
+    Binary(u32),
+}
+
+impl Suffix {
+    fn read(text: &str) -> Option<Self> {
+        if let Some((_, exponent)) = DECIMAL_SUFFIXES.iter().find(|(s, _)| *s == text) {
+            return Some(Self::Decimal(*exponent));
+        }
+        if let Some(power) = BINARY_SUFFIXES.iter().position(|s| *s == text) {
+            return Some(Self::Binary(power as u32 * 10));
+        }
+        let digits = text.strip_prefix(['e', 'E'])?;
+        let exponent = digits.parse::<i64>().ok()?;
+        // Far beyond any representable value either way; keeps later sums from overflowing.
+        Some(Self::Exponent(exponent.clamp(-1_000_000, 1_000_000) as i32))
+    }
+
+    fn format(&self) -> Format {
+        match self {
+            Self::Decimal(_) => Format::DecimalSi,
+            Self::Exponent(_) => Format::DecimalExponent,
+            Self::Binary(_) => Format::BinarySi,
+        }
+    }
+}
+
+/// A text taken apart: sign, digits before and after the point, suffix.
+struct Parts<'a> {
+    negative: bool,
+    whole: &'a str,
+    fraction: &'a str,
+    suffix: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn split(text: &'a str) -> Result<Self, ParseQuantityError> {
+        if text.is_empty() {
+            return Err(ParseQuantityError::Format);
+        }
+        let (negative, rest) = match text.as_bytes()[0] {
+            b'-' => (true, &text[1..]),
+            b'+' => (false, &text[1..]),
+            _ => (false, text),
+        };
+        let (whole, rest) = digits(rest.trim_start_matches('0'));
+        let (fraction, suffix) = rest.strip_prefix('.').map_or(("", rest), digits);
+        let exponent = suffix.trim_start_matches(|c| "eEinumkKMGTP".contains(c));
+        let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+        if !exponent.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(ParseQuantityError::Format);
+        }
+        Ok(Self { negative, whole: if whole.is_empty() { "0" } else { whole }, fraction, suffix })
+    }
+
+    fn value(&self, suffix: Suffix, text: &str) -> Result<Quantity, ParseQuantityError> {
+        let format = suffix.format();
+        let (digits, dropped) = self.significant_digits()?;
+        let (unsigned, scale) = match suffix {
+            Suffix::Decimal(e) | Suffix::Exponent(e) => (Some(digits), e - dropped),
+            Suffix::Binary(power) => (digits.checked_mul(1 << power), -dropped),
+        };
+        // Only binary quantities are capped.
+        let capped = |q: Option<i128>| match q {
+            Some(q) if format != Format::BinarySi || cmp_abs(q, scale, i64::MAX.into()).is_le() => (q, scale),
+            _ => (i64::MAX.into(), 0),
+        };
+        let (unsigned, mut exponent) = capped(unsigned);
+        let mut mantissa = if self.negative { -unsigned } else { unsigned };
+        if exponent < NANO {
+            mantissa = rescale(mantissa, exponent, NANO).0;
+            exponent = NANO;
+        }
+        let below_one = mantissa > 0 && cmp_abs(mantissa, exponent, 1).is_lt();
+        let shown = if format == Format::BinarySi && below_one { Format::DecimalSi } else { format };
+        let text = (text == "0" || self.is_canonical_on_sight(&suffix)).then(|| text.into());
+        Ok(Quantity { mantissa, exponent, format: shown, text })
+    }
+
+    /// All digits as one number, and how many of them stand after the point. Trailing zeros of a
+    /// fraction are left out, and digits too fine to matter fold into one that still rounds up.
+    fn significant_digits(&self) -> Result<(i128, i32), ParseQuantityError> {
+        let fraction = self.fraction.trim_end_matches('0');
+        let all: String = [self.whole, fraction].concat();
+        let significant = all.trim_start_matches('0');
+        if significant.len() <= MAX_DIGITS {
+            let number = if significant.is_empty() {
+                0
+            } else {
+                significant.parse().map_err(|_| ParseQuantityError::Numeric)?
+            };
+            return Ok((number, fraction.len() as i32));
+        }
+        let excess = significant.len() - MAX_DIGITS;
+        if excess > fraction.len() {
+            return Err(ParseQuantityError::Numeric);
+        }
+        let kept: i128 = significant[..MAX_DIGITS].parse().map_err(|_| ParseQuantityError::Numeric)?;
+        Ok((kept + 1, (fraction.len() - excess) as i32))
+    }
+
+    /// Upstream keeps the text where its fast path holds and a cheap look finds nothing to simplify
+    /// (so `1.500` stays, while `1.5` becomes `1500m`).
+    fn is_canonical_on_sight(&self, suffix: &Suffix) -> bool {
+        let digits = (self.whole.len() + self.fraction.len()) as i32;
+        let shifted = [self.whole, self.fraction].concat();
+        match *suffix {
+            Suffix::Decimal(exponent) | Suffix::Exponent(exponent) => {
+                let scale = exponent.saturating_sub(self.fraction.len() as i32);
+                digits <= MAX_I64_DIGITS
+                    && scale >= NANO
+                    && scale % 3 == 0
+                    && !shifted.ends_with("000")
+                    && !shifted.starts_with('0')
+            }
+            Suffix::Binary(power) => {
+                let precision = 15 - digits - (power * 3 / 10) as i32 - 1;
+                let number = shifted.parse::<i64>().unwrap_or_default();
+                self.fraction.is_empty()
+                    && precision >= 0
+                    && number & 7 != 0
+                    && number.checked_mul(1 << power).is_some()
+            }
+        }
+    }
+}
+
+fn digits(text: &str) -> (&str, &str) {
+    text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
+}
+
 fn pow10(exponent: u32) -> u128 {
     10u128.checked_pow(exponent).unwrap_or(u128::MAX)
 }
@@ -263,4 +393,127 @@ fn strip_factors(mut value: i128, factor: i128) -> (i128, i32) {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn canonical(text: &str) -> String {
+        Quantity::parse(text).map_or_else(|e| format!("error: {e}"), |q| q.to_string())
+    }
+
+    #[test]
+    fn prints_the_canonical_text() {
+        for (text, want) in [
+            ("0", "0"),
+            ("-0", "0"),
+            ("0Ki", "0"),
+            ("0.0", "0"),
+            ("1", "1"),
+            ("+1", "+1"),
+            ("100m", "100m"),
+            ("0.5", "500m"),
+            ("1.5", "1500m"),
+            ("1.500", "1.500"),
+            ("1000", "1k"),
+            ("1000m", "1"),
+            ("1500m", "1500m"),
+            ("1.5Gi", "1536Mi"),
+            ("1024", "1024"),
+            ("1024Ki", "1Mi"),
+            ("1025Ki", "1025Ki"),
+            ("512Ki", "512Ki"),
+            ("0.5Ki", "512"),
+            ("128974848", "128974848"),
+            ("129e6", "129e6"),
+            ("129M", "129M"),
+            ("123Mi", "123Mi"),
+            ("1e3", "1e3"),
+            ("1E3", "1E3"),
+            ("12e6", "12e6"),
+            ("1000e3", "1e6"),
+            ("0.1m", "100u"),
+            ("1n", "1n"),
+            ("0.1n", "1n"),
+            ("0.0000000001", "1n"),
+            ("-0.1n", "-1n"),
+            ("100Ei", "9223372036854775807"),
+            ("1.1E", "1100P"),
+            ("1e-3", "1e-3"),
+            ("1e-9", "1e-9"),
+            ("1e-10", "1e-9"),
+            ("1e30", "1e30"),
+            (".5", "500m"),
+            ("5.", "5."),
+            ("0.1Mi", "104857600m"),
+            ("9999999999999999999999999999", "9999999999999999999999999999"),
+            ("8Ei", "9223372036854775807"),
+            ("7Ei", "7Ei"),
+            ("0005", "0005"),
+            ("-1.5Gi", "-1536Mi"),
+            ("0.0001Ki", "102400u"),
+        ] {
+            assert_eq!(canonical(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn rejects_in_upstreams_words() {
+        let format = ParseQuantityError::Format;
+        for (text, want) in [
+            ("", format),
+            ("1 ", format),
+            ("1Gx", format),
+            ("1K", ParseQuantityError::Suffix),
+            ("1mi", ParseQuantityError::Suffix),
+            ("1e", ParseQuantityError::Suffix),
+            ("one", format),
+            ("1.2.3", format),
+            ("1Kii", ParseQuantityError::Suffix),
+            ("1e+", ParseQuantityError::Suffix),
+        ] {
+            assert_eq!(Quantity::parse(text), Err(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn rounds_values_up() {
+        let value = |text: &str| {
+            let q = Quantity::parse(text).unwrap();
+            (q.value(), q.milli_value())
+        };
+        assert_eq!(value("100m"), (1, 100));
+        assert_eq!(value("1500m"), (2, 1500));
+        assert_eq!(value("-1500m"), (-2, -1500));
+        assert_eq!(value("1u"), (1, 1));
+        assert_eq!(value("1Gi"), (1 << 30, (1 << 30) * 1000));
+        assert_eq!(value("1e30"), (i64::MAX, i64::MAX));
+    }
+
+    #[test]
+    fn compares_across_scales() {
+        let ordered = [
+            "-1e60", "-1", "-1m", "0", "1n", "1m", "999m", "1", "1000", "1Ki", "1025", "1e18", "1E30", "1e31", "1e100",
+        ];
+        for pair in ordered.windows(2) {
+            let (a, b) = (Quantity::parse(pair[0]).unwrap(), Quantity::parse(pair[1]).unwrap());
+            assert!(a < b && b > a, "{pair:?}");
+        }
+        assert_eq!(Quantity::parse("1").unwrap(), Quantity::parse("1000m").unwrap());
+        assert_eq!(Quantity::parse("1Gi").unwrap(), Quantity::parse("1073741824").unwrap());
+    }
+
+    #[test]
+    fn sums_keep_the_first_nonzero_format() {
+        let sum = |texts: &[&str]| {
+            texts.iter().fold(Quantity::ZERO, |mut sum, text| {
+                sum.add(&Quantity::parse(text).unwrap());
+                sum
+            })
+        };
+        assert_eq!(sum(&["1Gi", "512Mi"]).to_string(), "1536Mi");
+        assert_eq!(sum(&["100m", "900m"]).to_string(), "1");
+        assert_eq!(sum(&["1", "1Gi"]).to_string(), "1073741825");
+        let mut rest = Quantity::parse("4").unwrap();
+        rest.sub(&Quantity::parse("250m").unwrap());
+        assert_eq!(rest.to_string(), "3750m");
+    }
+}

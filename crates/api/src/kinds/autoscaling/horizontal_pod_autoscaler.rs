@@ -1,7 +1,5 @@
 use crate::kinds::autoscaling::convert;
-use crate::kinds::autoscaling::targets::targets;
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
 
 pub struct HorizontalPodAutoscaler;
 
@@ -21,33 +19,5 @@ impl Kind for HorizontalPodAutoscaler {
 
     fn convert(&self, obj: &mut Value, _from: &str, to: &str) {
         if to == "v1" { convert::to_v1(obj) } else { convert::to_v2(obj) }
-    }
-
-    fn prepare_create(&self, obj: &mut Value) {
-        self.reset_fields("").drop_from(obj);
-        convert::drop_round_trip_annotations(obj);
-    }
-
-    fn prepare_update(&self, obj: &mut Value, old: &Value) {
-        self.reset_fields("").keep_old(obj, old);
-        convert::drop_round_trip_annotations(obj);
-    }
-
-    fn columns(&self) -> Vec<Column> {
-        columns("Name, Reference, Targets, MinPods, MaxPods, Replicas, Age")
-    }
-
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
-        let reference = format!("{}/{}", obj.text("spec.scaleTargetRef.kind"), obj.text("spec.scaleTargetRef.name"));
-        let minimum = obj.at("spec.minReplicas").as_i64().map_or_else(|| "<unset>".to_owned(), |n| n.to_string());
-        cells![
-            meta::name(obj),
-            reference,
-            targets(obj),
-            minimum,
-            obj.int("spec.maxReplicas"),
-            obj.int("status.currentReplicas"),
-            age(obj, now)
-        ]
     }
 }

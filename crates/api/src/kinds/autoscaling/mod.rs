@@ -1,3 +1,2 @@
 mod convert;
 pub mod horizontal_pod_autoscaler;
-mod targets;

@@ -1,6 +1,5 @@
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{list_mut, now, remove, set};
-use crate::table::{age, cells, columns, human_duration, or};
 
 pub struct CertificateSigningRequest;
 
@@ -30,20 +29,10 @@ impl Kind for CertificateSigningRequest {
         }
     }
 
-    /// Who asks is not for the client to say.
+    /// Who asks is not for the client to say: the server fills these fields in afterwards.
     fn prepare_create(&self, obj: &mut Value) {
-        self.record_requester(obj, &Value::Null);
-        remove(obj, "status");
-    }
-
-    fn record_requester(&self, obj: &mut Value, user: &Value) {
-        for (path, field) in
-            [("spec.username", "username"), ("spec.uid", "uid"), ("spec.groups", "groups"), ("spec.extra", "extra")]
-        {
-            match user.get(field) {
-                Some(value) => set(obj, path, value.clone()),
-                None => remove(obj, path),
-            }
+        for field in ["spec.username", "spec.uid", "spec.groups", "spec.extra", "status"] {
+            remove(obj, field);
         }
     }
 
@@ -66,22 +55,6 @@ impl Kind for CertificateSigningRequest {
             }
             _ => {}
         }
-    }
-
-    fn columns(&self) -> Vec<Column> {
-        columns("Name, Age, SignerName, Requestor, RequestedDuration, Condition")
-    }
-
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
-        let requested = obj.at("spec.expirationSeconds").as_i64().map_or_else(|| "<none>".to_owned(), human_duration);
-        cells![
-            meta::name(obj),
-            age(obj, now),
-            or(obj.text("spec.signerName"), "<none>"),
-            obj.text("spec.username"),
-            requested,
-            state(obj)
-        ]
     }
 }
 
@@ -113,16 +86,4 @@ fn stamp_conditions(obj: &mut Value, old: &Value) {
             condition["lastTransitionTime"] = since.unwrap_or(&now).clone();
         }
     }
-}
-
-/// `Approved,Issued`
-fn state(csr: &Value) -> String {
-    let decision = match () {
-        () if condition(csr, "Denied").is_some() => "Denied",
-        () if condition(csr, "Approved").is_some() => "Approved",
-        () => "Pending",
-    };
-    let failed = if condition(csr, "Failed").is_some() { ",Failed" } else { "" };
-    let issued = if csr.text("status.certificate").is_empty() { "" } else { ",Issued" };
-    format!("{decision}{failed}{issued}")
 }

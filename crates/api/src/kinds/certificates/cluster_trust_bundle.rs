@@ -1,5 +1,4 @@
 use crate::kinds::prelude::*;
-use crate::table::{cells, columns, or};
 
 pub struct ClusterTrustBundle;
 
@@ -16,13 +15,5 @@ impl Kind for ClusterTrustBundle {
 
     fn field_labels(&self) -> &'static [FieldLabel] {
         field_labels!["spec.signerName"]
-    }
-
-    fn columns(&self) -> Vec<Column> {
-        columns("Name, SignerName")
-    }
-
-    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
-        cells![meta::name(obj), or(obj.text("spec.signerName"), "<none>")]
     }
 }

@@ -15,5 +15,3 @@ pub mod resource_quota;
 pub mod secret;
 pub mod service;
 pub mod service_account;
-
-mod volumes;

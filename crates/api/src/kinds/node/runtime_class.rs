@@ -1,5 +1,4 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
 
 pub struct RuntimeClass;
 
@@ -16,13 +15,5 @@ impl Kind for RuntimeClass {
 
     fn create_on_update(&self) -> bool {
         true
-    }
-
-    fn columns(&self) -> Vec<Column> {
-        columns("Name, Handler, Age")
-    }
-
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
-        cells![meta::name(obj), obj.text("handler"), age(obj, now)]
     }
 }

@@ -2,5 +2,4 @@
 
 pub(super) mod affinity;
 pub(super) mod qos;
-pub(super) mod row;
 pub(super) mod status;

@@ -1,5 +1,4 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
 
 pub struct DeviceClass;
 
@@ -12,13 +11,5 @@ impl Kind for DeviceClass {
 
     fn returns_deleted(&self) -> bool {
         true
-    }
-
-    fn columns(&self) -> Vec<Column> {
-        columns("Name, Age")
-    }
-
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
-        cells![meta::name(obj), age(obj, now)]
     }
 }

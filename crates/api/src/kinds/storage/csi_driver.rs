@@ -1,9 +1,9 @@
+use crate::equality::same_field;
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns, joined, or};
 
 pub struct CSIDriver;
 
-facts!(cluster("storage.k8s.io", "CSIDriver", "csidrivers").generation());
+facts!(cluster("storage.k8s.io", "CSIDriver", "csidrivers"));
 
 impl Kind for CSIDriver {
     fn info(&self) -> &KindInfo {
@@ -18,27 +18,10 @@ impl Kind for CSIDriver {
         false
     }
 
-    fn columns(&self) -> Vec<Column> {
-        columns(
-            "Name, AttachRequired:boolean, PodInfoOnMount:boolean, StorageCapacity:boolean, TokenRequests, RequiresRepublish:boolean, Modes, Age",
-        )
-    }
-
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
-        let tokens = match obj.at("spec.tokenRequests") {
-            Value::Array(requests) => requests.iter().map(|r| r.text("audience")).collect::<Vec<_>>().join(","),
-            _ => "<unset>".to_owned(),
-        };
-        let modes = joined(obj.list("spec.volumeLifecycleModes"), ",");
-        cells![
-            meta::name(obj),
-            obj.at("spec.attachRequired").as_bool().unwrap_or(true),
-            obj.flag("spec.podInfoOnMount"),
-            obj.flag("spec.storageCapacity"),
-            tokens,
-            obj.flag("spec.requiresRepublish"),
-            or(&modes, "<none>"),
-            age(obj, now)
-        ]
+    /// Counts changes from 0: creation sets no generation.
+    fn prepare_update(&self, obj: &mut Value, old: &Value) {
+        if !same_field(obj, old, "spec") {
+            crate::meta::set(obj, "generation", old.int("metadata.generation") + 1);
+        }
     }
 }

@@ -1,5 +1,4 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
 
 pub struct CSINode;
 
@@ -24,13 +23,5 @@ impl Kind for CSINode {
 
     fn unconditional_update(&self) -> bool {
         false
-    }
-
-    fn columns(&self) -> Vec<Column> {
-        columns("Name, Drivers:integer, Age")
-    }
-
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
-        cells![meta::name(obj), obj.list("spec.drivers").len(), age(obj, now)]
     }
 }

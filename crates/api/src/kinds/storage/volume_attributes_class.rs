@@ -1,5 +1,4 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
 
 pub struct VolumeAttributesClass;
 
@@ -12,13 +11,5 @@ impl Kind for VolumeAttributesClass {
 
     fn returns_deleted(&self) -> bool {
         true
-    }
-
-    fn columns(&self) -> Vec<Column> {
-        columns("Name, DriverName, Age")
-    }
-
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
-        cells![meta::name(obj), obj.text("driverName"), age(obj, now)]
     }
 }

@@ -46,9 +46,7 @@ fn any_paths() -> impl Strategy<Value = BTreeSet<Vec<PathElement>>> {
 
 fn set_of(paths: &BTreeSet<Vec<PathElement>>) -> FieldSet {
     let mut set = FieldSet::default();
-    for path in paths {
-        set.insert(path);
-    }
+    paths.iter().for_each(|path| set.insert(path));
     set
 }
 
