@@ -10,12 +10,12 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, StreamBody};
-use orlop_api::meta;
+use orlop_api::patch::strategic;
 use orlop_api::status::{GroupResource, StatusError};
+use orlop_api::{meta, schema};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::object::Resource;
 use crate::transport::{Body, BoxError, Transport, full};
 
 /// What goes wrong with the next matching request.
@@ -44,8 +44,6 @@ struct State {
     requests: Vec<String>,
     refuse_watch_list: bool,
     compacted: u64,
-    /// What discovery tells.
-    served: Vec<Resource>,
     /// Changes at every event; a change of `.1` ends all watches.
     changed: watch::Sender<(u64, u64)>,
 }
@@ -60,7 +58,6 @@ impl Default for MemoryApi {
             requests: Vec::new(),
             refuse_watch_list: false,
             compacted: 0,
-            served: Vec::new(),
             changed: watch::Sender::default(),
         })))
     }
@@ -86,11 +83,6 @@ impl MemoryApi {
     /// Behaves like a server without WatchList.
     pub fn refuse_watch_list(&self) {
         self.state().refuse_watch_list = true;
-    }
-
-    /// Tells of these resources at `/api` and `/apis`.
-    pub fn serve(&self, resources: &[Resource]) {
-        self.state().served = resources.to_vec();
     }
 
     /// `METHOD path?query` of every request since the last call.
@@ -123,9 +115,6 @@ impl MemoryApi {
         }
         let content_type = head.headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
         let answer = match head.method {
-            Method::GET if matches!(head.uri.path(), "/api" | "/apis") => {
-                Ok(state.discovery(head.uri.path() == "/api"))
-            }
             Method::GET if target.query("watch") == "true" => return Ok(state.watch(&self, &target)),
             Method::GET => state.get(&target),
             Method::POST => state.create(&target, &body),
@@ -208,18 +197,6 @@ impl Target {
 }
 
 impl State {
-    fn discovery(&self, core: bool) -> Value {
-        let mine = self.served.iter().filter(|r| r.group.is_empty() == core);
-        let group = |r: &Resource| {
-            json!({ "metadata": { "name": r.group }, "versions": [{ "version": r.version, "resources": [{
-                "resource": r.plural, "responseKind": { "kind": r.kind },
-                "scope": if r.namespaced { "Namespaced" } else { "Cluster" },
-                "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
-            }] }] })
-        };
-        json!({ "kind": "APIGroupDiscoveryList", "items": mine.map(group).collect::<Vec<_>>() })
-    }
-
     fn get(&self, target: &Target) -> Result<Value, StatusError> {
         if !target.name.is_empty() {
             return self.find(target).cloned();
@@ -268,13 +245,19 @@ impl State {
             Some("application/json-patch+json") => {
                 return Err(StatusError::bad_request("JSON patches are not known here"));
             }
-            Some(_) => {
+            Some(content_type) => {
                 let mut merged = old.clone();
                 let version = meta::resource_version(&sent).to_owned();
                 if !meta::uid(&sent).is_empty() && meta::uid(&sent) != meta::uid(&old) {
                     return Err(StatusError::conflict(target.gr(), &target.name, "Precondition failed: UID"));
                 }
-                merge(&mut merged, sent);
+                let text = |field: &str| old[field].as_str().unwrap_or_default();
+                match schema::builtin().of(text("apiVersion"), text("kind")) {
+                    Some(ty) if content_type == "application/strategic-merge-patch+json" => {
+                        merged = strategic::apply(merged, sent, ty.get())?;
+                    }
+                    _ => merge(&mut merged, sent),
+                }
                 meta::set(&mut merged, "resourceVersion", version);
                 merged
             }
@@ -291,7 +274,8 @@ impl State {
         } else if new["spec"] != old["spec"] {
             meta::set(&mut new, "generation", old["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
         }
-        for field in ["uid", "creationTimestamp", "deletionTimestamp", "resourceVersion"] {
+        for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"]
+        {
             match old["metadata"].get(field) {
                 Some(kept) => meta::set(&mut new, field, kept.clone()),
                 None => meta::remove(&mut new, field),
@@ -300,7 +284,7 @@ impl State {
         if new == old {
             return Ok(old);
         }
-        let gone = meta::is_terminating(&new) && finalizers(&new) == 0;
+        let gone = meta::is_terminating(&new) && finalizers(&new) == 0 && finalizers(&old) > 0;
         Ok(self.commit(&target.collection, target.key(), new, if gone { "DELETED" } else { "MODIFIED" }))
     }
 
@@ -325,18 +309,19 @@ impl State {
                 return Err(StatusError::conflict(target.gr(), &target.name, &why));
             }
         }
-        let mut object = object;
-        let finalizer = match options["propagationPolicy"].as_str() {
-            Some("Foreground") => Some("foregroundDeletion"),
-            Some("Orphan") => Some("orphan"),
-            _ => None,
-        };
-        if let Some(finalizer) = finalizer {
-            let mut all = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-            all.push(finalizer.into());
-            meta::set(&mut object, "finalizers", all);
+        match options["gracePeriodSeconds"].as_i64().filter(|seconds| *seconds > 0) {
+            Some(seconds) => Ok(self.mark(target, object, seconds)),
+            None => Ok(self.remove(&target.collection, target.key(), object)),
         }
-        Ok(self.remove(&target.collection, target.key(), object))
+    }
+
+    /// A grace period leaves the object, marked, to whoever ends it (as pods are left to their node).
+    fn mark(&mut self, target: &Target, mut object: Value, grace_seconds: i64) -> Value {
+        if !meta::is_terminating(&object) {
+            meta::set(&mut object, "deletionTimestamp", orlop_base::clock::rfc3339());
+        }
+        meta::set(&mut object, "deletionGracePeriodSeconds", grace_seconds);
+        self.commit(&target.collection, target.key(), object, "MODIFIED")
     }
 
     fn remove(&mut self, collection: &str, key: String, mut object: Value) -> Value {
