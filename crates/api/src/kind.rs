@@ -305,10 +305,7 @@ pub fn keep_metadata(obj: &mut Value, old: &Value) {
 }
 
 fn default_columns() -> Vec<Column> {
-    vec![
-        Column { name: "Name".into(), ty: "string".into(), format: "name".into(), description: "".into(), priority: 0 },
-        Column { name: "Age".into(), ty: "date".into(), format: "".into(), description: "".into(), priority: 0 },
-    ]
+    crate::table::columns("Name, Created At:date")
 }
 
 fn default_row(obj: &Value, _now_seconds: i64) -> Vec<Value> {

@@ -24,7 +24,7 @@ pub struct ObjectType {
     /// For Go-inlined unions: (discriminator JSON name, member JSON names); empty for almost all.
     pub unions: Vec<(String, Vec<String>)>,
     /// Indices of the fields that stand in the type's own protobuf message, by number.
-    message: Vec<u16>,
+    pub(crate) message: Vec<u16>,
 }
 
 impl ObjectType {

@@ -6,16 +6,32 @@
 //! traits: `ContainerRuntime`, `PodNetwork`, `ImageService`; and the API client.
 
 pub mod config;
+mod context;
+mod fd_io;
 mod kubelet;
 mod names;
+mod objects;
+mod observed;
+mod pods;
+mod roster;
 
+pub mod admission;
 pub mod container;
 pub mod env;
+pub mod eviction;
 pub mod files;
+pub mod images;
+pub mod logs;
+pub mod node;
 pub mod pod;
 pub mod probes;
 pub mod resources;
+pub mod sources;
 pub mod status;
+pub mod volumes;
+
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 mod testing;

@@ -181,7 +181,7 @@ pub struct Container {
     /// 128 + signal when killed.
     pub exit_code: i32,
     pub signal: i32,
-    /// `Completed`, `Error`, `OOMKilled`, `ContainerCannotRun`.
+    /// `Completed`, `Error`, `OOMKilled`, `StartError` (exit code 128), `Unknown` (255: nobody saw it end).
     pub reason: String,
     pub message: String,
     pub log_path: PathBuf,

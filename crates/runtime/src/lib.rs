@@ -2,8 +2,15 @@
 //! outlives this one; logs in CRI format; exec and attach; cgroups and statistics.
 
 mod api;
+mod cgroup;
 mod engine;
+mod init;
+mod plan;
+mod protocol;
 pub mod shim;
+mod spec;
+mod sys;
+mod wire;
 
 pub use api::*;
-pub use engine::{Runtime, RuntimeOptions, ShimCommand, reset};
+pub use engine::{Runtime, RuntimeOptions, ShimCommand, layers_in_use, reset};

@@ -55,11 +55,6 @@ pub fn annotation<'a>(obj: &'a Value, key: &str) -> &'a str {
     obj["metadata"]["annotations"][key].as_str().unwrap_or_default()
 }
 
-/// A label, empty when absent.
-pub fn label<'a>(obj: &'a Value, key: &str) -> &'a str {
-    obj["metadata"]["labels"][key].as_str().unwrap_or_default()
-}
-
 /// The condition of this type under `status.conditions`.
 pub fn condition<'a>(obj: &'a Value, ty: &str) -> Option<&'a Value> {
     obj.list("status.conditions").iter().find(|c| c["type"] == ty)

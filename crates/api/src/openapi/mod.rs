@@ -7,6 +7,7 @@ pub mod v2;
 pub mod v3;
 
 mod descriptions;
+mod names;
 mod operations;
 mod parameters;
 mod schemas;

@@ -6,7 +6,7 @@ use super::descriptions::Descriptions;
 use super::operations::{self, Answer, Operation, Paths};
 use super::parameters::Common;
 use super::schemas::{Flavor, Schemas};
-use super::{MEDIA_TYPES, info, security_schemes};
+use super::{MEDIA_TYPES, info, names, security_schemes};
 use crate::kind::Kind;
 
 /// The document of one group and version (`v1`, `apps/v1`) with these kinds.
@@ -34,10 +34,10 @@ pub fn document(group_version: &str, kinds: &[&dyn Kind]) -> Value {
 /// Custom resources publish the schema that their definition wrote, and a list of it.
 pub(super) fn add_custom(schemas: &mut Schemas<'_>, kind: &dyn Kind, version: &str) {
     let Some(schema) = kind.published_schema(version) else { return };
-    let name = operations::schema_name(kind, version);
+    let name = names::schema_name(kind, version);
     let list = list_of(kind, version, &name);
     schemas.add_ready(&name, schema);
-    schemas.add_ready(&operations::list_schema_name(kind, version), list);
+    schemas.add_ready(&names::list_schema_name(kind, version), list);
     schemas.add(OBJECT_META);
     schemas.add(LIST_META);
 }

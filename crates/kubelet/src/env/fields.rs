@@ -119,7 +119,7 @@ pub fn resource(
         _ => return Err(unsupported()),
     };
     let divisor = selector.divisor.as_ref().and_then(|d| Amount::parse(&d.0)).filter(|d| !d.is_zero());
-    Ok(divided(amount, divisor.unwrap_or(Amount::units(1)), name).to_string())
+    Ok(divided(&amount, &divisor.unwrap_or(Amount::units(1)), name).to_string())
 }
 
 fn limit(pod: &NodePod, limits: Option<&ResourceList>, name: &str, allocatable: &ResourceList) -> Amount {
@@ -135,7 +135,7 @@ fn limit(pod: &NodePod, limits: Option<&ResourceList>, name: &str, allocatable: 
 }
 
 /// Rounded up; CPU counts in thousandths, the rest in units.
-fn divided(amount: Amount, divisor: Amount, name: &str) -> i64 {
+fn divided(amount: &Amount, divisor: &Amount, name: &str) -> i64 {
     let (amount, divisor) =
         if name == CPU { (amount.milli_value(), divisor.milli_value()) } else { (amount.value(), divisor.value()) };
     let divisor = divisor.max(1);

@@ -72,17 +72,6 @@ pub struct Waiting {
     pub wait_nanos: i64,
 }
 
-/// `1m20s`, as Go prints a duration of whole seconds.
-pub fn go_seconds(nanos: i64) -> String {
-    let seconds = nanos / SECOND;
-    let (hours, minutes, rest) = (seconds / 3600, seconds % 3600 / 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{rest}s"),
-        (0, _) => format!("{minutes}m{rest}s"),
-        _ => format!("{hours}h{minutes}m{rest}s"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,11 +91,5 @@ mod tests {
         assert_eq!(waits, [0, 10, 20, 40, 80, 160, 300, 300]);
         let quiet = now + 601 * SECOND;
         assert_eq!(table.waiting("a", quiet, quiet, CRASH_LOOP), None);
-    }
-
-    #[test]
-    fn durations_as_go_prints_them() {
-        let printed: Vec<String> = [10, 80, 160, 300, 3600].map(|s| go_seconds(s * SECOND)).to_vec();
-        assert_eq!(printed, ["10s", "1m20s", "2m40s", "5m0s", "1h0m0s"]);
     }
 }

@@ -2,12 +2,15 @@
 //! difference ([`plan`]), and who does it ([`worker`]).
 
 pub mod backoff;
+pub mod hooks;
 pub mod init;
 pub mod kill;
+pub mod ops;
 pub mod plan;
 pub mod resize;
 pub mod spec;
 pub mod view;
+pub mod worker;
 
 #[cfg(test)]
 mod plan_tests;

@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use orlop_api::duration;
 use orlop_runtime::ContainerState;
 
-use super::backoff::{BackoffTable, CRASH_LOOP, go_seconds};
+use super::backoff::{BackoffTable, CRASH_LOOP};
 use super::init::init_actions;
 use super::kill::KillReason;
 use super::resize::{ResizeState, due};
@@ -56,6 +57,8 @@ pub struct Memory {
     pub purged: bool,
     /// When preparing or making the sandbox may be tried again.
     pub setup_retry_nanos: i64,
+    /// How often that has failed in a row.
+    pub setup_failures: u32,
     /// Why containers do not start, by name.
     pub failures: BTreeMap<String, StartFailure>,
     pub backoff: BackoffTable,
@@ -377,7 +380,7 @@ fn held_back(input: &PlanInput<'_>, name: &str, plan: &mut PodPlan) -> Held {
         if failure.is_none_or(|f| f.retry_nanos != wait.until_nanos) {
             let message = format!(
                 "back-off {} restarting failed container={} pod={}",
-                go_seconds(wait.wait_nanos),
+                duration::format(wait.wait_nanos),
                 container.name,
                 input.pod.described()
             );

@@ -1,8 +1,10 @@
 //! In-place resize (KEP-1287): what is asked for, what this node granted, what is in effect.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::spec::{NodePod, Role};
 use super::view::{Instance, PodView};
@@ -100,6 +102,33 @@ pub fn same(a: &ResourceRequirements, b: &ResourceRequirements) -> bool {
         Amount::of(a.requests.as_ref(), name) == Amount::of(b.requests.as_ref(), name)
             && Amount::of(a.limits.as_ref(), name) == Amount::of(b.limits.as_ref(), name)
     })
+}
+
+/// What is recorded beside a pod's volumes.
+const RECORD: &str = "resize.json";
+
+/// Reads what was granted before a restart of the agent; empty when nothing was recorded.
+pub fn load(pod_dir: &Path) -> ResizeState {
+    let read = || -> Option<ResizeState> {
+        let record: Value = serde_json::from_slice(&std::fs::read(pod_dir.join(RECORD)).ok()?).ok()?;
+        let list = |field: &str| -> Granted {
+            let entries = record[field].as_object().into_iter().flatten();
+            entries.filter_map(|(k, v)| Some((k.clone(), names::decode_resources(&v.to_string())?))).collect()
+        };
+        Some(ResizeState { granted: list("granted"), in_effect: list("inEffect"), ..ResizeState::default() })
+    };
+    read().unwrap_or_default()
+}
+
+pub fn save(pod_dir: &Path, state: &ResizeState) -> std::io::Result<()> {
+    let list = |granted: &Granted| -> Value {
+        let encoded = granted.iter().map(|(k, v)| (k.clone(), names::encode_resources(v)));
+        let entries = encoded.map(|(k, text)| (k, serde_json::from_str(&text).unwrap_or_default()));
+        Value::Object(entries.collect())
+    };
+    let record = json!({"granted": list(&state.granted), "inEffect": list(&state.in_effect)});
+    std::fs::write(pod_dir.join("resize.tmp"), record.to_string())?;
+    std::fs::rename(pod_dir.join("resize.tmp"), pod_dir.join(RECORD))
 }
 
 /// One running container whose resources are to change.

@@ -41,6 +41,13 @@ impl NodePod {
         Self { object, origin, ephemeral }
     }
 
+    /// A pod of which nothing is known but its uid.
+    pub fn unknown(uid: &str) -> Self {
+        let mut object = Pod::default();
+        object.metadata.uid = Some(uid.to_owned());
+        Self::new(Arc::new(object), Origin::Api)
+    }
+
     pub fn spec(&self) -> &PodSpec {
         static NONE: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
         self.object.spec.as_ref().unwrap_or(&NONE)

@@ -1,6 +1,16 @@
-//! Asking containers whether they have started, live, and are ready.
+//! Asking containers whether they have started, live, and are ready: one file per kind of
+//! question, one worker per probe.
+
+pub mod command;
+pub mod grpc;
+pub mod http;
+pub mod judge;
+pub mod tcp;
+pub mod worker;
 
 use std::collections::BTreeMap;
+
+use crate::corev1::{Container, Probe};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -28,6 +38,34 @@ impl ProbeKind {
             Self::Readiness => "Readiness",
         }
     }
+
+    pub fn of(self, container: &Container) -> Option<&Probe> {
+        match self {
+            Self::Startup => container.startup_probe.as_ref(),
+            Self::Liveness => container.liveness_probe.as_ref(),
+            Self::Readiness => container.readiness_probe.as_ref(),
+        }
+    }
+
+    /// What is believed before the first answer.
+    pub fn initial(self) -> Outcome {
+        match self {
+            Self::Startup => Outcome::Unknown,
+            Self::Liveness => Outcome::Success,
+            Self::Readiness => Outcome::Failure,
+        }
+    }
+}
+
+/// One answer of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Success,
+    /// Success, with something to tell.
+    Warning(String),
+    Failure(String),
+    /// The question could not be put; the answer does not count.
+    Error(String),
 }
 
 /// What is believed of each container instance, after thresholds.

@@ -75,7 +75,7 @@ pub fn container_resources(spec: &PodSpec, container: &Container, memory_capacit
     let cpu_limit = effective_limit(spec, container, CPU);
     let memory_limit = effective_limit(spec, container, MEMORY);
     // A limit without a request is the request as well.
-    let cpu_request = Amount::find(requests, CPU).unwrap_or(cpu_limit);
+    let cpu_request = Amount::find(requests, CPU).unwrap_or_else(|| cpu_limit.clone());
     Resources {
         cpu_shares: Some(milli_cpu_to_shares(cpu_request.milli_value())),
         cpu_quota_us: milli_cpu_to_quota_us(cpu_limit.milli_value()),

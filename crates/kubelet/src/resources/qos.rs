@@ -12,6 +12,8 @@ pub enum QosClass {
 }
 
 impl QosClass {
+    pub const ALL: [Self; 3] = [Self::Guaranteed, Self::Burstable, Self::BestEffort];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Guaranteed => "Guaranteed",

@@ -85,7 +85,7 @@ fn raise(total: &mut ResourceList, floor: &ResourceList) {
     for (name, quantity) in floor {
         let Some(amount) = Amount::parse(&quantity.0) else { continue };
         let have = Amount::find(Some(total), name);
-        if have.is_none_or(|have| have.max(amount) != have) {
+        if have.is_none_or(|have| have < amount) {
             total.insert(name.clone(), quantity.clone());
         }
     }

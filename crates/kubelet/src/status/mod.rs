@@ -59,6 +59,13 @@ impl StatusInput<'_> {
     }
 }
 
+/// Have the containers ended for good, whatever is told yet?
+pub fn has_ended(input: &StatusInput<'_>) -> bool {
+    let mut status = PodStatus::default();
+    containers::fill(input, &mut status);
+    phase::phase(input, &status).is_terminal()
+}
+
 pub fn generate(input: &StatusInput<'_>) -> PodStatus {
     let mut status = PodStatus {
         observed_generation: input.pod.object.metadata.generation,
@@ -85,7 +92,7 @@ pub fn rejected(pod: &NodePod, verdict: &Verdict, now: Timestamp) -> PodStatus {
     PodStatus {
         phase: Some(Phase::Failed.as_str().to_owned()),
         reason: Some(verdict.reason.clone()),
-        message: Some(verdict.message.clone()),
+        message: Some(format!("Pod was rejected: {}", verdict.message)),
         qos_class: Some(qos_class(pod.spec()).as_str().to_owned()),
         observed_generation: pod.object.metadata.generation,
         start_time: api.start_time.clone().or_else(|| Some(seconds(now))),

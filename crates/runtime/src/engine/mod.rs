@@ -1,123 +1,93 @@
-//! The side of the node agent: records on disk, shims, and the [`ContainerRuntime`] built on them.
+//! The side of the node agent: records on disk, a connection to each pod's shim, and the
+//! [`ContainerRuntime`](crate::ContainerRuntime) built on them.
+//!
+//! Nothing here is a parent of a container. What runs, runs under shims; this side can be killed, replaced
+//! and started again, reads the records, connects to the shims that answer, and is where it was.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
-use std::sync::Arc;
+mod adopt;
+mod cgroups;
+mod containers;
+mod exec;
+mod options;
+mod paths;
+mod records;
+mod reset;
+mod sandboxes;
+mod service;
+mod shim;
+mod state;
+mod usage;
 
-use futures_util::future::BoxFuture;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{
-    Container, ContainerConfig, ContainerRuntime, Exec, ExecConfig, Resources, Result, RuntimeError, RuntimeEvent,
-    Sandbox, SandboxConfig, Stats, Streams,
-};
+use tokio::sync::broadcast;
 
-/// Program and leading arguments that end up in [`crate::shim::main`].
-#[derive(Clone, Debug)]
-pub struct ShimCommand {
-    pub program: PathBuf,
-    pub args: Vec<OsString>,
-}
+pub use options::{RuntimeOptions, ShimCommand};
+pub use records::layers_in_use;
+pub use reset::reset;
 
-impl Default for ShimCommand {
-    fn default() -> Self {
-        Self { program: "/proc/self/exe".into(), args: vec![crate::shim::SUBCOMMAND.into()] }
-    }
-}
+use crate::cgroup::{self, Hierarchy};
+use crate::{Result, RuntimeError, RuntimeEvent};
+use paths::Paths;
+use state::State;
 
-#[derive(Clone, Debug)]
-pub struct RuntimeOptions {
-    /// Records and writable layers, `<data-dir>/runtime`; kept over a reboot.
-    pub state_dir: PathBuf,
-    /// Sockets and mounts, `/run/orlop`; best on a file system that a reboot empties.
-    pub run_dir: PathBuf,
-    /// Parent of every cgroup made here, `/orlop/<node>`.
-    pub cgroup_root: String,
-    pub shim: ShimCommand,
-}
+/// Events kept for a receiver that lags; past that it lists again.
+const EVENTS_KEPT: usize = 1024;
 
 /// The embedded runtime.
 pub struct Runtime {
-    events: tokio::sync::broadcast::Sender<RuntimeEvent>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    paths: Paths,
+    shim: ShimCommand,
+    cgroups: Arc<dyn Hierarchy>,
+    events: broadcast::Sender<RuntimeEvent>,
+    state: Mutex<State>,
 }
 
 impl Runtime {
     /// Opens the records and adopts what still runs.
     pub async fn open(options: RuntimeOptions) -> Result<Arc<Self>> {
-        drop(options);
-        Ok(Arc::new(Self { events: tokio::sync::broadcast::channel(1024).0 }))
+        let inner = blocking(move || Inner::open(options)).await?;
+        inner.adopt().await?;
+        Ok(Arc::new(Self { inner }))
     }
 }
 
-/// Kills and removes everything that a runtime with these options ever made: processes, mounts,
-/// cgroups, network namespaces, files.
-pub async fn reset(options: &RuntimeOptions) -> Result<()> {
-    let _ = options;
-    Ok(())
+impl Inner {
+    fn open(options: RuntimeOptions) -> Result<Arc<Self>> {
+        let cgroups = cgroup::open(&options.cgroup_root).map_err(|e| io_error("open cgroups", e))?;
+        let paths = Paths::new(&options);
+        paths.prepare().map_err(|e| io_error("prepare the runtime's directories", e))?;
+        Ok(Arc::new(Self {
+            paths,
+            shim: options.shim,
+            cgroups,
+            events: broadcast::channel(EVENTS_KEPT).0,
+            state: Mutex::new(State::default()),
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn pending<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T>> {
-    Box::pin(async { Err(RuntimeError::Other("the embedded runtime is not ready".into())) })
+/// Runs file system work off the async threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(io_error("run blocking work", io::Error::other(error))),
+    }
 }
 
-impl ContainerRuntime for Runtime {
-    fn version(&self) -> String {
-        format!("orlop://{}", env!("CARGO_PKG_VERSION"))
-    }
-    fn ensure_cgroup<'a>(&'a self, _: &'a str, _: &'a Resources) -> BoxFuture<'a, Result<()>> {
-        pending()
-    }
-    fn remove_cgroup<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
-        pending()
-    }
-    fn cgroup_stats<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Stats>> {
-        pending()
-    }
-    fn run_sandbox<'a>(&'a self, _: &'a SandboxConfig) -> BoxFuture<'a, Result<Sandbox>> {
-        pending()
-    }
-    fn stop_sandbox<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
-        pending()
-    }
-    fn remove_sandbox<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
-        pending()
-    }
-    fn sandboxes(&self) -> BoxFuture<'_, Result<Vec<Sandbox>>> {
-        pending()
-    }
-    fn create_container<'a>(&'a self, _: &'a str, _: &'a ContainerConfig) -> BoxFuture<'a, Result<String>> {
-        pending()
-    }
-    fn start_container<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
-        pending()
-    }
-    fn stop_container<'a>(&'a self, _: &'a str, _: i64) -> BoxFuture<'a, Result<()>> {
-        pending()
-    }
-    fn remove_container<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
-        pending()
-    }
-    fn containers(&self) -> BoxFuture<'_, Result<Vec<Container>>> {
-        pending()
-    }
-    fn container<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Container>> {
-        pending()
-    }
-    fn update_resources<'a>(&'a self, _: &'a str, _: &'a Resources) -> BoxFuture<'a, Result<()>> {
-        pending()
-    }
-    fn container_stats<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Stats>> {
-        pending()
-    }
-    fn reopen_log<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<()>> {
-        pending()
-    }
-    fn exec<'a>(&'a self, _: &'a str, _: &'a ExecConfig) -> BoxFuture<'a, Result<Exec>> {
-        pending()
-    }
-    fn attach<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Streams>> {
-        pending()
-    }
-    fn events(&self) -> tokio::sync::broadcast::Receiver<RuntimeEvent> {
-        self.events.subscribe()
-    }
+fn io_error(doing: impl Into<String>, source: io::Error) -> RuntimeError {
+    RuntimeError::Io { doing: doing.into(), source }
+}
+
+fn not_found(what: &str, id: &str) -> RuntimeError {
+    RuntimeError::NotFound(format!("{what} {id}"))
 }

@@ -3,7 +3,10 @@
 
 pub(super) mod base64;
 mod decode;
+mod go_types;
+mod leaves;
 pub(super) mod normal;
+mod path;
 mod scan;
 
 use serde_json::Value;

@@ -3,6 +3,8 @@
 
 mod read;
 mod scalar;
+mod style;
+mod tree;
 mod write;
 
 pub use read::{YamlError, documents, from_yaml, from_yaml_all};

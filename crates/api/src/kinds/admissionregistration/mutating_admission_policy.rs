@@ -1,4 +1,6 @@
+use crate::kinds::admissionregistration::param_kind;
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct MutatingAdmissionPolicy;
 
@@ -15,5 +17,13 @@ impl Kind for MutatingAdmissionPolicy {
 
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Mutations:integer, ParamKind, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), obj.list("spec.mutations").len(), param_kind(obj), age(obj, now)]
     }
 }

@@ -1,4 +1,6 @@
+use crate::kinds::admissionregistration::param_ref;
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct MutatingAdmissionPolicyBinding;
 
@@ -15,5 +17,13 @@ impl Kind for MutatingAdmissionPolicyBinding {
 
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, PolicyName, ParamRef, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), obj.text("spec.policyName"), param_ref(obj), age(obj, now)]
     }
 }

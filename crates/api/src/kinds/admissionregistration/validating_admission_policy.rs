@@ -1,4 +1,6 @@
+use crate::kinds::admissionregistration::param_kind;
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct ValidatingAdmissionPolicy;
 
@@ -24,5 +26,13 @@ impl Kind for ValidatingAdmissionPolicy {
 
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Validations:integer, ParamKind, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), obj.list("spec.validations").len(), param_kind(obj), age(obj, now)]
     }
 }

@@ -1,5 +1,6 @@
 use crate::equality::same_field;
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct ValidatingWebhookConfiguration;
 
@@ -20,5 +21,13 @@ impl Kind for ValidatingWebhookConfiguration {
 
     fn generation_changed(&self, obj: &Value, old: &Value) -> bool {
         !same_field(obj, old, "webhooks")
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Webhooks:integer, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), obj.list("webhooks").len(), age(obj, now)]
     }
 }

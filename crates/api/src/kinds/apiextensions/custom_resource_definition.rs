@@ -1,5 +1,6 @@
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::set;
+use crate::table::{cells, columns, joined};
 
 pub struct CustomResourceDefinition;
 
@@ -29,6 +30,24 @@ impl Kind for CustomResourceDefinition {
         self.reset_fields("").keep_old(obj, old);
         remember_stored_version(obj);
     }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Scope, Versions, Created At:date, Group*, Kind*, ShortNames*, Established:boolean*")
+    }
+
+    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
+        let established = condition(obj, "Established").is_some_and(|c| c["status"] == "True");
+        cells![
+            meta::name(obj),
+            obj.text("spec.scope"),
+            versions(obj),
+            meta::get(obj, "creationTimestamp"),
+            obj.text("spec.group"),
+            obj.text("spec.names.kind"),
+            joined(obj.list("spec.names.shortNames"), ","),
+            established
+        ]
+    }
 }
 
 /// `status.storedVersions` names every version objects may stand in the store in.
@@ -41,4 +60,14 @@ fn remember_stored_version(obj: &mut Value) {
         stored.push(version);
         set(obj, "status.storedVersions", stored);
     }
+}
+
+/// `v1(storage),v1beta1`: served ones only.
+fn versions(crd: &Value) -> String {
+    let served = crd.list("spec.versions").iter().filter(|version| version.flag("served"));
+    let mut names: Vec<String> = served
+        .map(|version| format!("{}{}", version.text("name"), if version.flag("storage") { "(storage)" } else { "" }))
+        .collect();
+    names.sort();
+    names.join(",")
 }

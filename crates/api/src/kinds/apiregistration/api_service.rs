@@ -1,5 +1,6 @@
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{now, push_condition};
+use crate::table::{age, cells, columns};
 
 pub struct APIService;
 
@@ -32,5 +33,26 @@ impl Kind for APIService {
             });
             push_condition(obj, condition);
         }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Service, Available, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let service = match obj.at("spec.service") {
+            Value::Null => "Local".to_owned(),
+            service => format!("{}/{}", service.text("namespace"), service.text("name")),
+        };
+        cells![meta::name(obj), service, available(obj), age(obj, now)]
+    }
+}
+
+/// `True`, `False (MissingEndpoints)`
+fn available(service: &Value) -> String {
+    let Some(condition) = condition(service, "Available") else { return "Unknown".to_owned() };
+    match (condition.text("status"), condition.text("reason")) {
+        (status @ "True", _) | (status, "") => status.to_owned(),
+        (status, reason) => format!("{status} ({reason})"),
     }
 }

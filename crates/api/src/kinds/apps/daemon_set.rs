@@ -1,6 +1,7 @@
 use crate::equality::same_field;
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::set_in;
+use crate::table::{age, cells, columns, containers, labels, selector_or_none};
 
 pub struct DaemonSet;
 
@@ -20,6 +21,29 @@ impl Kind for DaemonSet {
         self.reset_fields("").keep_old(obj, old);
         let changed = !same_field(&obj["spec"], &old["spec"], "template");
         set_template_generation(obj, template_generation(old) + i64::from(changed));
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns(
+            "Name, Desired:integer, Current:integer, Ready:integer, Up-to-date:integer, Available:integer, Node Selector, Age, Containers*, Images*, Selector*",
+        )
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let [names, images] = containers(obj.list("spec.template.spec.containers"));
+        cells![
+            meta::name(obj),
+            obj.int("status.desiredNumberScheduled"),
+            obj.int("status.currentNumberScheduled"),
+            obj.int("status.numberReady"),
+            obj.int("status.updatedNumberScheduled"),
+            obj.int("status.numberAvailable"),
+            labels(obj.map("spec.template.spec.nodeSelector")),
+            age(obj, now),
+            names,
+            images,
+            selector_or_none(obj.at("spec.selector"))
+        ]
     }
 }
 

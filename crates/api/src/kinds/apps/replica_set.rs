@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns, containers, selector_or_none};
 
 pub struct ReplicaSet;
 
@@ -9,5 +10,24 @@ facts!(
 impl Kind for ReplicaSet {
     fn info(&self) -> &KindInfo {
         &FACTS
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Desired:integer, Current:integer, Ready:integer, Age, Containers*, Images*, Selector*")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let [names, images] = containers(obj.list("spec.template.spec.containers"));
+        let selector = selector_or_none(obj.at("spec.selector"));
+        cells![
+            meta::name(obj),
+            obj.int("spec.replicas"),
+            obj.int("status.replicas"),
+            obj.int("status.readyReplicas"),
+            age(obj, now),
+            names,
+            images,
+            selector
+        ]
     }
 }

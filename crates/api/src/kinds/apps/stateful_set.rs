@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns, containers};
 
 pub struct StatefulSet;
 
@@ -14,5 +15,15 @@ facts!(
 impl Kind for StatefulSet {
     fn info(&self) -> &KindInfo {
         &FACTS
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Ready, Age, Containers*, Images*")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let [names, images] = containers(obj.list("spec.template.spec.containers"));
+        let ready = format!("{}/{}", obj.int("status.readyReplicas"), obj.int("spec.replicas"));
+        cells![meta::name(obj), ready, age(obj, now), names, images]
     }
 }

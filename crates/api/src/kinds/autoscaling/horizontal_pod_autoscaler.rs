@@ -1,5 +1,7 @@
 use crate::kinds::autoscaling::convert;
+use crate::kinds::autoscaling::targets::targets;
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct HorizontalPodAutoscaler;
 
@@ -19,5 +21,23 @@ impl Kind for HorizontalPodAutoscaler {
 
     fn convert(&self, obj: &mut Value, _from: &str, to: &str) {
         if to == "v1" { convert::to_v1(obj) } else { convert::to_v2(obj) }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Reference, Targets, MinPods, MaxPods, Replicas, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let reference = format!("{}/{}", obj.text("spec.scaleTargetRef.kind"), obj.text("spec.scaleTargetRef.name"));
+        let minimum = obj.at("spec.minReplicas").as_i64().map_or_else(|| "<unset>".to_owned(), |n| n.to_string());
+        cells![
+            meta::name(obj),
+            reference,
+            targets(obj),
+            minimum,
+            obj.int("spec.maxReplicas"),
+            obj.int("status.currentReplicas"),
+            age(obj, now)
+        ]
     }
 }

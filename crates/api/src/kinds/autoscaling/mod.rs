@@ -1,2 +1,3 @@
 mod convert;
 pub mod horizontal_pod_autoscaler;
+mod targets;

@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns, containers, or, selector_or_none, since, yes_no};
 
 pub struct CronJob;
 
@@ -7,5 +8,29 @@ facts!(namespaced("batch", "CronJob", "cronjobs").short(&["cj"]).categories(&["a
 impl Kind for CronJob {
     fn info(&self) -> &KindInfo {
         &FACTS
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns(
+            "Name, Schedule, Timezone, Suspend:boolean, Active:integer, Last Schedule, Age, Containers*, Images*, Selector*",
+        )
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let [names, images] = containers(obj.list("spec.jobTemplate.spec.template.spec.containers"));
+        let last = obj.at("status.lastScheduleTime");
+        let last = if last.is_null() { "<none>".to_owned() } else { since(last, now) };
+        cells![
+            meta::name(obj),
+            obj.text("spec.schedule"),
+            or(obj.text("spec.timeZone"), "<none>"),
+            yes_no(obj.at("spec.suspend")),
+            obj.list("status.active").len(),
+            last,
+            age(obj, now),
+            names,
+            images,
+            selector_or_none(obj.at("spec.jobTemplate.spec.selector"))
+        ]
     }
 }

@@ -1,5 +1,6 @@
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::set_in;
+use crate::table::{age, cells, columns, containers, human_duration, moment, selector_or_none};
 
 pub struct Job;
 
@@ -28,6 +29,24 @@ impl Kind for Job {
             select_own_pods(obj);
         }
     }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Status, Completions, Duration, Age, Containers*, Images*, Selector*")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let [names, images] = containers(obj.list("spec.template.spec.containers"));
+        cells![
+            meta::name(obj),
+            job_status(obj),
+            completions(obj),
+            duration(obj, now),
+            age(obj, now),
+            names,
+            images,
+            selector_or_none(obj.at("spec.selector"))
+        ]
+    }
 }
 
 /// Labels the pod template with the job's name and uid (with and without prefix), and selects by uid.
@@ -47,3 +66,30 @@ fn select_own_pods(obj: &mut Value) {
 }
 
 const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
+
+fn job_status(job: &Value) -> &'static str {
+    let holds = |ty| condition(job, ty).is_some_and(|c| c["status"] == "True");
+    match () {
+        () if holds("Complete") => "Complete",
+        () if holds("Failed") => "Failed",
+        () if crate::meta::is_terminating(job) => "Terminating",
+        () if holds("Suspended") => "Suspended",
+        () if holds("FailureTarget") => "FailureTarget",
+        () if holds("SuccessCriteriaMet") => "SuccessCriteriaMet",
+        () => "Running",
+    }
+}
+
+fn completions(job: &Value) -> String {
+    let succeeded = job.int("status.succeeded");
+    match (job.at("spec.completions").as_i64(), job.int("spec.parallelism")) {
+        (Some(wanted), _) => format!("{succeeded}/{wanted}"),
+        (None, many @ 2..) => format!("{succeeded}/1 of {many}"),
+        (None, _) => format!("{succeeded}/1"),
+    }
+}
+
+fn duration(job: &Value, now: i64) -> String {
+    let Some(start) = moment(job.at("status.startTime")) else { return String::new() };
+    human_duration(moment(job.at("status.completionTime")).unwrap_or(now) - start)
+}

@@ -1,5 +1,6 @@
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{list_mut, now, remove, set};
+use crate::table::{age, cells, columns, human_duration, or};
 
 pub struct CertificateSigningRequest;
 
@@ -56,6 +57,22 @@ impl Kind for CertificateSigningRequest {
             _ => {}
         }
     }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Age, SignerName, Requestor, RequestedDuration, Condition")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let requested = obj.at("spec.expirationSeconds").as_i64().map_or_else(|| "<none>".to_owned(), human_duration);
+        cells![
+            meta::name(obj),
+            age(obj, now),
+            or(obj.text("spec.signerName"), "<none>"),
+            obj.text("spec.username"),
+            requested,
+            state(obj)
+        ]
+    }
 }
 
 /// `status` may neither add nor drop nor change conditions of `approval`; a differing count is left
@@ -86,4 +103,16 @@ fn stamp_conditions(obj: &mut Value, old: &Value) {
             condition["lastTransitionTime"] = since.unwrap_or(&now).clone();
         }
     }
+}
+
+/// `Approved,Issued`
+fn state(csr: &Value) -> String {
+    let decision = match () {
+        () if condition(csr, "Denied").is_some() => "Denied",
+        () if condition(csr, "Approved").is_some() => "Approved",
+        () => "Pending",
+    };
+    let failed = if condition(csr, "Failed").is_some() { ",Failed" } else { "" };
+    let issued = if csr.text("status.certificate").is_empty() { "" } else { ",Issued" };
+    format!("{decision}{failed}{issued}")
 }

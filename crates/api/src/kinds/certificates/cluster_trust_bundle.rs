@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{cells, columns, or};
 
 pub struct ClusterTrustBundle;
 
@@ -15,5 +16,13 @@ impl Kind for ClusterTrustBundle {
 
     fn field_labels(&self) -> &'static [FieldLabel] {
         field_labels!["spec.signerName"]
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, SignerName")
+    }
+
+    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
+        cells![meta::name(obj), or(obj.text("spec.signerName"), "<none>")]
     }
 }

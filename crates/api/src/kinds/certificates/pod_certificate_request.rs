@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{cells, columns, labels};
 
 pub struct PodCertificateRequest;
 
@@ -23,5 +24,24 @@ impl Kind for PodCertificateRequest {
 
     fn field_labels(&self) -> &'static [FieldLabel] {
         field_labels!["spec.signerName", "spec.podName", "spec.nodeName"]
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, PodName, ServiceAccountName, NodeName, SignerName, State, UnverifiedUserAnnotations")
+    }
+
+    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
+        let conditions = obj.list("status.conditions").iter().rev().map(|c| c.text("type"));
+        let mut decided = conditions.filter(|ty| matches!(*ty, "Issued" | "Denied" | "Failed"));
+        let state = decided.next().unwrap_or("Pending");
+        cells![
+            meta::name(obj),
+            obj.text("spec.podName"),
+            obj.text("spec.serviceAccountName"),
+            obj.text("spec.nodeName"),
+            obj.text("spec.signerName"),
+            state,
+            labels(obj.map("spec.unverifiedUserAnnotations"))
+        ]
     }
 }

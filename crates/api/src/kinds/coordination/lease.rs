@@ -1,5 +1,6 @@
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::remove;
+use crate::table::{age, cells, columns};
 
 pub struct Lease;
 
@@ -29,5 +30,13 @@ impl Kind for Lease {
                 remove(obj, field);
             }
         }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Holder, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), obj.text("spec.holderIdentity"), age(obj, now)]
     }
 }

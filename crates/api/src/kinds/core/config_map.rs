@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct ConfigMap;
 
@@ -7,5 +8,13 @@ facts!(namespaced("", "ConfigMap", "configmaps").short(&["cm"]));
 impl Kind for ConfigMap {
     fn info(&self) -> &KindInfo {
         &FACTS
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Data, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), obj.map("data").len() + obj.map("binaryData").len(), age(obj, now)]
     }
 }

@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{cells, columns, or, since, since_micro};
 
 pub struct Event;
 
@@ -26,6 +27,43 @@ impl Kind for Event {
             "reportingComponent",
             "source" => (|event| source(event).into()),
             "type",
+        ]
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Last Seen, Type, Reason, Object, Subobject*, Source*, Message, First Seen*, Count*, Name*")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let first = match obj.at("firstTimestamp") {
+            Value::Null => since_micro(obj.at("eventTime"), now),
+            time => since(time, now),
+        };
+        let last = match (obj.at("series"), obj.at("lastTimestamp")) {
+            (Value::Null, Value::Null) => first.clone(),
+            (Value::Null, time) => since(time, now),
+            (series, _) => since_micro(series.at("lastObservedTime"), now),
+        };
+        let count = if obj.has("series") { obj.int("series.count") } else { obj.int("count").max(1) };
+        let target = match (obj.text("involvedObject.kind").to_lowercase(), obj.text("involvedObject.name")) {
+            (kind, "") => kind,
+            (kind, name) => format!("{kind}/{name}"),
+        };
+        let source = match (source(obj), or(obj.text("source.host"), obj.text("reportingInstance"))) {
+            (component, "") => component.to_owned(),
+            (component, instance) => format!("{component}, {instance}"),
+        };
+        cells![
+            last,
+            obj.text("type"),
+            obj.text("reason"),
+            target,
+            obj.text("involvedObject.fieldPath"),
+            source,
+            obj.text("message").trim(),
+            first,
+            count,
+            meta::name(obj)
         ]
     }
 }

@@ -15,3 +15,5 @@ pub mod resource_quota;
 pub mod secret;
 pub mod service;
 pub mod service_account;
+
+mod volumes;

@@ -1,5 +1,6 @@
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{set, set_in};
+use crate::table::{age, cells, columns};
 
 pub struct Namespace;
 
@@ -48,6 +49,14 @@ impl Kind for Namespace {
             crate::kind::keep_old_at(obj, old, path);
         }
         label_with_name(obj);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Status, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), obj.text("status.phase"), age(obj, now)]
     }
 }
 

@@ -1,5 +1,8 @@
+use std::collections::BTreeSet;
+
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::remove;
+use crate::table::{age, cells, columns, or};
 
 pub struct Node;
 
@@ -38,4 +41,56 @@ impl Kind for Node {
             remove(obj, "status.config");
         }
     }
+
+    fn columns(&self) -> Vec<Column> {
+        columns(
+            "Name, Status, Roles, Age, Version, Internal-IP*, External-IP*, OS-Image*, Kernel-Version*, Container-Runtime*",
+        )
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let info = obj.at("status.nodeInfo");
+        let kernel = or(info.text("kernelVersion"), "<unknown>");
+        let kernel = match info.text("architecture") {
+            "" => kernel.to_owned(),
+            architecture => format!("{kernel} ({architecture})"),
+        };
+        cells![
+            meta::name(obj),
+            status(obj),
+            or(&roles(obj), "<none>"),
+            age(obj, now),
+            info.text("kubeletVersion"),
+            address(obj, "InternalIP"),
+            address(obj, "ExternalIP"),
+            or(info.text("osImage"), "<unknown>"),
+            kernel,
+            or(info.text("containerRuntimeVersion"), "<unknown>")
+        ]
+    }
+}
+
+/// `Ready,SchedulingDisabled`
+fn status(node: &Value) -> String {
+    let ready = match node.list("status.conditions").iter().rfind(|c| c["type"] == "Ready") {
+        Some(condition) if condition["status"] == "True" => "Ready",
+        Some(_) => "NotReady",
+        None => "Unknown",
+    };
+    format!("{ready}{}", if node.flag("spec.unschedulable") { ",SchedulingDisabled" } else { "" })
+}
+
+/// By the labels `node-role.kubernetes.io/<role>` and `kubernetes.io/role`.
+fn roles(node: &Value) -> String {
+    let role = |(key, value): (&'_ String, &'_ Value)| match key.strip_prefix("node-role.kubernetes.io/") {
+        Some(role) => Some(role.to_owned()),
+        None => value.as_str().filter(|_| key == "kubernetes.io/role").map(str::to_owned),
+    };
+    let roles: BTreeSet<String> =
+        node.map("metadata.labels").iter().filter_map(role).filter(|role| !role.is_empty()).collect();
+    roles.into_iter().collect::<Vec<_>>().join(",")
+}
+
+fn address<'a>(node: &'a Value, ty: &str) -> &'a str {
+    node.list("status.addresses").iter().find(|a| a["type"] == ty).map_or("<none>", |a| a.text("address"))
 }

@@ -1,5 +1,7 @@
+use crate::kinds::core::volumes::{access_modes, attributes_class, class, phase};
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{now, set};
+use crate::table::{age, cells, columns, or, quantity};
 
 pub struct PersistentVolume;
 
@@ -30,5 +32,31 @@ impl Kind for PersistentVolume {
         } else if moved && (is.is_null() || is == was) {
             set(obj, "status.lastPhaseTransitionTime", now());
         }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns(
+            "Name, Capacity, Access Modes, Reclaim Policy, Status, Claim, StorageClass, VolumeAttributesClass, Reason, Age, VolumeMode*",
+        )
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let claim = match obj.at("spec.claimRef") {
+            Value::Null => String::new(),
+            claim => format!("{}/{}", claim.text("namespace"), claim.text("name")),
+        };
+        cells![
+            meta::name(obj),
+            quantity(obj.at("spec.capacity.storage")),
+            access_modes(obj.list("spec.accessModes")),
+            obj.text("spec.persistentVolumeReclaimPolicy"),
+            phase(obj),
+            claim,
+            class(obj),
+            attributes_class(obj),
+            obj.text("status.reason"),
+            age(obj, now),
+            or(obj.text("spec.volumeMode"), "<unset>")
+        ]
     }
 }

@@ -1,5 +1,7 @@
+use crate::kinds::core::volumes::{access_modes, attributes_class, class, phase};
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{remove, set};
+use crate::table::{age, cells, columns, or, quantity};
 
 pub struct PersistentVolumeClaim;
 
@@ -22,6 +24,31 @@ impl Kind for PersistentVolumeClaim {
     fn prepare_update(&self, obj: &mut Value, old: &Value) {
         self.reset_fields("").keep_old(obj, old);
         settle_data_sources(obj, old);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Status, Volume, Capacity, Access Modes, StorageClass, VolumeAttributesClass, Age, VolumeMode*")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let volume = obj.text("spec.volumeName");
+        let (capacity, modes) = match volume {
+            "" => (String::new(), String::new()),
+            _ => {
+                (quantity(obj.at("status.capacity.storage")).into_owned(), access_modes(obj.list("status.accessModes")))
+            }
+        };
+        cells![
+            meta::name(obj),
+            phase(obj),
+            volume,
+            capacity,
+            modes,
+            class(obj),
+            attributes_class(obj),
+            age(obj, now),
+            or(obj.text("spec.volumeMode"), "<unset>")
+        ]
     }
 }
 

@@ -1,8 +1,9 @@
 use std::borrow::Cow;
 
-use crate::kinds::pod::{affinity, status};
+use crate::kinds::pod::{affinity, row, status};
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::set;
+use crate::table::columns;
 
 pub struct Pod;
 
@@ -94,6 +95,14 @@ impl Kind for Pod {
 
     fn deletion(&self) -> Deletion {
         Deletion::Graceful
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Ready, Status, Restarts, Age, IP*, Node*, Nominated Node*, Readiness Gates*")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        row::cells(obj, now)
     }
 }
 

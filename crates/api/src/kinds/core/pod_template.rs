@@ -1,5 +1,6 @@
 use crate::equality::same_field;
 use crate::kinds::prelude::*;
+use crate::table::{cells, columns, containers, labels};
 
 pub struct PodTemplate;
 
@@ -16,5 +17,14 @@ impl Kind for PodTemplate {
 
     fn generation_changed(&self, obj: &Value, old: &Value) -> bool {
         !same_field(obj, old, "template")
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Containers, Images, Pod Labels")
+    }
+
+    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
+        let [names, images] = containers(obj.list("template.spec.containers"));
+        cells![meta::name(obj), names, images, labels(obj.map("template.metadata.labels"))]
     }
 }

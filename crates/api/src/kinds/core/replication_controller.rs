@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns, containers, labels};
 
 pub struct ReplicationController;
 
@@ -22,5 +23,23 @@ impl Kind for ReplicationController {
 
     fn field_labels(&self) -> &'static [FieldLabel] {
         field_labels!["status.replicas" => count]
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Desired:integer, Current:integer, Ready:integer, Age, Containers*, Images*, Selector*")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let [names, images] = containers(obj.list("spec.template.spec.containers"));
+        cells![
+            meta::name(obj),
+            obj.int("spec.replicas"),
+            obj.int("status.replicas"),
+            obj.int("status.readyReplicas"),
+            age(obj, now),
+            names,
+            images,
+            labels(obj.map("spec.selector"))
+        ]
     }
 }

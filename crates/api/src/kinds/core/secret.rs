@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct Secret;
 
@@ -18,5 +19,13 @@ impl Kind for Secret {
         if obj.text("type").is_empty() {
             crate::kind::keep_old_at(obj, old, "type");
         }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Type, Data, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), obj.text("type"), obj.map("data").len(), age(obj, now)]
     }
 }

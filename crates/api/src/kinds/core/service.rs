@@ -1,5 +1,8 @@
+use std::collections::BTreeSet;
+
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{list_mut, remove, set};
+use crate::table::{age, cells, columns, joined, labels, or};
 
 pub struct Service;
 
@@ -34,6 +37,24 @@ impl Kind for Service {
         if obj.text("spec.type") != "LoadBalancer" && obj.has("status.loadBalancer") {
             set(obj, "status.loadBalancer", json!({}));
         }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Type, Cluster-IP, External-IP, Port(s), Age, Selector*")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let cluster_ip = obj.list("spec.clusterIPs").first().and_then(Value::as_str).unwrap_or("<none>");
+        let ports = obj.list("spec.ports").iter().map(port_text).collect::<Vec<_>>().join(",");
+        cells![
+            meta::name(obj),
+            obj.text("spec.type"),
+            cluster_ip,
+            external_ip(obj),
+            or(&ports, "<none>"),
+            age(obj, now),
+            labels(obj.map("spec.selector"))
+        ]
     }
 }
 
@@ -101,4 +122,35 @@ fn has_health_check_port(service: &Value) -> bool {
 
 fn is_external(service: &Value) -> bool {
     has_node_port(service) || service.text("spec.type") == "ClusterIP" && !service.list("spec.externalIPs").is_empty()
+}
+
+fn external_ip(service: &Value) -> String {
+    let external = joined(service.list("spec.externalIPs"), ",");
+    match service.text("spec.type") {
+        "ClusterIP" | "NodePort" => or(&external, "<none>").to_owned(),
+        "LoadBalancer" => match (load_balancer_addresses(service), external) {
+            (balancer, external) if external.is_empty() => or(&balancer, "<pending>").to_owned(),
+            (balancer, external) if balancer.is_empty() => external,
+            (balancer, external) => format!("{balancer},{external}"),
+        },
+        "ExternalName" => service.text("spec.externalName").to_owned(),
+        _ => "<unknown>".to_owned(),
+    }
+}
+
+/// `80/TCP`, `80:30080/TCP`
+fn port_text(port: &Value) -> String {
+    let (number, protocol) = (port.int("port"), port.text("protocol"));
+    match port.int("nodePort") {
+        node @ 1.. => format!("{number}:{node}/{protocol}"),
+        _ => format!("{number}/{protocol}"),
+    }
+}
+
+/// Addresses, else host names, that a load balancer reports: of a Service or of an Ingress.
+pub(in crate::kinds) fn load_balancer_addresses(obj: &Value) -> String {
+    let ingress = obj.list("status.loadBalancer.ingress").iter();
+    let addresses: BTreeSet<&str> =
+        ingress.map(|i| or(i.text("ip"), i.text("hostname"))).filter(|text| !text.is_empty()).collect();
+    addresses.into_iter().collect::<Vec<_>>().join(",")
 }

@@ -1,5 +1,6 @@
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::list_mut;
+use crate::table::{age, cells, columns};
 
 pub struct ServiceAccount;
 
@@ -24,6 +25,14 @@ impl Kind for ServiceAccount {
 
     fn prepare_update(&self, obj: &mut Value, _old: &Value) {
         keep_names_of_secrets(obj);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), age(obj, now)]
     }
 }
 

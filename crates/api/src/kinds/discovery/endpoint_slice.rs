@@ -1,6 +1,7 @@
 use crate::equality::{same, same_field};
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::list_mut;
+use crate::table::{age, cells, columns, unless_more};
 
 pub struct EndpointSlice;
 
@@ -25,6 +26,27 @@ impl Kind for EndpointSlice {
         if !same(&obj["endpoints"], &old["endpoints"]) {
             drop_topology(obj);
         }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, AddressType, Ports, Endpoints, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let ports = obj.list("ports").iter().map(|port| match port.at("port").as_i64() {
+            Some(number) => number.to_string(),
+            None if port.has("name") => port.text("name").to_owned(),
+            None => "*".to_owned(),
+        });
+        let addresses = obj.list("endpoints").iter().flat_map(|endpoint| endpoint.list("addresses"));
+        let addresses = addresses.filter_map(Value::as_str).map(str::to_owned);
+        cells![
+            meta::name(obj),
+            obj.text("addressType"),
+            unless_more(ports, 3, "<unset>"),
+            unless_more(addresses, 3, "<unset>"),
+            age(obj, now)
+        ]
     }
 }
 

@@ -1,3 +1,4 @@
+use crate::kinds::core::event::Event as Stored;
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::set;
 
@@ -32,5 +33,13 @@ impl Kind for Event {
             "reportingController" => "reportingComponent",
             "type",
         ]
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        Stored.columns()
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        Stored.row(obj, now)
     }
 }

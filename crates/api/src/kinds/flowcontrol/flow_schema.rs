@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns, or};
 
 pub struct FlowSchema;
 
@@ -15,5 +16,21 @@ impl Kind for FlowSchema {
             "status" => ResetFields::Only(&["metadata", "spec"]),
             _ => ResetFields::NONE,
         }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, PriorityLevel, MatchingPrecedence, DistinguisherMethod, Age, MissingPL")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let missing = condition(obj, "Dangling").map_or("?", |c| c.text("status"));
+        cells![
+            meta::name(obj),
+            obj.text("spec.priorityLevelConfiguration.name"),
+            obj.int("spec.matchingPrecedence"),
+            or(obj.text("spec.distinguisherMethod.type"), "<none>"),
+            age(obj, now),
+            missing
+        ]
     }
 }

@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct PriorityLevelConfiguration;
 
@@ -19,5 +20,26 @@ impl Kind for PriorityLevelConfiguration {
             "status" => ResetFields::Only(&["metadata", "spec"]),
             _ => ResetFields::NONE,
         }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Type, NominalConcurrencyShares, Queues, HandSize, QueueLengthLimit, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        const QUEUING: &str = "spec.limited.limitResponse.queuing";
+        let cell = |path: &str, field: &str| match obj.at(path) {
+            Value::Object(limits) => limits.get(field).cloned().unwrap_or_default(),
+            _ => "<none>".into(),
+        };
+        cells![
+            meta::name(obj),
+            obj.text("spec.type"),
+            cell("spec.limited", "nominalConcurrencyShares"),
+            cell(QUEUING, "queues"),
+            cell(QUEUING, "handSize"),
+            cell(QUEUING, "queueLengthLimit"),
+            age(obj, now)
+        ]
     }
 }

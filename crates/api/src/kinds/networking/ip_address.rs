@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{cells, columns};
 
 pub struct IPAddress;
 
@@ -8,4 +9,29 @@ impl Kind for IPAddress {
     fn info(&self) -> &KindInfo {
         &FACTS
     }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, ParentRef")
+    }
+
+    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
+        let parent = match obj.at("spec.parentRef") {
+            Value::Null => "<none>".to_owned(),
+            parent => parent_name(parent),
+        };
+        cells![meta::name(obj), parent]
+    }
+}
+
+/// `services/default/web`
+fn parent_name(parent: &Value) -> String {
+    let (group, namespace) = (parent.text("group"), parent.text("namespace"));
+    let mut text = parent.text("resource").to_lowercase();
+    if !group.is_empty() {
+        text = format!("{text}.{}", group.to_lowercase());
+    }
+    if !namespace.is_empty() {
+        text = format!("{text}/{namespace}");
+    }
+    format!("{text}/{}", parent.text("name"))
 }

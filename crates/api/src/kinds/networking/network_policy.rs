@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns, selector_or_none};
 
 pub struct NetworkPolicy;
 
@@ -7,5 +8,13 @@ facts!(namespaced("networking.k8s.io", "NetworkPolicy", "networkpolicies").short
 impl Kind for NetworkPolicy {
     fn info(&self) -> &KindInfo {
         &FACTS
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Pod-Selector, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), selector_or_none(obj.at("spec.podSelector")), age(obj, now)]
     }
 }

@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns, joined};
 
 pub struct ServiceCIDR;
 
@@ -15,5 +16,13 @@ impl Kind for ServiceCIDR {
             "status" => ResetFields::Only(&["metadata", "spec"]),
             _ => ResetFields::NONE,
         }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, CIDRs, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), joined(obj.list("spec.cidrs"), ","), age(obj, now)]
     }
 }

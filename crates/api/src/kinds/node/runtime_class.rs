@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct RuntimeClass;
 
@@ -15,5 +16,13 @@ impl Kind for RuntimeClass {
 
     fn create_on_update(&self) -> bool {
         true
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Handler, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), obj.text("handler"), age(obj, now)]
     }
 }

@@ -2,4 +2,5 @@
 
 pub(super) mod affinity;
 pub(super) mod qos;
+pub(super) mod row;
 pub(super) mod status;

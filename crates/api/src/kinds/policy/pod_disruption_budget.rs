@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns, quantity};
 
 pub struct PodDisruptionBudget;
 
@@ -11,5 +12,20 @@ impl Kind for PodDisruptionBudget {
 
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Min Available, Max Unavailable, Allowed Disruptions:integer, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let or_na = |path| if obj.has(path) { quantity(obj.at(path)) } else { "N/A".into() };
+        cells![
+            meta::name(obj),
+            or_na("spec.minAvailable"),
+            or_na("spec.maxUnavailable"),
+            obj.int("status.disruptionsAllowed"),
+            age(obj, now)
+        ]
     }
 }

@@ -1,4 +1,6 @@
 use crate::kinds::prelude::*;
+use crate::kinds::rbac::subjects;
+use crate::table::{age, cells, columns};
 
 pub struct ClusterRoleBinding;
 
@@ -11,5 +13,15 @@ impl Kind for ClusterRoleBinding {
 
     fn create_on_update(&self) -> bool {
         true
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Role, Age, Users*, Groups*, ServiceAccounts*")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let role = format!("{}/{}", obj.text("roleRef.kind"), obj.text("roleRef.name"));
+        let [users, groups, accounts] = subjects(obj);
+        cells![meta::name(obj), role, age(obj, now), users, groups, accounts]
     }
 }

@@ -1,5 +1,7 @@
-use crate::kinds::prelude::*;
 use std::collections::BTreeSet;
+
+use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct ResourceClaim;
 
@@ -28,6 +30,14 @@ impl Kind for ResourceClaim {
             forget_deallocated_devices(obj, old);
         }
     }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, State, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), state(obj), age(obj, now)]
+    }
 }
 
 /// The status of a device goes with its allocation.
@@ -46,4 +56,14 @@ fn forget_deallocated_devices(obj: &mut Value, old: &Value) {
 
 fn device_id(device: &Value) -> [String; 4] {
     ["driver", "pool", "device", "shareID"].map(|field| device.text(field).to_owned())
+}
+
+/// `deleted,allocated,reserved`
+fn state(claim: &Value) -> String {
+    let deleted = crate::meta::is_terminating(claim);
+    let allocated = claim.has("status.allocation");
+    let reserved = allocated && !claim.list("status.reservedFor").is_empty();
+    let states =
+        [("deleted", deleted), ("pending", !allocated && !deleted), ("allocated", allocated), ("reserved", reserved)];
+    states.iter().filter(|(_, holds)| *holds).map(|(state, _)| *state).collect::<Vec<_>>().join(",")
 }

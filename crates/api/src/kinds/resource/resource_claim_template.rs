@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct ResourceClaimTemplate;
 
@@ -11,5 +12,13 @@ impl Kind for ResourceClaimTemplate {
 
     fn returns_deleted(&self) -> bool {
         true
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), age(obj, now)]
     }
 }

@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct ResourceSlice;
 
@@ -19,5 +20,19 @@ impl Kind for ResourceSlice {
 
     fn unknown_field_label(&self, label: &str) -> String {
         format!("field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {label}")
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Node, Driver, Pool, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![
+            meta::name(obj),
+            obj.text("spec.nodeName"),
+            obj.text("spec.driver"),
+            obj.text("spec.pool.name"),
+            age(obj, now)
+        ]
     }
 }

@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct PriorityClass;
 
@@ -11,5 +12,19 @@ impl Kind for PriorityClass {
 
     fn generation_changed(&self, _obj: &Value, _old: &Value) -> bool {
         false
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Value:integer, Global-Default:boolean, Age, PreemptionPolicy")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![
+            meta::name(obj),
+            obj.int("value"),
+            obj.flag("globalDefault"),
+            age(obj, now),
+            obj.text("preemptionPolicy")
+        ]
     }
 }

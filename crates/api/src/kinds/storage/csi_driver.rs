@@ -1,5 +1,6 @@
 use crate::equality::same_field;
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns, joined, or};
 
 pub struct CSIDriver;
 
@@ -23,5 +24,29 @@ impl Kind for CSIDriver {
         if !same_field(obj, old, "spec") {
             crate::meta::set(obj, "generation", old.int("metadata.generation") + 1);
         }
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns(
+            "Name, AttachRequired:boolean, PodInfoOnMount:boolean, StorageCapacity:boolean, TokenRequests, RequiresRepublish:boolean, Modes, Age",
+        )
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        let tokens = match obj.at("spec.tokenRequests") {
+            Value::Array(requests) => requests.iter().map(|r| r.text("audience")).collect::<Vec<_>>().join(","),
+            _ => "<unset>".to_owned(),
+        };
+        let modes = joined(obj.list("spec.volumeLifecycleModes"), ",");
+        cells![
+            meta::name(obj),
+            obj.at("spec.attachRequired").as_bool().unwrap_or(true),
+            obj.flag("spec.podInfoOnMount"),
+            obj.flag("spec.storageCapacity"),
+            tokens,
+            obj.flag("spec.requiresRepublish"),
+            or(&modes, "<none>"),
+            age(obj, now)
+        ]
     }
 }

@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct CSINode;
 
@@ -23,5 +24,13 @@ impl Kind for CSINode {
 
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Drivers:integer, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), obj.list("spec.drivers").len(), age(obj, now)]
     }
 }

@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{cells, columns, quantity};
 
 pub struct CSIStorageCapacity;
 
@@ -11,5 +12,14 @@ impl Kind for CSIStorageCapacity {
 
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, StorageClassName, Capacity")
+    }
+
+    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
+        let capacity = if obj.has("capacity") { quantity(obj.at("capacity")) } else { "<unset>".into() };
+        cells![meta::name(obj), obj.text("storageClassName"), capacity]
     }
 }

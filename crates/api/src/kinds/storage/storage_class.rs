@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns, or};
 
 pub struct StorageClass;
 
@@ -11,5 +12,25 @@ impl Kind for StorageClass {
 
     fn returns_deleted(&self) -> bool {
         true
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Provisioner, ReclaimPolicy, VolumeBindingMode, AllowVolumeExpansion, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        // Of several defaults upstream marks the newest, which a row alone cannot know.
+        let default =
+            ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+        let default = default.iter().any(|key| annotation(obj, key) == "true");
+        let name = format!("{}{}", meta::name(obj), if default { " (default)" } else { "" });
+        cells![
+            name,
+            obj.text("provisioner"),
+            or(obj.text("reclaimPolicy"), "Delete"),
+            or(obj.text("volumeBindingMode"), "Immediate"),
+            obj.flag("allowVolumeExpansion"),
+            age(obj, now)
+        ]
     }
 }

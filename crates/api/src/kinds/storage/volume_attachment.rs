@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct VolumeAttachment;
 
@@ -23,5 +24,20 @@ impl Kind for VolumeAttachment {
 
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Attacher, PV, Node, Attached:boolean, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![
+            meta::name(obj),
+            obj.text("spec.attacher"),
+            obj.text("spec.source.persistentVolumeName"),
+            obj.text("spec.nodeName"),
+            obj.flag("status.attached"),
+            age(obj, now)
+        ]
     }
 }

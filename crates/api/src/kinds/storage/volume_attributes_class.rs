@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{age, cells, columns};
 
 pub struct VolumeAttributesClass;
 
@@ -11,5 +12,13 @@ impl Kind for VolumeAttributesClass {
 
     fn returns_deleted(&self) -> bool {
         true
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, DriverName, Age")
+    }
+
+    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+        cells![meta::name(obj), obj.text("driverName"), age(obj, now)]
     }
 }

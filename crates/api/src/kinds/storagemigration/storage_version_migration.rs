@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::table::{cells, columns};
 
 pub struct StorageVersionMigration;
 
@@ -19,5 +20,17 @@ impl Kind for StorageVersionMigration {
 
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns("Name, Resource, Status")
+    }
+
+    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
+        let (group, resource) = (obj.text("spec.resource.group"), obj.text("spec.resource.resource"));
+        let resource = crate::status::GroupResource { group, resource }.to_string();
+        let holds = |c: &&Value| c["status"] == "True" && matches!(c.text("type"), "Running" | "Failed" | "Succeeded");
+        let status = obj.list("status.conditions").iter().rfind(holds).map_or("Unknown", |c| c.text("type"));
+        cells![meta::name(obj), resource, status]
     }
 }

@@ -12,10 +12,8 @@ use crate::schema::{Field, ListKind, ListType, MapType, ObjectRef, ObjectType, T
 fn schema() -> ObjectType {
     let list = |item, kind| Type::List(Arc::new(ListType::new(item, kind)));
     let item = ObjectType::new("Item", vec![Field::new("name", Type::String), Field::new("value", Type::Int64)]);
-    let atomic = ObjectType {
-        atomic: true,
-        ..ObjectType::new("Whole", vec![Field::new("a", Type::Int64), Field::new("b", Type::Int64)])
-    };
+    let mut atomic = ObjectType::new("Whole", vec![Field::new("a", Type::Int64), Field::new("b", Type::Int64)]);
+    atomic.atomic = true;
     let object = |ty| Type::Object(ObjectRef::Custom(Arc::new(ty)));
     ObjectType::new(
         "Test",

@@ -1,0 +1,75 @@
+//! Where in a document the decoder is, in the two ways that errors say it.
+
+use std::borrow::Cow;
+
+use crate::schema::{Field, ObjectType, Type};
+
+/// The steps from the root.
+#[derive(Default)]
+pub struct Path<'a, 's>(Vec<Step<'a, 's>>);
+
+/// One step down from the root.
+pub enum Step<'a, 's> {
+    Field(&'s ObjectType, &'s Field),
+    Key(Cow<'a, str>),
+    Index(usize),
+}
+
+impl<'a, 's> Path<'a, 's> {
+    pub fn push(&mut self, step: Step<'a, 's>) {
+        self.0.push(step);
+    }
+
+    pub fn pop(&mut self) {
+        self.0.pop();
+    }
+
+    /// `spec.containers[0].name`: how strict errors name a field below here.
+    pub fn child(&self, name: &str) -> String {
+        let mut path = String::new();
+        for step in &self.0 {
+            match step {
+                Step::Field(_, field) => push_name(&mut path, &field.json),
+                Step::Key(key) => push_name(&mut path, key),
+                Step::Index(i) => path.push_str(&format!("[{i}]")),
+            }
+        }
+        push_name(&mut path, name);
+        path
+    }
+
+    /// `PodSpec.spec.containers`: the innermost struct, then the fields from the root, embedded structs among them.
+    pub fn go(&self) -> Option<String> {
+        let mut innermost = None;
+        let mut names: Vec<&str> = Vec::new();
+        for step in &self.0 {
+            if let Step::Field(owner, field) = step {
+                innermost = Some(owner.short_name());
+                embedding(owner, field, &mut names);
+                names.push(&field.json);
+            }
+        }
+        Some(format!("{}.{}", innermost?, names.join(".")))
+    }
+}
+
+fn push_name(path: &mut String, name: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    path.push_str(name);
+}
+
+/// Names of the embedded structs between an owner and one of its flattened fields.
+fn embedding<'s>(owner: &'s ObjectType, field: &Field, names: &mut Vec<&'s str>) {
+    if field.inlined_from == 0 {
+        return;
+    }
+    let message = owner.fields.iter().find(|f| f.inline && f.tag == field.inlined_from);
+    if let Some(Type::Object(nested)) = message.map(|f| &f.ty) {
+        names.push(nested.get().short_name());
+        if let Some(inner) = nested.get().field(&field.json) {
+            embedding(nested.get(), inner, names);
+        }
+    }
+}

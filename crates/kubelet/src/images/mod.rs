@@ -1,0 +1,4 @@
+//! Images for pods: pull policies, credentials, back-off, clean-up.
+
+pub mod keyring;
+pub mod puller;

@@ -1,0 +1,7 @@
+//! The node itself: what this machine is, its Node object, its lease.
+
+pub mod conditions;
+pub mod lease;
+pub mod machine;
+pub mod object;
+pub mod reporter;

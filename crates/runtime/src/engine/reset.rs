@@ -1,0 +1,58 @@
+//! Removing everything.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustix::mount::UnmountFlags;
+
+use super::paths::Paths;
+use super::{RuntimeOptions, blocking, io_error};
+use crate::Result;
+use crate::cgroup;
+
+/// Kills and removes everything that a runtime with these options ever made: processes, mounts, cgroups,
+/// network namespaces, files.
+pub async fn reset(options: &RuntimeOptions) -> Result<()> {
+    let options = options.clone();
+    blocking(move || {
+        // Shims and containers alike stand below the root group.
+        let cgroups = cgroup::open(&options.cgroup_root).map_err(|e| io_error("open cgroups", e))?;
+        cgroups.remove_root().map_err(|e| io_error("remove cgroups", e))?;
+        let paths = Paths::new(&options);
+        let run = paths.run_sandboxes();
+        unmount_below(&run).map_err(|e| io_error(format!("unmount what is below {}", run.display()), e))?;
+        for dir in [run, paths.sandboxes(), paths.containers(), paths.trash()] {
+            match fs::remove_dir_all(&dir) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error(format!("remove {}", dir.display()), e));
+                }
+                _ => {}
+            }
+        }
+        for dir in [&options.state_dir, &options.run_dir] {
+            // Others may keep things there, too.
+            let _ = fs::remove_dir(dir);
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn unmount_below(dir: &Path) -> io::Result<()> {
+    let Ok(dir) = dir.canonicalize() else { return Ok(()) };
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
+    let mut ours: Vec<String> = points.filter(|point| Path::new(point).starts_with(&dir)).collect();
+    // The last mounted lies on top.
+    ours.reverse();
+    for point in ours {
+        rustix::mount::unmount(point.as_str(), UnmountFlags::DETACH)?;
+    }
+    Ok(())
+}
+
+/// The kernel writes space, tab, newline and backslash as octal.
+fn unescape(text: &str) -> String {
+    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}
