@@ -27,7 +27,7 @@ impl Inner {
                 listed.extend(list(client).await.into_iter().map(|l| (l.id.clone(), l)));
             }
             let gone = shim.is_none();
-            self.state().sandboxes.insert(id.clone(), SandboxEntry { record: Arc::new(record), shim });
+            self.state().sandboxes.insert(id.clone(), SandboxEntry::new(record, shim));
             if gone {
                 let inner = self.clone();
                 let cleaned = blocking(move || {

@@ -10,6 +10,7 @@ use rustix::pipe::PipeFlags;
 use tokio::sync::oneshot;
 
 use super::shim::ShimClient;
+use super::state::ContainerEntry;
 use super::{Inner, io_error};
 use crate::protocol::{self, Reply, Request};
 use crate::{Exec, ExecConfig, Result, RuntimeError, Streams, spec};
@@ -20,6 +21,9 @@ impl Inner {
             return Err(RuntimeError::Other("no command specified".into()));
         }
         let record = self.container_record(id)?;
+        if !self.state().containers.get(id).is_some_and(ContainerEntry::is_live) {
+            return Err(RuntimeError::Other(format!("container {id} is not running")));
+        }
         let sandbox = self.sandbox_record(&record.sandbox_id)?;
         let client = self.shim_of(&record.sandbox_id)?;
         let path = self.container_cgroup(id).unwrap_or_default();

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use super::paths::Paths;
@@ -47,7 +48,11 @@ fn unmount_below(dir: &Path) -> io::Result<()> {
     // The last mounted lies on top.
     ours.reverse();
     for point in ours {
-        rustix::mount::unmount(point.as_str(), UnmountFlags::DETACH)?;
+        match rustix::mount::unmount(point.as_str(), UnmountFlags::DETACH) {
+            // An agent that still runs may clean up after the shims that died just now.
+            Ok(()) | Err(Errno::NOENT | Errno::INVAL) => {}
+            Err(errno) => return Err(errno.into()),
+        }
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ impl Inner {
                 return Err(error);
             }
         };
-        let entry = SandboxEntry { record: Arc::new(record), shim: Some(client) };
+        let entry = SandboxEntry::new(record, Some(client));
         let sandbox = entry.render(&id, &self.paths.netns(&id));
         self.state().sandboxes.insert(id, entry);
         Ok(sandbox)
@@ -116,15 +116,20 @@ impl Inner {
         }
     }
 
-    /// The shim is no more: nothing of the pod runs, and what it held is let go. Called by whoever notices
-    /// first; the second finds nothing to do.
+    /// The shim is no more: nothing of the pod runs, and what it held is let go. Whoever notices first does
+    /// it, the others wait.
     pub async fn sandbox_gone(self: &Arc<Self>, id: &str) -> Result<()> {
+        let (first, gone) = match self.state().sandboxes.get_mut(id) {
+            Some(entry) => (entry.shim.take().is_some(), entry.gone.clone()),
+            None => return Ok(()),
+        };
+        if !first {
+            gone.cancelled().await;
+            return Ok(());
+        }
+        let _told = gone.drop_guard();
         let orphans: Vec<String> = {
-            let mut state = self.state();
-            let Some(entry) = state.sandboxes.get_mut(id) else { return Ok(()) };
-            if entry.shim.take().is_none() {
-                return Ok(());
-            }
+            let state = self.state();
             let live = state.containers.iter().filter(|(_, c)| c.record.sandbox_id == id && c.is_live());
             live.map(|(id, _)| id.clone()).collect()
         };

@@ -22,6 +22,8 @@ pub struct SandboxEntry {
     pub record: Arc<SandboxRecord>,
     /// `None` when the pod's shim is gone.
     pub shim: Option<Arc<ShimClient>>,
+    /// Cancelled when it is gone and what it held has been let go.
+    pub gone: CancellationToken,
 }
 
 pub struct ContainerEntry {
@@ -99,6 +101,14 @@ impl Exit {
 }
 
 impl SandboxEntry {
+    pub fn new(record: SandboxRecord, shim: Option<Arc<ShimClient>>) -> Self {
+        let gone = CancellationToken::new();
+        if shim.is_none() {
+            gone.cancel();
+        }
+        Self { record: Arc::new(record), shim, gone }
+    }
+
     pub fn render(&self, id: &str, netns: &Path) -> Sandbox {
         let config = &self.record.config;
         Sandbox {

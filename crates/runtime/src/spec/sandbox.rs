@@ -1,6 +1,5 @@
 //! A pod's namespaces.
 
-use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::Path;
 
@@ -16,12 +15,10 @@ const NETWORK_SYSCTLS: [(&str, &str); 2] =
 
 /// `netns` and `shm` are where to keep what the pod has of its own.
 pub fn sandbox(config: &SandboxConfig, id: &str, netns: &Path, shm: &Path, cgroup: CgroupPlan) -> Result<SandboxPlan> {
-    let mut sysctls: BTreeMap<&str, &str> = BTreeMap::new();
-    if !config.host.network {
-        sysctls.extend(NETWORK_SYSCTLS);
-    }
-    sysctls.extend(config.sysctls.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let sysctls = sysctls.iter().map(|(name, value)| Ok((sysctl_path(name)?, (*value).to_owned())));
+    let defaults = NETWORK_SYSCTLS.into_iter().filter(|_| !config.host.network);
+    // The defaults first: a range of local ports may not reach below the unprivileged ones.
+    let own = config.sysctls.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let sysctls = defaults.chain(own).map(|(name, value)| Ok((sysctl_path(name)?, value.to_owned())));
     Ok(SandboxPlan {
         id: id.to_owned(),
         hostname: config.hostname.clone(),
@@ -73,7 +70,7 @@ mod tests {
         config.sysctls.insert("net.ipv4.ip_unprivileged_port_start".into(), "1024".into());
         let none = CgroupPlan { tasks: vec![], unified: None, oom: None, kill: None };
         let plan = sandbox(&config, "x", Path::new("/n"), Path::new("/s"), none).unwrap();
-        let port = plan.sysctls.iter().find(|(path, _)| path.to_bytes().ends_with(b"port_start")).unwrap();
-        assert_eq!((plan.sysctls.len(), port.1.as_str()), (2, "1024"));
+        let port = plan.sysctls.iter().rfind(|(path, _)| path.to_bytes().ends_with(b"port_start")).unwrap();
+        assert_eq!(port.1.as_str(), "1024");
     }
 }

@@ -19,10 +19,15 @@ use orlop_runtime::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Node {
+    /// Dropped first, while the directories still stand.
+    cleanup: Cleanup,
     pub dir: tempfile::TempDir,
     pub options: RuntimeOptions,
     pub runtime: Arc<Runtime>,
 }
+
+/// For tests that failed before [`Node::finish`].
+struct Cleanup(RuntimeOptions);
 
 impl Node {
     pub async fn new() -> Self {
@@ -30,14 +35,29 @@ impl Node {
         let name = dir.path().file_name().unwrap().to_str().unwrap().to_owned();
         make_image(&dir.path().join("image"));
         fs::create_dir(dir.path().join("logs")).unwrap();
-        let options = RuntimeOptions {
-            state_dir: dir.path().join("state"),
-            run_dir: dir.path().join("run"),
-            cgroup_root: format!("orlop-test/{name}"),
-            shim: ShimCommand { program: env!("CARGO_BIN_EXE_orlop-shim").into(), args: vec!["shim".into()] },
-        };
+        let options = options(dir.path(), &name);
         let runtime = Runtime::open(options.clone()).await.unwrap();
-        Self { dir, options, runtime }
+        Self { dir, cleanup: Cleanup(options.clone()), options, runtime }
+    }
+
+    /// Takes over a node that another process made; its directory stays.
+    pub async fn reopen(dir: &str) -> Self {
+        let path = PathBuf::from(dir);
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let options = options(&path, &name);
+        let runtime = Runtime::open(options.clone()).await.unwrap();
+        Self { dir: tempfile::tempdir().unwrap(), cleanup: Cleanup(options.clone()), options, runtime }
+    }
+
+    /// Goes without a runtime for a while.
+    pub async fn without_runtime(mut self, meanwhile: impl FnOnce()) -> Self {
+        // Opened elsewhere, so that the old one is dropped before `meanwhile`.
+        let nowhere = tempfile::tempdir().unwrap();
+        self.runtime = Runtime::open(options(nowhere.path(), "nowhere")).await.unwrap();
+        tokio::task::yield_now().await;
+        meanwhile();
+        self.runtime = Runtime::open(self.options.clone()).await.unwrap();
+        self
     }
 
     pub fn sandbox_config(&self) -> SandboxConfig {
@@ -119,25 +139,35 @@ impl Node {
 
     /// Ends everything and checks that nothing is left.
     pub async fn finish(self) {
-        reset(&self.options).await.unwrap();
+        let Self { dir, options, runtime, cleanup } = self;
+        drop(runtime);
+        reset(&options).await.unwrap();
+        drop(cleanup);
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let ours = self.dir.path().to_str().unwrap();
-        assert!(!mounts.contains(ours), "mounts are left");
-        assert!(!self.options.state_dir.exists() && !self.options.run_dir.exists(), "files are left");
+        assert!(!mounts.contains(dir.path().to_str().unwrap()), "mounts are left");
+        assert!(!options.state_dir.exists() && !options.run_dir.exists(), "files are left");
         for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap() {
-            let left = hierarchy.unwrap().path().join(&self.options.cgroup_root);
+            let left = hierarchy.unwrap().path().join(&options.cgroup_root);
             assert!(!left.exists(), "{} is left", left.display());
         }
     }
 }
 
-impl Drop for Node {
-    /// For tests that failed before [`Node::finish`].
+fn options(dir: &Path, name: &str) -> RuntimeOptions {
+    RuntimeOptions {
+        state_dir: dir.join("state"),
+        run_dir: dir.join("run"),
+        cgroup_root: format!("orlop-test/{name}"),
+        shim: ShimCommand { program: env!("CARGO_BIN_EXE_orlop-shim").into(), args: vec!["shim".into()] },
+    }
+}
+
+impl Drop for Cleanup {
     fn drop(&mut self) {
-        if !self.options.state_dir.exists() {
+        if !self.0.state_dir.exists() {
             return;
         }
-        let options = self.options.clone();
+        let options = self.0.clone();
         let _ = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let _ = runtime.block_on(reset(&options));
