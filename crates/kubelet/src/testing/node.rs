@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use orlop_api::typed::Typed;
 use orlop_client::testing::MemoryApi;
-use orlop_client::{Api, Client, DeleteOptions};
+use orlop_client::{Api, Client, DeleteOptions, Dynamic, Resource};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -93,6 +93,33 @@ impl TestNode {
         self.client.api::<Pod>("default").delete(name, &options).await.unwrap();
     }
 
+    pub async fn create_object(&self, kind: &str, name: &str, fields: Value) {
+        self.objects(kind).create(&object(kind, name, fields)).await.unwrap();
+    }
+
+    pub async fn update_object(&self, kind: &str, name: &str, fields: Value) {
+        self.objects(kind).update(&object(kind, name, fields)).await.unwrap();
+    }
+
+    /// Replaces a pod's spec, as a resize does.
+    pub async fn set_spec(&self, name: &str, spec: Value) {
+        let mut pod = self.pod(name).await.unwrap();
+        pod["spec"] = spec;
+        pod["spec"]["nodeName"] = "n1".into();
+        pod["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        let pods = self.client.api::<Pod>("default");
+        pods.update(&Pod::decode(pod.to_string().as_bytes()).unwrap()).await.unwrap();
+    }
+
+    fn objects(&self, kind: &str) -> Api<Dynamic> {
+        let resource = match kind {
+            "ConfigMap" => Resource::of::<crate::corev1::ConfigMap>(),
+            "Secret" => Resource::of::<crate::corev1::Secret>(),
+            other => panic!("{other} is not known here"),
+        };
+        self.client.dynamic(&resource, "default")
+    }
+
     pub async fn pod(&self, name: &str) -> Option<Value> {
         let found = self.api.objects("/api/v1/pods");
         found.into_iter().find(|pod| pod["metadata"]["name"] == name)
@@ -129,6 +156,14 @@ impl TestNode {
         let own = events.iter().filter(|e| e["involvedObject"]["name"] == name);
         own.map(|e| format!("{}: {}", e["reason"].as_str().unwrap(), e["message"].as_str().unwrap())).collect()
     }
+}
+
+fn object(kind: &str, name: &str, fields: Value) -> Dynamic {
+    let mut object = fields;
+    object["kind"] = kind.into();
+    object["apiVersion"] = "v1".into();
+    object["metadata"] = json!({"name": name, "namespace": "default"});
+    Dynamic(object)
 }
 
 /// The status of a container by name.
