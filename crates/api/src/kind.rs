@@ -192,6 +192,10 @@ pub trait Kind: Send + Sync + 'static {
         self.reset_fields("").drop_from(obj);
     }
 
+    /// After `prepare_create`: who asks, where the object says so (CertificateSigningRequest). `user` holds
+    /// `username`, `uid`, `groups` and `extra`.
+    fn record_requester(&self, _obj: &mut Value, _user: &Value) {}
+
     /// Before an update through the main resource: keeps what `reset_fields` says (status), undoes
     /// forbidden changes.
     fn prepare_update(&self, obj: &mut Value, old: &Value) {

@@ -49,12 +49,10 @@ fn message(conflicts: &[Conflict]) -> String {
 
 /// `"kubectl" with subresource "scale" using apps/v1`; of appliers without the version.
 fn print(id: &ManagerId) -> String {
-    let mut text = format!("{:?}", id.manager);
-    if !id.subresource.is_empty() {
-        text.push_str(&format!(" with subresource {:?}", id.subresource));
-    }
-    if !id.applied {
-        text.push_str(&format!(" using {}", id.api_version));
-    }
-    text
+    let subresource = match id.subresource.as_str() {
+        "" => String::new(),
+        subresource => format!(" with subresource {subresource:?}"),
+    };
+    let version = if id.applied { String::new() } else { format!(" using {}", id.api_version) };
+    format!("{:?}{subresource}{version}", id.manager)
 }

@@ -209,7 +209,7 @@ pub fn cap_updates(managers: &mut Managers) {
             && let Some(newer) = managers.remove(&id)
             && let Some(owned) = managers.get_mut(&bucket)
         {
-            owned.time = newer.time.clone();
+            owned.time.clone_from(&newer.time);
             owned.change(|set| set.union(newer.set()));
         }
         count -= 1;

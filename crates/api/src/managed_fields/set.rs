@@ -139,7 +139,7 @@ impl FieldSet {
     /// Only paths on the way to, at, or below one of `patterns`; an empty pattern is reached.
     #[must_use]
     pub fn only(self, patterns: &[Pattern<'_>]) -> Self {
-        if patterns.iter().any(|pattern| pattern.is_empty()) {
+        if patterns.iter().any(Vec::is_empty) {
             return self;
         }
         let kept = self.entries.into_iter().filter_map(|entry| {

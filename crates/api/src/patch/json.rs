@@ -71,7 +71,7 @@ fn run(doc: &mut Value, operation: &Value, copied_bytes: &mut usize) -> Option<(
     match operation["op"].as_str()? {
         "add" => Place::of(doc, path?)?.add(value()),
         "remove" => Place::of(doc, path?)?.remove().map(drop),
-        "replace" if path? == "" => {
+        "replace" if path?.is_empty() => {
             let whole = value();
             (whole.is_object() || whole.is_array()).then(|| *doc = whole)
         }
@@ -81,17 +81,17 @@ fn run(doc: &mut Value, operation: &Value, copied_bytes: &mut usize) -> Option<(
             Place::of(doc, path?)?.add(moved)
         }
         "copy" => {
-            let copy = Place::of(doc, operation["from"].as_str()?)?.get()?.cloned().unwrap_or_default();
+            let copy = Place::of(doc, operation["from"].as_str()?)?.get()?.clone();
             *copied_bytes += copy.to_string().len();
             if *copied_bytes > MAX_COPIED_BYTES {
                 return None;
             }
             Place::of(doc, path?)?.add(copy)
         }
-        "test" if path? == "" => (*doc == operation["value"]).then_some(()),
+        "test" if path?.is_empty() => (*doc == operation["value"]).then_some(()),
         "test" => {
             let place = Place::of(doc, path?)?;
-            (*place.get()?.unwrap_or(&Value::Null) == operation["value"]).then_some(())
+            (*place.get()? == operation["value"]).then_some(())
         }
         _ => None,
     }
@@ -128,11 +128,11 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// `Some(None)` for a member that is not there.
-    fn get(&self) -> Option<Option<&Value>> {
+    /// Null for a member that is not there.
+    fn get(&self) -> Option<&Value> {
         match self {
-            Self::Member(fields, key) => Some(fields.get(key)),
-            Self::Item(items, key) => items.get(index(key, items.len())?).map(Some),
+            Self::Member(fields, key) => Some(fields.get(key).unwrap_or(&Value::Null)),
+            Self::Item(items, key) => items.get(index(key, items.len())?),
         }
     }
 

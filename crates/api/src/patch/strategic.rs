@@ -113,10 +113,8 @@ fn merge_object(mut original: Object, mut patch: Object, scope: Scope<'_>) -> Re
 }
 
 fn merge_field(original: &mut Object, key: &str, value: Value, scope: Scope<'_>) -> Result<(), Error> {
-    let (key, deletes) = match key.starts_with(DELETE_FROM_PRIMITIVE_LIST) {
-        true => (directed_field(key, DELETE_FROM_PRIMITIVE_LIST).ok_or(Error::PrimitiveList)?, true),
-        false => (key, false),
-    };
+    let deletes = key.starts_with(DELETE_FROM_PRIMITIVE_LIST);
+    let key = if deletes { directed_field(key, DELETE_FROM_PRIMITIVE_LIST).ok_or(Error::PrimitiveList)? } else { key };
     if value.is_null() {
         original.remove(key);
         return Ok(());

@@ -280,7 +280,8 @@ fn annotated(hpa: &Value, key: &str) -> Value {
     serde_json::from_str(annotation(hpa, key)).unwrap_or_default()
 }
 
-fn drop_round_trip_annotations(hpa: &mut Value) {
+/// v2 needs none of them, and takes none from clients.
+pub fn drop_round_trip_annotations(hpa: &mut Value) {
     let Some(metadata) = hpa.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) else { return };
     let before = annotations.len();

@@ -23,6 +23,16 @@ impl Kind for HorizontalPodAutoscaler {
         if to == "v1" { convert::to_v1(obj) } else { convert::to_v2(obj) }
     }
 
+    fn prepare_create(&self, obj: &mut Value) {
+        self.reset_fields("").drop_from(obj);
+        convert::drop_round_trip_annotations(obj);
+    }
+
+    fn prepare_update(&self, obj: &mut Value, old: &Value) {
+        self.reset_fields("").keep_old(obj, old);
+        convert::drop_round_trip_annotations(obj);
+    }
+
     fn columns(&self) -> Vec<Column> {
         columns("Name, Reference, Targets, MinPods, MaxPods, Replicas, Age")
     }

@@ -30,10 +30,20 @@ impl Kind for CertificateSigningRequest {
         }
     }
 
-    /// Who asks is not for the client to say: the server fills these fields in afterwards.
+    /// Who asks is not for the client to say.
     fn prepare_create(&self, obj: &mut Value) {
-        for field in ["spec.username", "spec.uid", "spec.groups", "spec.extra", "status"] {
-            remove(obj, field);
+        self.record_requester(obj, &Value::Null);
+        remove(obj, "status");
+    }
+
+    fn record_requester(&self, obj: &mut Value, user: &Value) {
+        for (path, field) in
+            [("spec.username", "username"), ("spec.uid", "uid"), ("spec.groups", "groups"), ("spec.extra", "extra")]
+        {
+            match user.get(field) {
+                Some(value) => set(obj, path, value.clone()),
+                None => remove(obj, path),
+            }
         }
     }
 

@@ -1,10 +1,9 @@
-use crate::equality::same_field;
 use crate::kinds::prelude::*;
 use crate::table::{age, cells, columns, joined, or};
 
 pub struct CSIDriver;
 
-facts!(cluster("storage.k8s.io", "CSIDriver", "csidrivers"));
+facts!(cluster("storage.k8s.io", "CSIDriver", "csidrivers").generation());
 
 impl Kind for CSIDriver {
     fn info(&self) -> &KindInfo {
@@ -17,13 +16,6 @@ impl Kind for CSIDriver {
 
     fn unconditional_update(&self) -> bool {
         false
-    }
-
-    /// Counts changes from 0: creation sets no generation.
-    fn prepare_update(&self, obj: &mut Value, old: &Value) {
-        if !same_field(obj, old, "spec") {
-            crate::meta::set(obj, "generation", old.int("metadata.generation") + 1);
-        }
     }
 
     fn columns(&self) -> Vec<Column> {

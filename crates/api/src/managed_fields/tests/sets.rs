@@ -46,7 +46,9 @@ fn any_paths() -> impl Strategy<Value = BTreeSet<Vec<PathElement>>> {
 
 fn set_of(paths: &BTreeSet<Vec<PathElement>>) -> FieldSet {
     let mut set = FieldSet::default();
-    paths.iter().for_each(|path| set.insert(path));
+    for path in paths {
+        set.insert(path);
+    }
     set
 }
 
