@@ -14,11 +14,11 @@ pub fn quote(text: &str) -> String {
             '\r' => quoted.push_str(r"\r"),
             '\t' => quoted.push_str(r"\t"),
             '\x0b' => quoted.push_str(r"\v"),
-            '\0'..' ' | '\x7f' => quoted.push_str(&format!(r"\x{:02x}", u32::from(c))),
+            '\0'..' ' | '\x7f' => quoted.extend([r"\x", &format!("{:02x}", u32::from(c))]),
             ' '..'\x7f' => quoted.push(c),
             _ if is_printable(c) => quoted.push(c),
-            '\u{80}'..='\u{ffff}' => quoted.push_str(&format!(r"\u{:04x}", u32::from(c))),
-            _ => quoted.push_str(&format!(r"\U{:08x}", u32::from(c))),
+            '\u{80}'..='\u{ffff}' => quoted.extend([r"\u", &format!("{:04x}", u32::from(c))]),
+            _ => quoted.extend([r"\U", &format!("{:08x}", u32::from(c))]),
         }
     }
     quoted.push('"');

@@ -105,7 +105,7 @@ fn essence(value: &Value) -> Value {
         }
         Value::Object(map) => map
             .iter()
-            .filter(|(key, value)| !(*key == "description" && value.is_string()) && !key.contains("cbor"))
+            .filter(|(key, value)| (*key != "description" || !value.is_string()) && !key.contains("cbor"))
             .map(|(key, value)| (key.clone(), essence(value)))
             .collect::<orlop_api::Map<_, _>>()
             .into(),
@@ -152,7 +152,12 @@ fn documents_equal_upstreams() {
         }
         differences(&got, &want, &group_version, &mut found);
     }
-    // A list type on bytes, which are no list.
-    found.retain(|difference| !difference.contains("APIServiceSpec.properties.caBundle.x-kubernetes-list-type"));
+    let exempt = [
+        // A list type on bytes, which are no list.
+        "APIServiceSpec.properties.caBundle.x-kubernetes-list-type",
+        // Deleting a namespace answers with the namespace, whatever upstream's document says.
+        "/api/v1/namespaces/{name}.delete.responses",
+    ];
+    found.retain(|difference| !exempt.iter().any(|exempt| difference.contains(exempt)));
     assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
 }

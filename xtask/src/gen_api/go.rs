@@ -81,7 +81,7 @@ impl Package {
         for file in files {
             let name = file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
             let generated = name.starts_with("zz_") || name.starts_with("generated") || name.ends_with("_test.go");
-            if !name.ends_with(".go") || generated {
+            if file.extension().is_none_or(|e| e != "go") || generated {
                 continue;
             }
             let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;

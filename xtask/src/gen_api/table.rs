@@ -62,7 +62,7 @@ pub fn build(go: &Source, proto: &Messages, openapi: &Documents) -> anyhow::Resu
     for (short, long) in &builder.prefixes {
         writeln!(out, "= {short} {long}")?;
     }
-    types.values().for_each(|text| out.push_str(text));
+    out.extend(types.into_values());
     Ok(out)
 }
 
@@ -147,7 +147,7 @@ impl Builder<'_> {
         let mut lines = BTreeMap::new();
         self.add_fields(fields, Nesting::None, &name, message, &mut lines)?;
         check_against(schema, &lines)?;
-        lines.values().for_each(|line| text.push_str(line));
+        text.extend(lines.into_values());
         Ok(text)
     }
 

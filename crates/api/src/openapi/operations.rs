@@ -259,8 +259,7 @@ impl Builder<'_> {
             for &method in methods {
                 let verb = format!("connect{}", self.group_and_version());
                 let mut operation = self.operation(&path, "connect", "connect", "", "");
-                operation.id =
-                    format!("{verb}{}{}{}{suffix}{tail}", capital(method), self.scope(&path), self.info.kind);
+                operation.id = format!("{verb}{}{}{}{suffix}{tail}", capital(method), scope(&path), self.info.kind);
                 operation.description =
                     format!("connect {} requests to {} of {}", method.to_uppercase(), sub.name, self.info.kind);
                 operation.parameters = self.path_parameters(&path, &sub.kind);
@@ -275,7 +274,7 @@ impl Builder<'_> {
     fn operation(&self, path: &str, action: &'static str, verb: &str, infix: &str, suffix: &str) -> Operation {
         let mut parameters = self.path_parameters(path, &self.info.kind);
         parameters.push(self.common.pretty.clone());
-        let names = (self.group_and_version(), self.scope(path), &self.info.kind);
+        let names = (self.group_and_version(), scope(path), &self.info.kind);
         Operation {
             id: format!("{verb}{}{infix}{}{}{suffix}", names.0, names.1, names.2),
             description: String::new(),
@@ -348,10 +347,6 @@ impl Builder<'_> {
     fn group_and_version(&self) -> String {
         format!("{}{}", group_name(&self.info.group), capital(self.version))
     }
-
-    fn scope(&self, path: &str) -> &'static str {
-        if path.contains("{namespace}") { "Namespaced" } else { "" }
-    }
 }
 
 /// Whether an operation belongs to a resource of its own schema, for `Schemas::add`.
@@ -371,4 +366,8 @@ pub fn shared_parameters(operations: &BTreeMap<&'static str, Operation>) -> Vec<
         shared.retain(|p| operation.parameters.contains(p));
         shared
     })
+}
+
+fn scope(path: &str) -> &'static str {
+    if path.contains("{namespace}") { "Namespaced" } else { "" }
 }

@@ -102,7 +102,7 @@ const QUOTED_BYTES: usize = 30;
 
 /// 400, as `transformDecodeError` in `k8s.io/apiserver/pkg/endpoints/handlers` words it.
 fn refuse(body: &[u8], schema: Option<&ObjectType>, failure: Failure) -> StatusError {
-    let expected = schema.map(|s| s.short_name());
+    let expected = schema.map(ObjectType::short_name);
     StatusError::bad_request(match failure {
         Failure::Syntax(why) => {
             let why = format!("couldn't get version/kind; json parse error: {why}");
@@ -130,7 +130,7 @@ fn summarise(body: &[u8]) -> String {
     let text = match body.first() {
         None => return "<empty>".to_owned(),
         Some(b'{') => String::from_utf8_lossy(quoted).into_owned(),
-        Some(_) => quoted.iter().map(|b| format!("{b:02x}")).collect(),
+        Some(_) => quoted.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")),
     };
     if body.len() > QUOTED_BYTES { format!("{text} ...") } else { text }
 }

@@ -31,7 +31,7 @@ impl<'a, 's> Path<'a, 's> {
             match step {
                 Step::Field(_, field) => push_name(&mut path, &field.json),
                 Step::Key(key) => push_name(&mut path, key),
-                Step::Index(i) => path.push_str(&format!("[{i}]")),
+                Step::Index(i) => path.extend(["[", &i.to_string(), "]"]),
             }
         }
         push_name(&mut path, name);

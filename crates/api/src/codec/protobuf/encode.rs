@@ -36,7 +36,9 @@ fn field(out: &mut Writer, field: &Field, value: Option<&Value>) {
     match (&field.ty, value) {
         (Type::List(list), Some(Value::Array(items))) if list.wrapped => wrapped(out, field.tag, &list.item, items),
         (Type::List(list), Some(Value::Array(items))) => {
-            items.iter().for_each(|item| self::value(out, field.tag, &list.item, item));
+            for item in items {
+                self::value(out, field.tag, &list.item, item);
+            }
         }
         (Type::Map(map), Some(Value::Object(entries))) => {
             for (key, entry) in entries {

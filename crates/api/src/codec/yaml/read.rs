@@ -309,16 +309,17 @@ mod tests {
 
     #[test]
     fn refuses_bombs_and_loops() {
-        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
-        for i in 1..9 {
-            let items = vec![format!("*a{}", i - 1); 9].join(", ");
-            bomb.push_str(&format!("a{i}: &a{i} [{items}]\n"));
-        }
-        assert_eq!(from_yaml(bomb.as_bytes()), Err(YamlError::ExcessiveAliasing));
+        let bomb: Vec<String> = (1..10)
+            .map(|i| {
+                let item = if i == 1 { "x".to_owned() } else { format!("*a{}", i - 1) };
+                format!("a{i}: &a{i} [{}]\n", vec![item; 9].join(", "))
+            })
+            .collect();
+        assert_eq!(from_yaml(bomb.concat().as_bytes()), Err(YamlError::ExcessiveAliasing));
         assert_eq!(from_yaml(b"a: &a [*a]\n"), Err(YamlError::SelfReference));
         assert_eq!(from_yaml(b"a: *nope\n").unwrap_err().to_string().split(':').next(), Some("yaml"));
         assert!(from_yaml("[".repeat(100_000).as_bytes()).is_err());
-        let deep: String = (0..2000).map(|i| format!("{}-\n", " ".repeat(i))).collect();
+        let deep = (0..2000).fold(String::new(), |text, i| text + &" ".repeat(i) + "-\n");
         assert_eq!(from_yaml(deep.as_bytes()), Err(YamlError::TooDeep));
     }
 }
