@@ -21,12 +21,8 @@ pub struct Call {
 impl Call {
     /// The field manager a write without `fieldManager` goes by: the user agent up to its slash.
     pub fn manager(&self, asked: &str) -> String {
-        if !asked.is_empty() {
-            return asked.to_owned();
-        }
         let agent = self.head.headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        // At most 128 bytes, as `fieldManager` itself; header text is ASCII.
-        agent.split('/').next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(128).collect()
+        orlop_api::managed_fields::manager_name(asked, agent)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::Response;
 use http::header::HeaderValue;
@@ -41,6 +42,7 @@ impl Check {
 pub struct Health {
     checks: Vec<Check>,
     shutdown: CancellationToken,
+    bootstrap_pending: AtomicBool,
 }
 
 impl Health {
@@ -49,6 +51,13 @@ impl Health {
         let token = shutdown.clone();
         let mut checks =
             vec![Check::new("ping", |_| Ok(())), Check::new("log", |_| Ok(())), Check::new("etcd", store_works)];
+        checks.push(Check::new("poststarthook/bootstrap-controller", |server| {
+            if server.health.bootstrap_pending.load(Ordering::Relaxed) {
+                Err("not finished".to_owned())
+            } else {
+                Ok(())
+            }
+        }));
         checks.extend(added);
         checks.push(
             Check::new("shutdown", move |_| {
@@ -56,7 +65,15 @@ impl Health {
             })
             .readiness_only(),
         );
-        Self { checks, shutdown }
+        Self { checks, shutdown, bootstrap_pending: AtomicBool::new(false) }
+    }
+
+    pub fn bootstrap_started(&self) {
+        self.bootstrap_pending.store(true, Ordering::Relaxed);
+    }
+
+    pub fn bootstrap_done(&self) {
+        self.bootstrap_pending.store(false, Ordering::Relaxed);
     }
 
     /// Cancelled when the server stops taking new work: readiness fails, watches end.

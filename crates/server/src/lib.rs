@@ -31,9 +31,11 @@ pub mod pki;
 pub mod review;
 pub mod token;
 
+mod bootstrap;
 mod discovery;
 mod events;
 pub mod health;
+mod listen;
 mod metrics;
 mod transport;
 pub mod wire;

@@ -1,11 +1,19 @@
 //! Admission: the last word on a write, after authorization, before validation
 //! (`k8s.io/apiserver/pkg/admission`). One file per plugin; the order is upstream's.
 
+mod default_toleration_seconds;
+mod mountable_secrets;
+mod namespace_lifecycle;
+mod priority;
+mod service_account;
+mod storage_object_in_use_protection;
+mod taint_nodes_by_condition;
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use orlop_api::Value;
 use orlop_api::status::StatusError;
+use orlop_api::{Value, meta};
 use orlop_client::transport::UserInfo;
 
 use crate::Server;
@@ -28,7 +36,7 @@ pub struct Attributes {
     pub namespace: String,
     /// Empty while a generated name is not yet known.
     pub name: String,
-    /// The object as it would be written, in the version of the request; `Null` for deletions.
+    /// The object as it would be written, in the stored version; `Null` for deletions.
     pub object: Value,
     pub old_object: Option<Arc<Value>>,
     pub dry_run: bool,
@@ -41,6 +49,14 @@ impl Attributes {
     pub fn is(&self, group: &str, resource: &str) -> bool {
         let info = self.resource.info();
         info.group == group && info.plural == resource
+    }
+
+    /// 403 that names the object, or what it will be called after.
+    pub fn forbidden(&self, why: &str) -> StatusError {
+        let generated = meta::get(&self.object, "generateName");
+        let candidates = [&*self.name, meta::name(&self.object), generated, "Unknown"];
+        let name = candidates.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+        StatusError::forbidden(self.resource.group_resource(), name, why)
     }
 }
 
@@ -122,5 +138,26 @@ pub fn ordered(mut plugins: Vec<Arc<dyn Plugin>>) -> Vec<Arc<dyn Plugin>> {
 
 /// The plugins that need nothing but the server.
 pub fn builtin() -> Vec<Arc<dyn Plugin>> {
-    Vec::new()
+    vec![
+        Arc::new(namespace_lifecycle::NamespaceLifecycle),
+        Arc::new(service_account::ServiceAccount),
+        Arc::new(taint_nodes_by_condition::TaintNodesByCondition),
+        Arc::new(priority::Priority),
+        Arc::new(default_toleration_seconds::DefaultTolerationSeconds),
+        Arc::new(storage_object_in_use_protection::StorageObjectInUseProtection),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_plugin_has_its_place() {
+        let places: Vec<usize> = builtin()
+            .iter()
+            .map(|p| ORDER.iter().position(|name| *name == p.name()).expect("known upstream"))
+            .collect();
+        assert!(places.is_sorted(), "{places:?}");
+    }
 }

@@ -103,6 +103,8 @@ pub trait View: Send + Sync + 'static {
     fn read(&self, parent: &Value) -> Result<Value, StatusError>;
     /// Checks `view` and writes it into `parent`.
     fn write(&self, view: &Value, parent: &mut Value) -> Result<(), StatusError>;
+    /// By apiVersion of the parent: the field that is the view's `spec.replicas`, for managedFields.
+    fn replicas(&self) -> &'static [(&'static str, &'static str)];
 }
 
 /// Runs around the writes of a stored kind: allocate, release. Not called for reads.

@@ -56,6 +56,10 @@ impl View for Scale {
         meta::child_mut(parent, "spec").insert("replicas".into(), replicas.into());
         Ok(())
     }
+
+    fn replicas(&self) -> &'static [(&'static str, &'static str)] {
+        &[("apps/v1", "spec.replicas"), ("v1", "spec.replicas")]
+    }
 }
 
 /// A selector's text: of a label selector, or of a ReplicationController's plain map.

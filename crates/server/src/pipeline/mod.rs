@@ -69,12 +69,29 @@ impl Server {
             self.permit(&user, &incoming.info).await?;
             return self.route(user, incoming).await;
         }
-        let _slot = self.inflight.enter(&user, &incoming.info)?;
-        let work = async {
-            self.permit(&user, &incoming.info).await?;
-            self.route(user.clone(), incoming).await
+        let slot = self.inflight.enter(&user, &incoming.info)?;
+        let writes = !matches!(&*incoming.info.verb, "get" | "list");
+        let server = self.clone();
+        let work = async move {
+            let _slot = slot;
+            server.permit(&user, &incoming.info).await?;
+            server.route(user, incoming).await
         };
-        tokio::time::timeout(REQUEST_TIMEOUT, work).await.unwrap_or_else(|_| {
+        let result = if writes {
+            // A write that has begun is finished even when its client hangs up or its time is out:
+            // what it holds (addresses, ports) is settled only once the store has answered.
+            let task = tokio::spawn(work);
+            tokio::time::timeout(REQUEST_TIMEOUT, task).await.map(|joined| match joined {
+                Ok(answer) => answer,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_) => Err(StatusError::unavailable("the server is shutting down")),
+                },
+            })
+        } else {
+            tokio::time::timeout(REQUEST_TIMEOUT, work).await
+        };
+        result.unwrap_or_else(|_| {
             Err(StatusError::timeout("Timeout: request did not complete within the allotted timeout"))
         })
     }

@@ -92,7 +92,7 @@ async fn attempt(
     check_version(resource, &mut attributes.object, existing)?;
     let undo = begin(server, &mut attributes, &old)?;
     prepare(&mut attributes, &old)?;
-    fields::ignore_timestamps(&mut attributes.object, &old);
+    fields::keep_times_of_noop(&old, &mut attributes.object);
     server.validate(&attributes).await?;
     let written = write(server, &attributes, key, existing, &old).await?;
     if written.is_some() {

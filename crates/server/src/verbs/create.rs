@@ -45,7 +45,7 @@ pub(crate) async fn create(server: &Arc<Server>, call: &Call, body: Body) -> Res
     wipe_system_fields(&mut object);
     ensure_namespace(&mut object, call.namespace())?;
     owner::deduplicate(&mut object, &call.warnings, false);
-    fields::update(resource, None, &mut object, &call.manager(&options.field_manager), "");
+    fields::update(call, None, &mut object, &call.manager(&options.field_manager));
     resource.to_stored(&mut object);
     let mut attributes = call.attributes(Operation::Create, object, options.dry_run);
     name_attributes(&mut attributes);

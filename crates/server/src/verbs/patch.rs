@@ -51,13 +51,10 @@ pub(crate) async fn patch(server: &Arc<Server>, call: &Call, body: Body) -> Resu
     let patch = Patch::read(call, body, call.resource.schema().cloned()).await?;
     let output = call.output(false)?;
     let resource = &call.resource;
-    let subresource = &*call.info.subresource;
     let manager = call.manager(&patch.options.field_manager);
-    let applies = patch.format == Format::Apply;
     let mut transform = |old: Option<&Value>| -> Result<Value, StatusError> {
-        if applies {
-            let force = patch.options.force == Some(true);
-            let mut object = fields::apply(resource, old, patch.value.clone(), &manager, subresource, force)?;
+        if let Some((applied, force)) = patch.applied() {
+            let mut object = fields::apply(call, old, applied, &manager, force)?;
             patch.report(call, patch.duplicates.clone())?;
             resource.kind().set_defaults(resource.version(), &mut object);
             return Ok(object);
@@ -65,10 +62,10 @@ pub(crate) async fn patch(server: &Arc<Server>, call: &Call, body: Body) -> Resu
         let old = old.ok_or_else(|| call.not_found())?;
         let mut object = patch.apply_to(call, old)?;
         resource.kind().set_defaults(resource.version(), &mut object);
-        fields::update(resource, Some(old), &mut object, &manager, subresource);
+        fields::update(call, Some(old), &mut object, &manager);
         Ok(object)
     };
-    let may_create = applies && subresource.is_empty();
+    let may_create = patch.applied().is_some() && call.info.subresource.is_empty();
     let (code, content) =
         change(server, Change { call, dry_run: patch.options.dry_run, may_create, transform: &mut transform }).await?;
     call.respond(output, code, content)
@@ -102,6 +99,11 @@ impl Patch {
         };
         let (value, duplicates) = parsed?;
         Ok(Self { options, format, value, duplicates, schema })
+    }
+
+    /// The applied object and whether it may take fields from others, if this is server-side apply.
+    pub fn applied(&self) -> Option<(&Value, bool)> {
+        (self.format == Format::Apply).then_some((&self.value, self.options.force == Some(true)))
     }
 
     /// The patched object, decoded as if a client had sent it.

@@ -37,7 +37,7 @@ pub(crate) async fn update(server: &Arc<Server>, call: &Call, body: Body) -> Res
     let mut transform = |old: Option<&Value>| -> Result<Value, StatusError> {
         let mut object = decoded.take().map_or_else(decode, Ok)?;
         check_uid(call, &object, old)?;
-        fields::update(resource, old, &mut object, &manager, &call.info.subresource);
+        fields::update(call, old, &mut object, &manager);
         Ok(object)
     };
     let (code, content) = change(

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use http::Response;
+use orlop_api::managed_fields::FieldManager;
+use orlop_api::managed_fields::scale::{Replicas, Scale};
 use orlop_api::status::StatusError;
 use orlop_api::{Value, meta};
+use orlop_base::clock;
 use orlop_client::transport::Body;
 
-use super::{Change, change, fields, get, patch};
+use super::{Change, change, get, patch};
 use crate::Server;
 use crate::call::Call;
 use crate::extend::View;
@@ -40,7 +43,12 @@ pub(crate) async fn update_view(
     let expected = Expected { api_version: &api_version, kind: &kind, schema: schema.as_ref(), protobuf: true };
     let body = body::read(body).await?;
     let sent = decode::object(&call.head.headers, &body, expected, options.field_validation, &call.warnings)?;
-    write(server, call, view, &options, &mut |_| Ok(sent.clone())).await
+    write(server, call, view, &options, &mut |current, fields| {
+        let mut changed = sent.clone();
+        fields.on_update(Some(current), &mut changed);
+        Ok(changed)
+    })
+    .await
 }
 
 pub(crate) async fn patch_view(
@@ -52,8 +60,19 @@ pub(crate) async fn patch_view(
     let (api_version, kind) = call.body_kind();
     let schema = orlop_api::schema::builtin().of(&api_version, &kind);
     let patch = patch::Patch::read(call, body, schema).await?;
-    write(server, call, view, &patch.options, &mut |current: &Value| patch.apply_to(call, current)).await
+    write(server, call, view, &patch.options, &mut |current, fields| {
+        if let Some((applied, force)) = patch.applied() {
+            return fields.on_apply(Some(current), applied, force);
+        }
+        let mut changed = patch.apply_to(call, current)?;
+        fields.on_update(Some(current), &mut changed);
+        Ok(changed)
+    })
+    .await
 }
+
+/// The view after a write, with managedFields as the view has them.
+type Make<'a> = dyn FnMut(&Value, FieldManager<'_>) -> Result<Value, StatusError> + Send + 'a;
 
 /// Writes what `make` makes of the current view.
 async fn write(
@@ -61,13 +80,20 @@ async fn write(
     call: &Call,
     view: &dyn View,
     options: &WriteOptions,
-    make: &mut (dyn FnMut(&Value) -> Result<Value, StatusError> + Send),
+    make: &mut Make<'_>,
 ) -> Result<Response<Body>, StatusError> {
     let output = call.output_other()?;
     let manager = call.manager(&options.field_manager);
+    let replicas = Replicas { paths: view.replicas(), api_version: call.resource.api_version() };
     let mut transform = |old: Option<&Value>| -> Result<Value, StatusError> {
         let old = old.ok_or_else(|| call.not_found())?;
-        let changed = make(&view.read(old)?)?;
+        let entries = &old["metadata"]["managedFields"];
+        let mut current = view.read(old)?;
+        meta::set(&mut current, "managedFields", replicas.to_scale(entries).map_err(StatusError::internal)?);
+        let now = clock::rfc3339();
+        let subresource = &*call.info.subresource;
+        let fields = FieldManager { kind: &Scale, version: "v1", subresource, manager: &manager, now: &now };
+        let changed = make(&current, fields)?;
         check_name(call, &changed)?;
         let mut parent = old.clone();
         view.write(&changed, &mut parent)?;
@@ -75,7 +101,8 @@ async fn write(
             "" => meta::remove(&mut parent, "resourceVersion"),
             version => meta::set(&mut parent, "resourceVersion", version),
         }
-        fields::update(&call.resource, Some(old), &mut parent, &manager, &call.info.subresource);
+        let owners = replicas.to_parent(entries, &changed["metadata"]["managedFields"]);
+        meta::set(&mut parent, "managedFields", owners.map_err(StatusError::internal)?);
         Ok(parent)
     };
     let (code, content) =

@@ -41,10 +41,12 @@ pub struct Api {
     pub component: Component,
 }
 
-/// A server with the namespace `default` and nothing else.
+/// A server with the namespace `default`, its ServiceAccount, and nothing else.
 pub async fn api() -> Api {
     let api = bare(Arc::new(AllowAll::default())).await;
     api.post("/api/v1/namespaces", serde_json::json!({"metadata": {"name": "default"}})).await.is(201);
+    let account = serde_json::json!({"metadata": {"name": "default"}});
+    api.post("/api/v1/namespaces/default/serviceaccounts", account).await.is(201);
     api
 }
 
@@ -56,6 +58,15 @@ pub async fn with(authorizer: Arc<dyn Authorizer>, adjust: impl FnOnce(&mut Serv
     let store = Store::open(Config::in_memory()).await.unwrap();
     let mut config = ServerConfig::new(store, authorizer);
     adjust(&mut config);
+    serve(config)
+}
+
+/// Another server over a store that already holds something.
+pub async fn over(store: Store) -> Api {
+    serve(ServerConfig::new(store, Arc::new(AllowAll::default())))
+}
+
+fn serve(config: ServerConfig) -> Api {
     let server = Server::new(config);
     let user = UserInfo { name: "tester".into(), groups: vec!["system:masters".into()], ..UserInfo::default() };
     Api { component: server.component(user), server }

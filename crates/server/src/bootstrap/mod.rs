@@ -1,0 +1,126 @@
+//! The objects every cluster has: made at start, made again when somebody removes them, and those
+//! that name this server kept true (`pkg/controlplane/controller`).
+
+mod objects;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use http::{Method, Request};
+use http_body_util::BodyExt as _;
+use orlop_api::Value;
+use orlop_api::status::StatusError;
+use orlop_base::backoff::Backoff;
+use orlop_client::transport::{self, Transport as _, UserInfo};
+use orlop_store::{StoreError, Watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Component, Server};
+use objects::{Keep, Wanted};
+
+/// Between tries of what does not succeed.
+const RETRY: Backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(10) };
+
+impl Server {
+    /// Keeps the bootstrap objects until `stop`. Readiness waits for the first round.
+    pub async fn maintain(self: Arc<Self>, stop: CancellationToken) {
+        self.health.bootstrap_started();
+        let work = async {
+            let mut failures = 0;
+            loop {
+                let Ok(changes) = Changes::follow(&self) else { return };
+                match self.bootstrap().await {
+                    Ok(()) => {
+                        self.health.bootstrap_done();
+                        failures = 0;
+                        if changes.next().await.is_none() {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "making the bootstrap objects failed");
+                        failures += 1;
+                        tokio::time::sleep(RETRY.delay(failures)).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    /// One round: makes what is missing, corrects what is wrong.
+    pub async fn bootstrap(self: &Arc<Self>) -> Result<(), StatusError> {
+        let groups = vec!["system:masters".to_owned()];
+        let me = self.component(UserInfo { name: "system:apiserver".into(), groups, ..UserInfo::default() });
+        for wanted in objects::all(self) {
+            ensure(self, &me, &wanted).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn ensure(server: &Server, me: &Component, wanted: &Wanted) -> Result<(), StatusError> {
+    let Some(resource) = server.resource(wanted.group, "v1", wanted.plural) else { return Ok(()) };
+    let key = resource.key(wanted.namespace, wanted.name());
+    let Some(entry) = server.store.newest(&key) else {
+        return match send(me, Method::POST, &wanted.collection_path(), &wanted.object).await {
+            Err(error) if error.is_already_exists() => Ok(()),
+            other => other,
+        };
+    };
+    let mut object: Value = crate::resource::parse_stored(&entry)?;
+    if wanted.keep == Keep::Existence || !wanted.correct(&mut object) {
+        return Ok(());
+    }
+    let mut path = format!("{}/{}", wanted.collection_path(), wanted.name());
+    if wanted.keep == Keep::Status {
+        path.push_str("/status");
+    }
+    send(me, Method::PUT, &path, &object).await
+}
+
+async fn send(me: &Component, method: Method, path: &str, object: &Value) -> Result<(), StatusError> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", "application/json")
+        .header("user-agent", "kube-apiserver/v1.37.0")
+        .body(transport::full(object.to_string()))
+        .map_err(StatusError::internal)?;
+    let response = me.send(request).await.map_err(StatusError::internal)?;
+    let code = response.status();
+    if code.is_success() {
+        return Ok(());
+    }
+    let body = response.into_body().collect().await.map_err(StatusError::internal)?.to_bytes();
+    Err(StatusError::from_body(code.as_u16(), &body))
+}
+
+/// What may undo the bootstrap objects.
+struct Changes(Vec<Watch>);
+
+impl Changes {
+    fn follow(server: &Server) -> Result<Self, StoreError> {
+        let revision = server.store.revision();
+        let watches = objects::WATCHED.iter().map(|(key, namespace)| server.store.watch(key, *namespace, revision));
+        Ok(Self(watches.collect::<Result<_, _>>()?))
+    }
+
+    /// The next change to any of them; `None` when the store is closed.
+    async fn next(self) -> Option<()> {
+        let waits = self.0.into_iter().map(|mut watch| -> BoxFuture<'static, Result<(), StoreError>> {
+            Box::pin(async move { watch.next().await.map(drop) })
+        });
+        let mut waits: FuturesUnordered<_> = waits.collect();
+        match waits.next().await {
+            None | Some(Err(StoreError::Closed)) => None,
+            _ => Some(()),
+        }
+    }
+}

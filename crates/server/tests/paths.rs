@@ -1,0 +1,164 @@
+//! Everything that is not a verb on a resource: discovery, OpenAPI, health, metrics, and the guards
+//! in front of every route.
+
+mod harness;
+
+use std::sync::Arc;
+
+use harness::{AllowAll, DenyAll, api, bare};
+use orlop_api::kinds;
+use serde_json::json;
+
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+#[tokio::test]
+async fn discovery_in_both_forms_with_etags() {
+    let api = api().await;
+    let new = api.get_as("/apis", &format!("{AGGREGATED},application/json")).await.is(200);
+    assert_eq!(new.header("content-type"), AGGREGATED);
+    assert_eq!(new.json()["kind"], "APIGroupDiscoveryList");
+    let etag = new.header("etag").to_owned();
+    let same = api.send("GET", "/apis", &[("accept", AGGREGATED), ("if-none-match", &etag)], "").await.is(304);
+    assert!(same.bytes.is_empty());
+    api.get("/apis").await.is(200).has(json!({"kind": "APIGroupList"}));
+    api.get("/api").await.is(200).has(json!({"kind": "APIVersions", "versions": ["v1"]}));
+    api.get("/apis/apps")
+        .await
+        .is(200)
+        .has(json!({"kind": "APIGroup", "preferredVersion": {"groupVersion": "apps/v1"}}));
+    api.get("/apis/apps/v1").await.is(200).has(json!({"kind": "APIResourceList", "groupVersion": "apps/v1"}));
+    api.get("/api/v1").await.is(200).has(json!({"groupVersion": "v1"}));
+    api.get("/apis/none").await.is(404);
+    api.get("/apis/apps/v9").await.is(404);
+    api.get("/version").await.is(200).has(json!({"major": "1", "minor": "37", "gitVersion": "v1.37.0"}));
+    let paths = api.get("/").await.is(200).json();
+    assert!(paths["paths"].as_array().unwrap().contains(&json!("/apis/apps/v1")));
+}
+
+#[tokio::test]
+async fn openapi_by_hash() {
+    let api = api().await;
+    let index = api.get("/openapi/v3").await.is(200).json();
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+    let document = api.get(&url).await.is(200);
+    assert_eq!(document.header("cache-control"), "public, immutable");
+    assert!(document.json()["paths"].is_object());
+    let moved = api.get("/openapi/v3/apis/apps/v1?hash=old").await.is(301);
+    assert_eq!(moved.header("location"), url);
+    api.get("/openapi/v3/apis/none/v1").await.is(404);
+    api.get("/openapi/v2").await.is(200).has(json!({"swagger": "2.0"}));
+    api.get_as("/openapi/v2", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf").await.is(406);
+}
+
+#[tokio::test]
+async fn health_by_check() {
+    let api = api().await;
+    for path in ["/healthz", "/livez", "/readyz", "/readyz/etcd", "/livez/ping"] {
+        assert_eq!(api.get(path).await.is(200).text(), "ok");
+    }
+    let verbose = api.get("/readyz?verbose&exclude=etcd&exclude=nope").await.is(200).text();
+    let want = "[+]ping ok\n[+]log ok\n[+]etcd excluded: ok\n";
+    assert!(verbose.starts_with(want), "{verbose}");
+    assert!(verbose.ends_with("no matches for \"nope\"\nreadyz check passed\n"), "{verbose}");
+    api.get("/readyz/nope").await.is(404);
+}
+
+#[tokio::test]
+async fn metrics_have_upstreams_names() {
+    let api = api().await;
+    api.get("/api/v1/namespaces/default").await.is(200);
+    let text = api.get("/metrics").await.is(200).text();
+    for want in [
+        "apiserver_request_total{verb=\"GET\"",
+        "apiserver_request_duration_seconds_bucket{",
+        "apiserver_current_inflight_requests{request_kind=\"readOnly\"}",
+        "apiserver_resource_objects{group=\"\",resource=\"namespaces\"} 1",
+    ] {
+        assert!(text.contains(want), "{want}\n{text}");
+    }
+}
+
+/// Every route of every kind, with the attributes it must ask permission for.
+fn routes() -> Vec<(String, String, [String; 4])> {
+    let mut routes = Vec::new();
+    for kind in kinds::all() {
+        let info = kind.info();
+        for version in info.versions.iter() {
+            let api_version = info.api_version(version);
+            let root = if info.group.is_empty() { format!("/api/{version}") } else { format!("/apis/{api_version}") };
+            let scope = if info.namespaced { "/namespaces/ns" } else { "" };
+            let (all, one) = (format!("{root}{scope}/{}", info.plural), format!("{root}{scope}/{}/name", info.plural));
+            let mut add = |verb: &str, path: &str, subresource: &str| {
+                let (method, query) = match verb {
+                    "create" => ("POST", ""),
+                    "get" | "list" => ("GET", ""),
+                    "watch" => ("GET", "?watch=true"),
+                    "update" => ("PUT", ""),
+                    "patch" => ("PATCH", ""),
+                    "delete" | "deletecollection" => ("DELETE", ""),
+                    other => panic!("{other}"),
+                };
+                let asked = [verb, &info.group, &info.plural, subresource].map(str::to_owned);
+                routes.push((method.to_owned(), format!("{path}{query}"), asked));
+            };
+            for verb in info.verbs.iter() {
+                let collection = matches!(&**verb, "create" | "list" | "watch" | "deletecollection");
+                add(verb, if collection { &all } else { &one }, "");
+            }
+            for sub in info.subresources.iter() {
+                sub.verbs.iter().for_each(|verb| add(verb, &format!("{one}/{}", sub.name), &sub.name));
+            }
+        }
+    }
+    routes
+}
+
+#[tokio::test]
+async fn every_route_asks_for_its_permission() {
+    let authorizer = Arc::new(AllowAll::default());
+    let denied = bare(Arc::new(DenyAll)).await;
+    let allowed = bare(authorizer.clone()).await;
+    let routes = routes();
+    assert!(routes.len() > 500, "{}", routes.len());
+    for (method, path, [verb, group, resource, subresource]) in routes {
+        let refused = denied.send(&method, &path, &[], "").await.is(403).json();
+        assert_eq!(refused["reason"], "Forbidden", "{method} {path}");
+        authorizer.asked.lock().unwrap().clear();
+        allowed.open(&method, &path, &[], "").await;
+        let asked = authorizer.asked.lock().unwrap()[0].clone();
+        assert_eq!(
+            [asked.verb, asked.api_group, asked.resource, asked.subresource],
+            [verb, group, resource, subresource],
+            "{method} {path}"
+        );
+    }
+    for path in ["/", "/version", "/healthz", "/metrics", "/apis", "/openapi/v3", "/nothing"] {
+        denied.get(path).await.fails(403, &format!("forbidden: User \"tester\" cannot get path \"{path}\""));
+    }
+}
+
+#[tokio::test]
+async fn strangers_are_turned_away() {
+    let api = api().await;
+    let request = http::Request::get("/api/v1/pods").body(orlop_client::transport::empty()).unwrap();
+    let response = api.server.handle(request).await;
+    assert_eq!(response.status(), 401);
+}
+
+#[tokio::test]
+async fn impersonation_needs_permission_and_changes_the_user() {
+    let authorizer = Arc::new(AllowAll::default());
+    let allowed = bare(authorizer.clone()).await;
+    let headers = [("impersonate-user", "jane"), ("impersonate-group", "devs")];
+    allowed.send("GET", "/version", &headers, "").await.is(200);
+    let asked: Vec<String> =
+        authorizer.asked.lock().unwrap().iter().map(|i| format!("{} {}{}", i.verb, i.resource, i.path)).collect();
+    assert_eq!(asked, ["impersonate users", "impersonate groups", "get /version"]);
+    let denied = bare(Arc::new(DenyAll)).await;
+    denied.send("GET", "/version", &headers, "").await.fails(
+        403,
+        "users \"jane\" is forbidden: User \"tester\" cannot impersonate resource \"users\" in API group \"\" at the cluster \
+         scope",
+    );
+    allowed.send("GET", "/version", &headers[1..], "").await.is(400);
+}

@@ -1,0 +1,185 @@
+//! What Services draw from the pools, and what admission makes of pods.
+
+mod harness;
+
+use harness::{Api, api};
+use serde_json::{Value, json};
+
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+
+fn service(name: &str, spec: Value) -> Value {
+    let mut object = json!({"metadata": {"name": name}, "spec": {"selector": {"a": "b"}, "ports": [{"port": 80}]}});
+    for (key, value) in spec.as_object().unwrap() {
+        object["spec"][key] = value.clone();
+    }
+    object
+}
+
+async fn ip(api: &Api, name: &str) -> String {
+    api.get(&format!("{SERVICES}/{name}")).await.json()["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn cluster_ips_are_given_kept_and_given_back() {
+    let api = api().await;
+    api.post(SERVICES, service("a", json!({}))).await.is(201).has(json!({
+        "spec": {"ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "type": "ClusterIP", "sessionAffinity": "None"},
+    }));
+    let address = ip(&api, "a").await;
+    assert!(address.starts_with("10."), "{address}");
+    let pinned = service("b", json!({"clusterIP": "10.96.0.10"}));
+    api.post(SERVICES, pinned).await.is(201).has(json!({"spec": {"clusterIPs": ["10.96.0.10"]}}));
+    api.post(SERVICES, service("c", json!({"clusterIP": "10.96.0.10"}))).await.fails(
+        422,
+        "Service \"c\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.10\"]: failed to allocate IP 10.96.0.10: \
+         provided IP is already allocated",
+    );
+    api.post(&format!("{SERVICES}?dryRun=All"), service("d", json!({"clusterIP": "10.96.0.11"}))).await.is(201);
+    api.post(SERVICES, service("d", json!({"clusterIP": "10.96.0.11"}))).await.is(201);
+    api.delete(&format!("{SERVICES}/b")).await.is(200).has(json!({"kind": "Service"}));
+    api.post(SERVICES, service("c", json!({"clusterIP": "10.96.0.10"}))).await.is(201);
+    let mut replaced = service("a", json!({}));
+    replaced["metadata"]["labels"] = json!({"x": "y"});
+    api.put(&format!("{SERVICES}/a"), replaced).await.is(200);
+    assert_eq!(ip(&api, "a").await, address, "left out means kept");
+    let headless = service("h", json!({"clusterIP": "None"}));
+    api.post(SERVICES, headless).await.is(201).has(json!({"spec": {"clusterIP": "None", "clusterIPs": ["None"]}}));
+    let external = json!({"metadata": {"name": "e"}, "spec": {"type": "ExternalName", "externalName": "example.com"}});
+    api.post(SERVICES, external).await.is(201).has(json!({"spec": {"clusterIP": null}}));
+}
+
+#[tokio::test]
+async fn node_ports_too() {
+    let api = api().await;
+    let ports = json!({"type": "NodePort", "ports": [
+        {"name": "t", "port": 53, "protocol": "TCP"}, {"name": "u", "port": 53, "protocol": "UDP"}]});
+    let made = api.post(SERVICES, service("a", ports)).await.is(201).json();
+    let (t, u) = (&made["spec"]["ports"][0]["nodePort"], &made["spec"]["ports"][1]["nodePort"]);
+    assert!(t == u && (30000..=32767).contains(&t.as_u64().unwrap()), "{t} {u}");
+    let pinned =
+        |name: &str, port: u16| service(name, json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}));
+    api.post(SERVICES, pinned("b", 30080)).await.is(201);
+    api.post(SERVICES, pinned("c", 30080)).await.fails(
+        422,
+        "Service \"c\" is invalid: spec.ports[0].nodePort: Invalid value: 30080: provided port is already allocated",
+    );
+    api.post(SERVICES, pinned("c", 80)).await.fails(
+        422,
+        "Service \"c\" is invalid: spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The \
+         range of valid ports is 30000-32767",
+    );
+    let down = json!({"spec": {"type": "ClusterIP", "ports": [{"port": 80, "nodePort": null}]}});
+    api.patch(&format!("{SERVICES}/b"), "merge", down).await.is(200);
+    api.post(SERVICES, pinned("c", 30080)).await.is(201);
+}
+
+#[tokio::test]
+async fn a_restart_knows_what_is_taken() {
+    let api = api().await;
+    api.post(SERVICES, service("a", json!({"clusterIP": "10.96.0.10"}))).await.is(201);
+    let again = harness::over(api.server.store().clone()).await;
+    again.post(SERVICES, service("b", json!({"clusterIP": "10.96.0.10"}))).await.is(422);
+}
+
+#[tokio::test]
+async fn bootstrap_objects_come_back() {
+    let api = harness::with(std::sync::Arc::new(harness::AllowAll::default()), |config| {
+        config.advertise_address = "192.0.2.7".parse().unwrap();
+    })
+    .await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let mut events = api.watch("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?watch=true").await;
+    let task = tokio::spawn(api.server.clone().maintain(stop.clone()));
+    assert_eq!(events.brief().await, "ADDED kubernetes");
+    api.get(&format!("{SERVICES}/kubernetes")).await.is(200).has(json!({"spec": {
+        "clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443, "targetPort": 6443}]}}));
+    for path in ["namespaces/kube-system", "namespaces/kube-node-lease", "namespaces/default", "namespaces/kube-public"]
+    {
+        api.get(&format!("/api/v1/{path}")).await.is(200);
+    }
+    api.get("/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical").await.is(200);
+    api.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes").await.is(200).has(
+        json!({"spec": {"cidrs": ["10.96.0.0/12"]}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}),
+    );
+    api.get("/readyz").await.is(200);
+    let path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+    api.delete(path).await.is(200);
+    assert_eq!([events.brief().await, events.brief().await], ["DELETED kubernetes", "ADDED kubernetes"]);
+    api.patch(path, "merge", json!({"endpoints": []})).await.is(200);
+    assert_eq!([events.brief().await, events.brief().await], ["MODIFIED kubernetes", "MODIFIED kubernetes"]);
+    api.get(path).await.has(json!({"endpoints": [{"addresses": ["192.0.2.7"]}]}));
+    api.delete("/api/v1/namespaces/default")
+        .await
+        .fails(403, "namespaces \"default\" is forbidden: this namespace may not be deleted");
+    stop.cancel();
+    task.await.unwrap();
+}
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+fn pod(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+}
+
+#[tokio::test]
+async fn pods_are_completed() {
+    let api = api().await;
+    let made = api.post(PODS, pod("p")).await.is(201).json();
+    let spec = &made["spec"];
+    assert_eq!((&spec["serviceAccountName"], &spec["serviceAccount"]), (&json!("default"), &json!("default")));
+    assert_eq!((&spec["priority"], &spec["preemptionPolicy"]), (&json!(0), &json!("PreemptLowerPriority")));
+    assert_eq!(spec["tolerations"].as_array().unwrap().len(), 2);
+    assert!(spec["volumes"][0]["name"].as_str().unwrap().starts_with("kube-api-access-"));
+    assert_eq!(spec["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"], 3607);
+    assert_eq!(spec["containers"][0]["volumeMounts"][0]["mountPath"], "/var/run/secrets/kubernetes.io/serviceaccount");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_are_refused_in_upstreams_words() {
+    let api = api().await;
+    let mut other = pod("p");
+    other["spec"]["serviceAccountName"] = "none".into();
+    api.post(PODS, other).await.fails(
+        403,
+        "pods \"p\" is forbidden: error looking up service account default/none: serviceaccount \"none\" not found",
+    );
+    let mut classy = pod("p");
+    classy["spec"]["priorityClassName"] = "none".into();
+    api.post(PODS, classy).await.fails(403, "pods \"p\" is forbidden: no PriorityClass with name none was found");
+    api.post("/api/v1/namespaces/nowhere/configmaps", json!({"metadata": {"name": "x"}}))
+        .await
+        .fails(404, "namespaces \"nowhere\" not found");
+    api.post("/api/v1/namespaces", json!({"metadata": {"name": "n"}})).await.is(201);
+    let early = api.post("/api/v1/namespaces/n/pods", pod("p")).await.is(403).json();
+    assert!(early["message"].as_str().unwrap().contains("service account n/default"), "{early}");
+    api.delete("/api/v1/namespaces/n").await.is(200);
+    let ending = api.post("/api/v1/namespaces/n/configmaps", json!({"metadata": {"name": "x"}})).await;
+    let ending = ending.fails(
+        403,
+        "configmaps \"x\" is forbidden: unable to create new content in namespace n because it is being terminated",
+    );
+    assert_eq!(ending.json()["details"]["causes"][0]["reason"], "NamespaceTerminating");
+}
+
+#[tokio::test]
+async fn a_default_account_that_is_about_to_come_is_waited_for() {
+    let api = api().await;
+    api.post("/api/v1/namespaces", json!({"metadata": {"name": "n"}})).await.is(201);
+    let account = json!({"metadata": {"name": "default"}});
+    let (pod, _) = tokio::join!(
+        api.post("/api/v1/namespaces/n/pods", pod("p")),
+        api.post("/api/v1/namespaces/n/serviceaccounts", account)
+    );
+    pod.is(201);
+}
+
+#[tokio::test]
+async fn nodes_and_claims() {
+    let api = api().await;
+    let node = api.post("/api/v1/nodes", json!({"metadata": {"name": "n"}})).await.is(201);
+    node.has(json!({"spec": {"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]}}));
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"],
+                       "resources": {"requests": {"storage": "1Gi"}}}});
+    let made = api.post("/api/v1/namespaces/default/persistentvolumeclaims", claim).await.is(201);
+    made.has(json!({"metadata": {"finalizers": ["kubernetes.io/pvc-protection"]}}));
+}
