@@ -256,7 +256,7 @@ impl<K: Object> WeakCache<K> {
 }
 
 /// Ends an observation when dropped.
-pub struct Observer(Option<Box<dyn FnOnce() + Send>>);
+pub struct Observer(Option<Box<dyn FnOnce() + Send + Sync>>);
 
 impl Drop for Observer {
     fn drop(&mut self) {

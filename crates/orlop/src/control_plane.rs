@@ -1,0 +1,208 @@
+//! Store, API server, controllers and scheduler, wired together. They meet only through the API.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use orlop_client::Client;
+use orlop_client::cache::Factory;
+use orlop_client::engine::lease::{Terms, lead};
+use orlop_client::events::Recorder;
+use orlop_client::transport::UserInfo;
+use orlop_controllers::list::{Settings, all};
+use orlop_scheduler::run::Scheduler;
+use orlop_server::authn::Authentication;
+use orlop_server::authz::{self, Authorization};
+use orlop_server::pki::kubeconfig::Access;
+use orlop_server::pki::{self, Pki};
+use orlop_server::review::{self, Reviews};
+use orlop_server::token::{Issuer, IssuerConfig, discovery};
+use orlop_server::{Server, ServerConfig};
+use orlop_store::{Config, Store};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::server::{Arguments, Machine};
+
+/// A running control plane.
+pub struct ControlPlane {
+    pub store: Store,
+    pub pki: Arc<Pki>,
+    pub server: Arc<Server>,
+}
+
+impl ControlPlane {
+    /// Serves when this returns; controllers and scheduler follow by themselves.
+    pub async fn start(
+        arguments: &Arc<Arguments>,
+        machine: &Machine,
+        listener: TcpListener,
+        shutdown: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Result<Self> {
+        let paths = arguments.paths();
+        let store = Store::open(Config::at(paths.store())).await.context("opening the store")?;
+        if let Some(torn) = store.torn() {
+            tracing::warn!(?torn, "the last write was cut off by a crash; it was never acknowledged");
+        }
+        let pki = Arc::new(Pki::open(pki_config(arguments, machine)).context("opening the cluster's keys")?);
+        let server = server(arguments, machine, &store, &pki)?;
+        let plane = Self { store, pki, server };
+        plane.spawn(listener, machine, shutdown, tasks)?;
+        Ok(plane)
+    }
+
+    /// A client with this identity, in process.
+    pub fn client(&self, name: &str, groups: &[&str]) -> Client {
+        let groups = groups.iter().map(|g| (*g).to_owned()).collect();
+        let user = UserInfo { name: name.to_owned(), groups, ..UserInfo::default() };
+        let agent = name.rsplit(':').next().unwrap_or(name);
+        Client::new(self.server.component(user), &format!("{agent}/{}", env!("CARGO_PKG_VERSION")))
+    }
+
+    /// A client as a ServiceAccount of kube-system.
+    pub fn service_account(&self, name: &str) -> Client {
+        let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
+        self.client(&format!("system:serviceaccount:kube-system:{name}"), &groups)
+    }
+
+    /// As the API server itself: may do everything.
+    pub fn master(&self) -> Client {
+        self.client("system:apiserver", &[authz::MASTERS])
+    }
+
+    fn spawn(
+        &self,
+        listener: TcpListener,
+        machine: &Machine,
+        shutdown: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Result<()> {
+        let tls = self.pki.server_config().context("making the TLS configuration")?;
+        let (server, stop) = (self.server.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            if let Err(error) = server.serve(listener, tls, stop).await {
+                tracing::error!(%error, "the API server has ended");
+            }
+        });
+        tasks.spawn(self.server.clone().maintain(shutdown.clone()));
+        let (pki, stop) = (self.pki.clone(), shutdown.clone());
+        tasks.spawn(async move { stop.run_until_cancelled(pki.run()).await.unwrap_or_default() });
+        self.spawn_policy(shutdown, tasks);
+        self.spawn_controllers(machine, shutdown, tasks);
+        self.spawn_scheduler(machine, shutdown, tasks);
+        Ok(())
+    }
+
+    /// The default RBAC policy, then the roles that gather others.
+    fn spawn_policy(&self, shutdown: &CancellationToken, tasks: &TaskTracker) {
+        let (client, store, stop) = (self.master(), self.store.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            let work = async {
+                if let Err(error) = authz::bootstrap::ensure(&client).await {
+                    tracing::error!(error = orlop_base::error::chain(&error), "the default policy is incomplete");
+                }
+                if let Err(error) = authz::aggregation::run(&store, &client).await {
+                    tracing::debug!(%error, "aggregated roles are no longer kept");
+                }
+            };
+            stop.run_until_cancelled(work).await;
+        });
+    }
+
+    fn spawn_controllers(&self, machine: &Machine, shutdown: &CancellationToken, tasks: &TaskTracker) {
+        let manager = self.client("system:kube-controller-manager", &[]);
+        let terms = Terms::new("kube-controller-manager", machine.node_name.clone());
+        let settings = Settings { root_ca: self.pki.cluster_ca().pem().to_owned() };
+        let writers: Vec<_> = all(&settings).into_iter().map(|c| (self.service_account(c.name), c)).collect();
+        let stop = shutdown.clone();
+        tasks.spawn(async move {
+            lead(manager.clone(), terms, stop, |leading| async move {
+                let factory = Factory::new(manager, leading.clone());
+                let started: Vec<_> = writers
+                    .into_iter()
+                    .map(|(writer, controller)| {
+                        orlop_client::engine::start(controller, &factory, writer, leading.clone())
+                    })
+                    .collect();
+                leading.cancelled().await;
+                for controller in started {
+                    controller.ended().await;
+                }
+                factory.ended().await;
+            })
+            .await;
+        });
+    }
+
+    fn spawn_scheduler(&self, machine: &Machine, shutdown: &CancellationToken, tasks: &TaskTracker) {
+        let client = self.client("system:kube-scheduler", &[]);
+        let terms = Terms::new("kube-scheduler", machine.node_name.clone());
+        let stop = shutdown.clone();
+        tasks.spawn(async move {
+            lead(client.clone(), terms, stop, |leading| async move {
+                let factory = Factory::new(client.clone(), leading.clone());
+                let recorder = Recorder::new(client.clone(), "default-scheduler", "", leading.clone());
+                Scheduler::new(&factory, client, recorder).run(leading).await;
+                factory.ended().await;
+            })
+            .await;
+        });
+    }
+}
+
+fn pki_config(arguments: &Arguments, machine: &Machine) -> pki::Config {
+    pki::Config {
+        dir: arguments.paths().pki(),
+        node_name: machine.node_name.clone(),
+        addresses: machine.addresses.clone(),
+        service_address: arguments.service_cidr.nth(1),
+        cluster_domain: arguments.cluster_domain.clone(),
+        extra_names: arguments.tls_san.clone(),
+    }
+}
+
+fn server(arguments: &Arguments, machine: &Machine, store: &Store, pki: &Arc<Pki>) -> Result<Arc<Server>> {
+    let issuer = format!("https://kubernetes.default.svc.{}", arguments.cluster_domain);
+    let issuer_config = IssuerConfig { issuer, ..IssuerConfig::default() };
+    let issuer = Arc::new(Issuer::new(issuer_config, pki.service_account_key().clone(), store));
+    let verifiers = pki.client_verifiers().context("reading the certificate authorities")?;
+    let authentication = Arc::new(Authentication::new(verifiers, issuer.clone()));
+    let authorization = Authorization::new(store);
+    let reviews = Reviews { authentication: authentication.clone(), authorization: authorization.clone() };
+    let mut config = ServerConfig::new(store.clone(), Arc::new(authorization.clone()));
+    config.authenticators = vec![authentication];
+    config.extensions = review::extensions(&reviews);
+    config.admission =
+        vec![Arc::new(authz::NodeRestriction::new(store, &authorization)), Arc::new(authz::Escalation(authorization))];
+    let external = format!("{}:{}", machine.node_ip, arguments.secure_port);
+    config.paths = vec![Arc::new(move |head| discovery::answer(head.uri.path(), &issuer, &external))];
+    config.advertise_address = machine.node_ip;
+    config.secure_port = arguments.secure_port;
+    let cidr = arguments.service_cidr;
+    config.services.cidrs = vec![orlop_server::Cidr { network: cidr.nth(0), prefix: cidr.prefix }];
+    Ok(Server::new(config))
+}
+
+/// The administrator's way in: always our own file, others on request.
+pub fn write_kubeconfigs(arguments: &Arguments, pki: &Pki) -> Result<()> {
+    let identity = pki.admin.identity();
+    let server = format!("https://127.0.0.1:{}", arguments.secure_port);
+    let access = Access {
+        cluster: "orlop",
+        user: "kubernetes-admin",
+        server: &server,
+        ca_pem: pki.cluster_ca().pem(),
+        certificate_pem: &identity.certificate_pem,
+        key_pem: &identity.key_pem,
+    };
+    access.write(&arguments.paths().admin_kubeconfig()).context("writing the admin's kubeconfig")?;
+    if let Some(path) = &arguments.write_kubeconfig {
+        access.write(path).context("writing the kubeconfig")?;
+    }
+    if arguments.merge_kubeconfig {
+        let home = std::env::var_os("HOME").context("finding the home directory for ~/.kube/config")?;
+        access.merge_into(&std::path::Path::new(&home).join(".kube/config")).context("adding to ~/.kube/config")?;
+    }
+    Ok(())
+}

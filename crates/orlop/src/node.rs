@@ -1,0 +1,111 @@
+//! The node of this process: pod network, Services, DNS, images, containers, kubelet.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use orlop_client::cache::Factory;
+use orlop_dns::forward::Forwarder;
+use orlop_dns::serve::{Nameserver, Sockets};
+use orlop_host::linux::Linux;
+use orlop_image::{Hosts, ImageStore};
+use orlop_kubelet::config::ServingIdentity;
+use orlop_kubelet::{Kubelet, KubeletConfig};
+use orlop_network::node::{NodeConfig, NodeNetworking};
+use orlop_network::proxy;
+use orlop_runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::addons;
+use crate::control_plane::ControlPlane;
+use crate::server::{Arguments, Machine};
+
+/// The bridge that pods hang on.
+pub const BRIDGE: &str = "orlop0";
+const MTU: u32 = 1500;
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+pub async fn start(
+    arguments: &Arc<Arguments>,
+    machine: &Machine,
+    dataplane: Arc<Linux>,
+    plane: &ControlPlane,
+    shutdown: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<()> {
+    let networking = network(arguments, machine, dataplane)?;
+    let proxy_client = plane.client("system:kube-proxy", &[]);
+    let factory = Factory::new(proxy_client, shutdown.clone());
+    tasks.spawn(proxy::run(networking.clone(), factory.clone(), shutdown.clone()));
+    dns(arguments, plane, factory, shutdown, tasks).await?;
+
+    let paths = arguments.paths();
+    let runtime = Runtime::open(paths.runtime(&machine.node_name)).await.context("opening the container runtime")?;
+    let images = ImageStore::open(&paths.images(), Hosts::default()).await.context("opening the image store")?;
+    let name = format!("system:node:{}", machine.node_name);
+    let client = plane.client(&name, &["system:nodes"]);
+    let config = kubelet_config(arguments, machine, plane)?;
+    let kubelet = Kubelet::new(config, client, runtime, images, Arc::new(networking));
+    tasks.spawn(kubelet.run(shutdown.clone()));
+    Ok(())
+}
+
+fn network(arguments: &Arguments, machine: &Machine, dataplane: Arc<Linux>) -> Result<NodeNetworking> {
+    let config = NodeConfig {
+        node_name: machine.node_name.clone(),
+        state_dir: arguments.paths().network(),
+        bridge: BRIDGE.into(),
+        mtu: MTU,
+        families: vec![arguments.family()],
+    };
+    NodeNetworking::start(config, dataplane).context("setting up the pod network")
+}
+
+/// The name server listens where pods' packets to the cluster's DNS address are sent: the bridge.
+async fn dns(
+    arguments: &Arguments,
+    plane: &ControlPlane,
+    factory: Factory,
+    shutdown: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<()> {
+    let gateway = arguments.family().gateway().address;
+    let own = vec![gateway, arguments.cluster_dns()];
+    let server = Nameserver::new(&arguments.cluster_domain, Forwarder::new(RESOLV_CONF.into(), own));
+    let address = SocketAddr::new(gateway, 53);
+    let sockets = Sockets::bind(address).await.with_context(|| format!("serving DNS on {address}"))?;
+    tasks.spawn(orlop_dns::source::follow(server.clone(), factory, shutdown.clone()));
+    tasks.spawn(server.run(sockets, shutdown.clone()));
+    let wanted = addons::dns(arguments.cluster_dns(), gateway);
+    let (client, stop) = (plane.master(), shutdown.clone());
+    tasks.spawn(async move { stop.run_until_cancelled(addons::keep(client, wanted)).await.unwrap_or_default() });
+    Ok(())
+}
+
+fn kubelet_config(arguments: &Arguments, machine: &Machine, plane: &ControlPlane) -> Result<KubeletConfig> {
+    let paths = arguments.paths();
+    let mut config = KubeletConfig::new(machine.node_name.clone(), machine.node_ip);
+    config.dirs.root = paths.kubelet();
+    config.dirs.pod_logs.clone_from(&arguments.pod_logs_dir);
+    config.dirs.seccomp = paths.kubelet().join("seccomp");
+    config.pod_manifest_dir = Some(paths.manifests());
+    config.cluster_dns = vec![arguments.cluster_dns()];
+    config.cluster_domain.clone_from(&arguments.cluster_domain);
+    config.resolv_conf = RESOLV_CONF.into();
+    config.server.address.set_port(arguments.kubelet_port);
+    config.server.client_cas = plane.pki.cluster_ca().certificates().iter().map(|c| c.to_vec()).collect();
+    config.server.identity = Some(serving_identity(plane)?);
+    Ok(config)
+}
+
+fn serving_identity(plane: &ControlPlane) -> Result<ServingIdentity> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let identity = plane.pki.kubelet_serving.identity();
+    let chain = CertificateDer::pem_slice_iter(identity.certificate_pem.as_bytes());
+    let chain =
+        chain.map(|c| c.map(|c| c.to_vec())).collect::<Result<_, _>>().context("reading the kubelet's certificate")?;
+    let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).context("reading the kubelet's key")?;
+    Ok(ServingIdentity { chain, key: key.secret_der().to_vec() })
+}

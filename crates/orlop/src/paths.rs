@@ -1,0 +1,59 @@
+//! Where things are.
+
+use std::path::{Path, PathBuf};
+
+/// What survives a reboot.
+pub const DATA_DIR: &str = "/var/lib/orlop";
+/// What need not.
+pub const RUN_DIR: &str = "/run/orlop";
+
+/// The files below the data directory.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    pub data: PathBuf,
+    pub run: PathBuf,
+}
+
+impl Paths {
+    pub fn new(data: &Path, run: &Path) -> Self {
+        Self { data: data.to_owned(), run: run.to_owned() }
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.data.join("store")
+    }
+
+    pub fn pki(&self) -> PathBuf {
+        self.data.join("pki")
+    }
+
+    pub fn admin_kubeconfig(&self) -> PathBuf {
+        self.data.join("admin.kubeconfig")
+    }
+
+    pub fn images(&self) -> PathBuf {
+        self.data.join("images")
+    }
+
+    pub fn kubelet(&self) -> PathBuf {
+        self.data.join("kubelet")
+    }
+
+    pub fn manifests(&self) -> PathBuf {
+        self.data.join("manifests")
+    }
+
+    pub fn network(&self) -> PathBuf {
+        self.data.join("network")
+    }
+
+    /// Options of the container runtime of the node with this name.
+    pub fn runtime(&self, node_name: &str) -> orlop_runtime::RuntimeOptions {
+        orlop_runtime::RuntimeOptions {
+            state_dir: self.data.join("runtime"),
+            run_dir: self.run.clone(),
+            cgroup_root: format!("/orlop/{node_name}"),
+            shim: orlop_runtime::ShimCommand::default(),
+        }
+    }
+}
