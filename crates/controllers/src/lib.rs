@@ -9,6 +9,7 @@ mod common;
 
 mod deployment;
 mod event_ttl;
+mod garbage_collector;
 mod namespace;
 mod node_lifecycle;
 mod pod_gc;

@@ -1,6 +1,9 @@
 //! Every controller, once.
 
-use orlop_client::engine::Controller;
+use orlop_client::Client;
+use orlop_client::cache::Factory;
+use orlop_client::engine::{Controller, Running};
+use tokio_util::sync::CancellationToken;
 
 /// What the controllers need to know of the cluster.
 #[derive(Clone, Debug)]
@@ -23,4 +26,22 @@ pub fn all(settings: &Settings) -> Vec<Controller> {
         crate::service_account::controller(),
         crate::taint_eviction::controller(),
     ]
+}
+
+/// Starts everything, the garbage collector included. All read through `reader`, which must be able
+/// to list and watch every kind; each writes as itself: `connect` is given the name of a service
+/// account in `kube-system` (`deployment-controller`).
+pub fn start(
+    settings: &Settings,
+    reader: &Factory,
+    connect: impl Fn(&str) -> Client,
+    shutdown: &CancellationToken,
+) -> Vec<Running> {
+    let collector = crate::garbage_collector::start(reader, connect(crate::garbage_collector::NAME), shutdown.clone());
+    let mut running = vec![collector];
+    for controller in all(settings) {
+        let writer = connect(controller.name);
+        running.push(orlop_client::engine::start(controller, reader, writer, shutdown.clone()));
+    }
+    running
 }

@@ -44,10 +44,17 @@ pub(super) struct Hands {
 
 /// The effect of one write.
 enum Effect {
-    Done { name: String, until: Option<Until> },
+    /// `name`: of the object written; `None` when it was gone already, which is nothing to tell.
+    Done {
+        name: Option<String>,
+        until: Option<Until>,
+    },
     Stale(Option<Until>),
     Moot,
-    Failed { failure: Failure, until: Option<Until> },
+    Failed {
+        failure: Failure,
+        until: Option<Until>,
+    },
 }
 
 impl Hands {
@@ -90,7 +97,7 @@ impl Hands {
         for (write, effect) in writes.iter().zip(effects) {
             let until = match effect {
                 Effect::Done { name, until } => {
-                    if let Some(note) = &write.done {
+                    if let (Some(note), Some(name)) = (&write.done, name) {
                         self.record(note, |message| message.replace("{name}", &name));
                     }
                     until
@@ -155,7 +162,7 @@ impl Hands {
         let mut unknown = 0;
         loop {
             match self.send(write, name, &body).await {
-                Ok(until) => return Effect::Done { name: name.to_owned(), until },
+                Ok(until) => return Effect::Done { name: Some(name.to_owned()), until },
                 Err(error) if error.outcome_is_unknown() => {
                     unknown += 1;
                     if unknown > MAX_REPEATS {
@@ -178,21 +185,21 @@ impl Hands {
             let found = self.find(write, name).await;
             let until = Some(found.as_ref().map_or(Until::Now, until_version));
             if repeated && found.is_some_and(|found| same_owner(&found, body)) {
-                return Effect::Done { name: name.to_owned(), until };
+                return Effect::Done { name: Some(name.to_owned()), until };
             }
             return failed(write, name, error, until);
         }
         if error.is_not_found() && !creates {
             if write.gone_is_fine {
-                return Effect::Done { name: name.to_owned(), until: gone(write) };
+                return Effect::Done { name: None, until: gone(write) };
             }
             return Effect::Stale(gone(write).or(Some(Until::Now)));
         }
         if error.is_conflict() {
-            let deletes = matches!(write.action, Action::Delete { .. });
-            // The uid precondition failed: the object meant is gone, another has its name.
-            if deletes && write.gone_is_fine {
-                return Effect::Done { name: name.to_owned(), until: gone(write) };
+            // If only the uid was asked for, the object meant is gone, and another has its name.
+            let by_uid = matches!(&write.action, Action::Delete { options, .. } if options.resource_version.is_none());
+            if by_uid && write.gone_is_fine {
+                return Effect::Done { name: None, until: gone(write) };
             }
             return Effect::Stale(Some(self.find(write, name).await.as_ref().map_or(Until::Now, until_version)));
         }

@@ -212,6 +212,12 @@ impl Write {
         Self::new(Resource::of::<K>(), Typed::namespace(object), action).gone_is_fine()
     }
 
+    /// [`Write::delete_with`] for any resource; the options carry the uid. Being gone already is fine.
+    pub fn delete_of<K: Object>(resource: &Resource, object: &K, options: DeleteOptions) -> Self {
+        let action = Action::Delete { name: object.name().to_owned(), options };
+        Self::new(resource.clone(), object.namespace(), action).gone_is_fine()
+    }
+
     pub fn delete_collection(resource: &Resource, namespace: &str, options: DeleteOptions) -> Self {
         Self::new(resource.clone(), namespace, Action::DeleteCollection { options }).gone_is_fine()
     }
