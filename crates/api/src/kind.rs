@@ -258,8 +258,8 @@ pub trait Kind: Send + Sync + 'static {
         false
     }
 
-    /// OpenAPI v3 schema that a custom resource's definition wrote for a version; built-in kinds publish their
-    /// field table.
+    /// The `openAPIV3Schema` that a custom resource's definition wrote for a version, for OpenAPI to publish;
+    /// built-in kinds publish their field table.
     fn published_schema(&self, _version: &str) -> Option<Value> {
         None
     }

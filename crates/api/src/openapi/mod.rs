@@ -6,6 +6,7 @@
 pub mod v2;
 pub mod v3;
 
+mod custom;
 mod descriptions;
 mod names;
 mod operations;

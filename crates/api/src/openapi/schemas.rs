@@ -55,6 +55,10 @@ impl<'a> Schemas<'a> {
         }
     }
 
+    pub fn flavor(&self) -> Flavor {
+        self.flavor
+    }
+
     /// Takes in the type of this name.
     pub fn add(&mut self, name: &str) {
         if self.queued.insert(name.to_owned()) {

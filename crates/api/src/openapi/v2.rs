@@ -8,7 +8,7 @@ use super::descriptions::Descriptions;
 use super::operations::{self, Answer, Operation, Paths};
 use super::parameters::Common;
 use super::schemas::{Flavor, Schemas};
-use super::{MEDIA_TYPES, info, security_schemes, v3};
+use super::{MEDIA_TYPES, custom, info, security_schemes};
 use crate::kind::Kind;
 
 /// The document with all these kinds, in every version they serve.
@@ -21,37 +21,19 @@ pub fn document(kinds: &[&dyn Kind]) -> Value {
         for version in kind.info().versions.iter() {
             operations::add_discovery(&mut paths, &kind.info().group, version);
             operations::add(&mut paths, *kind, version, &common, &descriptions);
-            v3::add_custom(&mut schemas, *kind, version);
+            custom::add(&mut schemas, *kind, version);
         }
     }
     paths.values().flat_map(|p| p.values()).flat_map(operations::schemas_of).for_each(|name| schemas.add(name));
-    let mut definitions = schemas.finish();
-    definitions.values_mut().for_each(move_references);
     let paths: Map<String, Value> = paths.into_iter().map(|(path, ops)| (path, path_item(&ops))).collect();
     json!({
         "swagger": "2.0",
         "info": info(),
         "paths": paths,
-        "definitions": definitions,
+        "definitions": schemas.finish(),
         "securityDefinitions": security_schemes(),
         "security": [{ "BearerToken": [] }],
     })
-}
-
-/// Schemas of custom resources come with references of version 3.
-fn move_references(schema: &mut Value) {
-    match schema {
-        Value::Object(map) => {
-            if let Some(Value::String(reference)) = map.get_mut("$ref")
-                && let Some(name) = reference.strip_prefix("#/components/schemas/")
-            {
-                *reference = format!("#/definitions/{name}");
-            }
-            map.values_mut().for_each(move_references);
-        }
-        Value::Array(items) => items.iter_mut().for_each(move_references),
-        _ => {}
-    }
 }
 
 fn path_item(operations: &BTreeMap<&'static str, Operation>) -> Value {

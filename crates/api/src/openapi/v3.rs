@@ -6,7 +6,7 @@ use super::descriptions::Descriptions;
 use super::operations::{self, Answer, Operation, Paths};
 use super::parameters::Common;
 use super::schemas::{Flavor, Schemas};
-use super::{MEDIA_TYPES, info, names, security_schemes};
+use super::{MEDIA_TYPES, custom, info, security_schemes};
 use crate::kind::Kind;
 
 /// The document of one group and version (`v1`, `apps/v1`) with these kinds.
@@ -19,7 +19,7 @@ pub fn document(group_version: &str, kinds: &[&dyn Kind]) -> Value {
     operations::add_discovery(&mut paths, group, version);
     for kind in kinds {
         operations::add(&mut paths, *kind, version, &common, &descriptions);
-        add_custom(&mut schemas, *kind, version);
+        custom::add(&mut schemas, *kind, version);
     }
     paths.values().flat_map(|p| p.values()).flat_map(operations::schemas_of).for_each(|name| schemas.add(name));
     let paths: Map<String, Value> = paths.into_iter().map(|(path, ops)| (path, path_item(&ops))).collect();
@@ -28,36 +28,6 @@ pub fn document(group_version: &str, kinds: &[&dyn Kind]) -> Value {
         "info": info(),
         "paths": paths,
         "components": { "schemas": schemas.finish(), "securitySchemes": security_schemes() },
-    })
-}
-
-/// Custom resources publish the schema that their definition wrote, and a list of it.
-pub(super) fn add_custom(schemas: &mut Schemas<'_>, kind: &dyn Kind, version: &str) {
-    let Some(schema) = kind.published_schema(version) else { return };
-    let name = names::schema_name(kind, version);
-    let list = list_of(kind, version, &name);
-    schemas.add_ready(&name, schema);
-    schemas.add_ready(&names::list_schema_name(kind, version), list);
-    schemas.add(OBJECT_META);
-    schemas.add(LIST_META);
-}
-
-const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
-
-fn list_of(kind: &dyn Kind, version: &str, item: &str) -> Value {
-    let info = kind.info();
-    json!({
-        "description": format!("{} is a list of {}", info.list_kind, info.kind),
-        "type": "object",
-        "required": ["items"],
-        "properties": {
-            "apiVersion": { "type": "string" },
-            "kind": { "type": "string" },
-            "metadata": Flavor::V3.reference(LIST_META),
-            "items": { "type": "array", "items": Flavor::V3.reference(item) },
-        },
-        "x-kubernetes-group-version-kind": [{ "group": info.group, "version": version, "kind": info.list_kind }],
     })
 }
 
