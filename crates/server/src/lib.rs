@@ -27,8 +27,10 @@ mod services;
 
 pub mod authn;
 pub mod authz;
+pub mod connect;
 pub mod pki;
 pub mod review;
+mod security;
 pub mod token;
 
 mod bootstrap;
@@ -40,6 +42,7 @@ mod metrics;
 mod transport;
 pub mod wire;
 
+pub use security::{Security, SecurityConfig};
 pub use server::{PathHandler, Server, ServerConfig};
 pub use services::{Cidr, ServiceConfig};
 pub use transport::Component;
