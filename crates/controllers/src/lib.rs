@@ -8,6 +8,7 @@ pub mod list;
 mod common;
 
 mod deployment;
+mod endpoints;
 mod event_ttl;
 mod garbage_collector;
 mod namespace;

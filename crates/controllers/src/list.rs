@@ -16,6 +16,8 @@ pub struct Settings {
 pub fn all(settings: &Settings) -> Vec<Controller> {
     vec![
         crate::deployment::controller(),
+        crate::endpoints::endpoints(),
+        crate::endpoints::endpoint_slices(),
         crate::event_ttl::controller(),
         crate::namespace::controller(),
         crate::node_lifecycle::controller(),

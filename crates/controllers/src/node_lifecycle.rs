@@ -7,16 +7,16 @@ use orlop_api::typed::Typed;
 use orlop_api::typed::k8s_openapi::api::core::v1::{NodeCondition, Taint};
 use orlop_api::typed::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use orlop_api::typed::kinds::{Lease, Node, Pod};
-use orlop_client::cache::Index;
 use orlop_client::engine::{Controller, Grant, Key, Note, Plan, Source, Step, View, Write};
 use serde_json::json;
+
+use crate::common::pods::{BY_NODE, on_node};
 
 /// Silence after which a node is Unknown (`--node-monitor-grace-period`).
 const GRACE: SignedDuration = SignedDuration::from_secs(50);
 /// Silence allowed after registration (`--node-startup-grace-period`).
 const STARTUP_GRACE: SignedDuration = SignedDuration::from_secs(60);
 const LEASES: &str = "kube-node-lease";
-const BY_NODE: &str = "by-node";
 
 pub fn controller() -> Controller {
     let leases = Source::of::<Lease>(|delta, _, wake| {
@@ -24,9 +24,8 @@ pub fn controller() -> Controller {
             wake(Key::new("", delta.object().name()));
         }
     });
-    let by_node = Index { name: BY_NODE, values: |pod: &Pod| node_name(pod).map(str::to_owned).into_iter().collect() };
     // A pod that becomes ready on a node that is not: the node's decision sees to it.
-    let pods = Source::indexed::<Pod>(vec![by_node], |delta, view, wake| {
+    let pods = Source::indexed::<Pod>(vec![BY_NODE], |delta, view, wake| {
         let node = delta.new.as_ref().filter(|pod| is_ready(pod)).and_then(|pod| node_name(pod));
         if let Some(node) = node.and_then(|name| view.of::<Node>().get("", name)).filter(|node| !node_is_ready(node)) {
             wake(Key::of(&**node));
@@ -69,7 +68,7 @@ fn decide(key: &Key, view: &View, now: Timestamp) -> Plan {
     }
     if !node_is_ready(&seen) {
         let unready: Vec<Write> =
-            view.of::<Pod>().indexed(BY_NODE, node.name()).filter(|p| is_ready(p)).map(|p| not_ready(p, now)).collect();
+            on_node(view, node.name()).filter(|p| is_ready(p)).map(|p| not_ready(p, now)).collect();
         if !unready.is_empty() {
             plan.steps.push(Step::Together(unready));
         }

@@ -7,27 +7,24 @@ use orlop_api::pods::{is_finished, node_is_ready, node_name};
 use orlop_api::typed::Typed;
 use orlop_api::typed::kinds::{Node, Pod};
 use orlop_base::clock;
-use orlop_client::cache::Index;
 use orlop_client::engine::{Controller, Grant, Key, Plan, Source, View, Write};
 use orlop_client::{Client, DeleteOptions};
 use serde_json::json;
 
+use crate::common::pods::{BY_NODE, on_node};
+
 /// Finished pods kept in the whole cluster (`--terminated-pod-gc-threshold`).
 const TERMINATED_MAX: usize = 12_500;
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
-const BY_NODE: &str = "by-node";
 
 pub fn controller() -> Controller {
     let nodes = Source::of::<Node>(|delta, view, wake| {
         let matters = delta.new.as_ref().is_none_or(|node| is_out_of_service(node));
         if matters {
-            view.of::<Pod>().indexed(BY_NODE, delta.object().name()).for_each(|pod| wake(Key::of(&**pod)));
+            on_node(view, delta.object().name()).for_each(|pod| wake(Key::of(&**pod)));
         }
     });
-    let pods = Source::indexed::<Pod>(
-        vec![Index { name: BY_NODE, values: |pod| node_name(pod).map(str::to_owned).into_iter().collect() }],
-        |delta, _, wake| wake(Key::of(&**delta.object())),
-    );
+    let pods = Source::indexed::<Pod>(vec![BY_NODE], |delta, _, wake| wake(Key::of(&**delta.object())));
     let mut grants = vec![
         Grant::new("", &["pods"], &["list", "watch", "delete"]),
         Grant::new("", &["nodes"], &["get", "list"]),

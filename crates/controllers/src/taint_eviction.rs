@@ -5,24 +5,20 @@ use orlop_api::pods::{is_finished, node_name, tolerates};
 use orlop_api::typed::Typed;
 use orlop_api::typed::k8s_openapi::api::core::v1::{Taint, Toleration};
 use orlop_api::typed::kinds::{Node, Pod};
-use orlop_client::cache::Index;
 use orlop_client::engine::{Controller, Grant, Key, Note, Plan, Source, View, Write};
 use serde_json::json;
 
-const BY_NODE: &str = "by-node";
+use crate::common::pods::{BY_NODE, on_node};
 
 pub fn controller() -> Controller {
     let nodes = Source::of::<Node>(|delta, view, wake| {
         let taints = |side: Option<&std::sync::Arc<Node>>| side.map(|n| no_execute(n)).unwrap_or_default();
         let changed = taints(delta.old.as_ref()) != taints(delta.new.as_ref());
         if changed {
-            view.of::<Pod>().indexed(BY_NODE, delta.object().name()).for_each(|pod| wake(Key::of(&**pod)));
+            on_node(view, delta.object().name()).for_each(|pod| wake(Key::of(&**pod)));
         }
     });
-    let pods = Source::indexed::<Pod>(
-        vec![Index { name: BY_NODE, values: |pod| node_name(pod).map(str::to_owned).into_iter().collect() }],
-        |delta, _, wake| wake(Key::of(&**delta.object())),
-    );
+    let pods = Source::indexed::<Pod>(vec![BY_NODE], |delta, _, wake| wake(Key::of(&**delta.object())));
     let mut grants = vec![
         Grant::new("", &["pods"], &["get", "list", "delete"]),
         Grant::new("", &["pods/status"], &["patch", "update"]),

@@ -48,8 +48,10 @@ pub type Decide = Box<dyn Fn(&Key, &View, Timestamp) -> Plan + Send + Sync>;
 
 /// One controller; what the engine needs to run it.
 pub struct Controller {
-    /// Upstream's service account (`replicaset-controller`): who writes, and the source of events.
+    /// Upstream's service account (`replicaset-controller`): who writes.
     pub name: &'static str,
+    /// The source of its events; the same as `name` mostly.
+    pub event_source: &'static str,
     /// The queue's name in metrics (`replicaset`).
     pub queue: &'static str,
     pub sources: Vec<Source>,
@@ -72,7 +74,16 @@ impl Controller {
         grants: Vec<Grant>,
         decide: impl Fn(&Key, &View, Timestamp) -> Plan + Send + Sync + 'static,
     ) -> Self {
-        Self { name, queue, sources, grants, workers: Self::WORKERS, look: None, decide: Box::new(decide) }
+        Self {
+            name,
+            event_source: name,
+            queue,
+            sources,
+            grants,
+            workers: Self::WORKERS,
+            look: None,
+            decide: Box::new(decide),
+        }
     }
 
     /// A view that holds exactly `objects` (values with apiVersion and kind), for tests: each goes

@@ -45,7 +45,7 @@ impl Running {
 pub fn start(controller: Controller, factory: &Factory, writer: Client, shutdown: CancellationToken) -> Running {
     let queue = Queue::new(controller.queue);
     let sources = Arc::new(Sources(controller.sources.iter().map(|source| source.open(factory)).collect()));
-    let recorder = Recorder::new(writer.clone(), controller.name, "", shutdown.clone());
+    let recorder = Recorder::new(writer.clone(), controller.event_source, "", shutdown.clone());
     let slots = Arc::new(Semaphore::new(controller.workers));
     let hands = Hands { client: writer, recorder };
     let engine = Arc::new(Engine { controller, sources, hands, queue: queue.clone(), slots });

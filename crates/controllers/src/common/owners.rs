@@ -35,10 +35,6 @@ pub fn controller_of<K: Typed>(object: &K) -> Option<&OwnerReference> {
     object.meta().owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
 
-pub fn is_controlled_by<K: Typed>(object: &K, uid: &str) -> bool {
-    controller_of(object).is_some_and(|owner| owner.uid == uid)
-}
-
 /// The reference that makes `owner` the controller of what carries it.
 pub fn controller_reference<O: Typed>(owner: &O) -> OwnerReference {
     OwnerReference {

@@ -1,32 +1,36 @@
 //! Questions about pods that upstream's controllers ask alike (`pkg/api/v1/pod`, `controller_utils.go`).
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
+pub use orlop_api::pods::{is_finished, is_ready, node_name};
 use orlop_api::typed::Typed;
 use orlop_api::typed::k8s_openapi::api::core::v1::{PodCondition, PodStatus};
 use orlop_api::typed::kinds::Pod;
+use orlop_client::cache::Index;
+use orlop_client::engine::View;
+
+/// Files pods under the node they are bound to.
+pub const BY_NODE: Index<Pod> =
+    Index { name: "node", values: |pod| node_name(pod).map(str::to_owned).into_iter().collect() };
+
+/// The pods bound to a node. Pods must be indexed [`BY_NODE`].
+pub fn on_node<'a>(view: &'a View, node: &str) -> impl Iterator<Item = &'a Arc<Pod>> + use<'a> {
+    view.of::<Pod>().indexed(BY_NODE.name, node)
+}
 
 pub fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default()
 }
 
-/// Empty while unassigned.
-pub fn node_name(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default()
-}
-
-/// Its containers have stopped and will not start again.
-pub fn is_terminal(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
-}
-
 /// Counts towards what a controller wants.
 pub fn is_active(pod: &Pod) -> bool {
-    !is_terminal(pod) && pod.metadata.deletion_timestamp.is_none()
+    !is_finished(pod) && pod.metadata.deletion_timestamp.is_none()
 }
 
 /// Asked to go, not yet gone.
 pub fn is_terminating(pod: &Pod) -> bool {
-    !is_terminal(pod) && pod.metadata.deletion_timestamp.is_some()
+    !is_finished(pod) && pod.metadata.deletion_timestamp.is_some()
 }
 
 pub fn condition<'a>(status: Option<&'a PodStatus>, kind: &str) -> Option<&'a PodCondition> {
@@ -35,10 +39,6 @@ pub fn condition<'a>(status: Option<&'a PodStatus>, kind: &str) -> Option<&'a Po
 
 fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
     condition(pod.status.as_ref(), "Ready").filter(|c| c.status == "True")
-}
-
-pub fn is_ready(pod: &Pod) -> bool {
-    ready_condition(pod).is_some()
 }
 
 /// Since when it has been ready; `None` when it is not, or nobody noted.

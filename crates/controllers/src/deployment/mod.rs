@@ -51,7 +51,7 @@ fn selector(deployment: &Deployment) -> Selector {
 /// Recreate waits until old pods have stopped; nothing else here looks at pods.
 fn wake_for_stopped_pod(delta: &Delta<Pod>, view: &View, wake: &mut dyn FnMut(Key)) {
     let pod = delta.object();
-    let stopped = delta.new.as_ref().is_none_or(|pod| pods::is_terminal(pod));
+    let stopped = delta.new.as_ref().is_none_or(|pod| pods::is_finished(pod));
     let Some(owner) = controller_of(&**pod).filter(|o| stopped && o.kind == "ReplicaSet") else { return };
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let set =

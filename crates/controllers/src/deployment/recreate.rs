@@ -31,7 +31,7 @@ impl Rollout<'_> {
         self.old().any(|at| {
             let set = &self.sets[at].seen;
             let reported = set.status.as_ref().map_or(0, |s| s.replicas);
-            reported > 0 || owners::owned::<Pod>(view, set.uid()).any(|pod| !pods::is_terminal(pod))
+            reported > 0 || owners::owned::<Pod>(view, set.uid()).any(|pod| !pods::is_finished(pod))
         })
     }
 }

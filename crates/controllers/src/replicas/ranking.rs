@@ -21,7 +21,7 @@ pub fn first_to_go<'a>(
     if count < pods.len() {
         let mut per_node = BTreeMap::<&str, usize>::new();
         for pod in related.iter().filter(|pod| pods::is_active(pod)) {
-            *per_node.entry(pods::node_name(pod)).or_default() += 1;
+            *per_node.entry(pods::node_name(pod).unwrap_or_default()).or_default() += 1;
         }
         pods.sort_by_cached_key(|pod| rank(pod, &per_node, now));
         pods.truncate(count);
@@ -32,7 +32,7 @@ pub fn first_to_go<'a>(
 /// Upstream's `ActivePodsWithRanks`, as a key: lesser goes first. Ages are compared by powers of
 /// two (KEP-2185), so that pods of about one age are chosen from by chance: by uid.
 fn rank(pod: &Pod, per_node: &BTreeMap<&str, usize>, now: Timestamp) -> impl Ord + use<> {
-    let node = pods::node_name(pod);
+    let node = pods::node_name(pod).unwrap_or_default();
     let phase = match pods::phase(pod) {
         "Running" => 2,
         "Unknown" => 1,
