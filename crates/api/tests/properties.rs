@@ -187,3 +187,32 @@ proptest! {
         prop_assert_eq!(duration::parse(&duration::format(nanos)), Ok(nanos));
     }
 }
+
+/// The deepest document that is let in goes through every codec on a thread's usual stack, and a deeper one
+/// through none.
+#[test]
+fn depth_is_bounded_before_the_stack_is() {
+    let crd = builtin().of("apiextensions.k8s.io/v1", "CustomResourceDefinition").unwrap();
+    let nested = |levels: usize| {
+        let schema =
+            (0..levels).fold(Value::Bool(true), |inner, _| serde_json::json!({ "additionalProperties": inner }));
+        let mut object = serde_json::json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "spec": { "versions": [{ "schema": { "openAPIV3Schema": schema } }] },
+        });
+        json::normalise(&mut object, crd.get());
+        object
+    };
+    let read_json = |object: &Value| json::decode(&json::encode(object), Some(crd.get()), FieldValidation::Strict);
+    // The schema stands five levels down.
+    let deepest = nested(orlop_api::codec::MAX_DEPTH - 5);
+    assert_eq!(read_json(&deepest).unwrap().0, deepest);
+    assert_eq!(protobuf::decode(&protobuf::encode(&deepest, crd.get())).unwrap().2, deepest);
+    assert_eq!(yaml::from_yaml(yaml::to_yaml(&deepest).as_bytes()).unwrap(), deepest);
+    assert_eq!(serde_json::from_slice::<Value>(&json::encode(&deepest)).unwrap(), deepest);
+
+    let deeper = nested(orlop_api::codec::MAX_DEPTH - 4);
+    assert!(read_json(&deeper).is_err());
+    assert!(protobuf::decode(&protobuf::encode(&deeper, crd.get())).is_err());
+    assert!(yaml::from_yaml(yaml::to_yaml(&deeper).as_bytes()).is_err());
+}

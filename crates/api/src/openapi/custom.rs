@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::descriptions::{API_VERSION, KIND};
 use super::names::{list_schema_name, schema_name};
 use super::schemas::{Flavor, Schemas};
 use crate::kind::Kind;
@@ -69,9 +70,6 @@ fn add_meta(schema: &mut Value, flavor: Flavor) {
     properties["kind"] = json!({ "type": "string", "description": KIND });
     properties["metadata"] = described_reference(OBJECT_META, flavor);
 }
-
-const API_VERSION: &str = "The version of the schema in which this object is written, with its group.";
-const KIND: &str = "The type of object that this is.";
 
 fn described_reference(name: &str, flavor: Flavor) -> Value {
     let description = "What every object or list has: names, labels, versions.";

@@ -43,7 +43,7 @@ impl Descriptions {
                 return Some(description);
             }
         }
-        common_field(ty, field)
+        common_field(field)
     }
 
     fn parts(&self, name: &str) -> Option<impl Iterator<Item = &str>> {
@@ -52,11 +52,14 @@ impl Descriptions {
     }
 }
 
+pub const API_VERSION: &str = "The version of the schema in which this object is written, with its group.";
+pub const KIND: &str = "The type of object that this is.";
+
 /// Fields that `k8s-openapi` has for all kinds in one place, without words of its own.
-fn common_field(_ty: &str, field: &str) -> Option<&'static str> {
+fn common_field(field: &str) -> Option<&'static str> {
     Some(match field {
-        "apiVersion" => "The version of the schema in which this object is written, with its group.",
-        "kind" => "The type of object that this is.",
+        "apiVersion" => API_VERSION,
+        "kind" => KIND,
         _ => return None,
     })
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::descriptions::Descriptions;
+use super::names::capital;
 use crate::schema::{
     Field, ListKind, ListType, MapType, ObjectRef, ObjectType, PatchStrategy, Registry, Type, builtin,
 };
@@ -255,10 +256,6 @@ fn patch_strategy(patch: &PatchStrategy) -> Option<Value> {
 
 fn union((discriminator, members): &(String, Vec<String>)) -> Value {
     // A member is chosen by its Go name, which is the JSON name with a capital.
-    let capital = |member: &String| {
-        let mut chars = member.chars();
-        chars.next().map(|c| c.to_uppercase().chain(chars).collect::<String>()).unwrap_or_default()
-    };
     let fields: Map<String, Value> = members.iter().map(|m| (m.clone(), capital(m).into())).collect();
     if discriminator.is_empty() {
         json!({ "fields-to-discriminateBy": fields })

@@ -47,7 +47,10 @@ fn parse(
     match media {
         Media::Json => json::decode(body, schema, validation),
         Media::Yaml => yaml::decode(body, schema, validation),
-        Media::Protobuf => protobuf::decode(body).map(|(_, _, value)| (value, Vec::new())),
+        Media::Protobuf => {
+            let decoded = protobuf::decode_or(body, expected.api_version, expected.kind);
+            decoded.map(|(_, _, value)| (value, Vec::new()))
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::go_types::Expected;
 use super::normal::{fill, keeps, zero};
@@ -57,14 +57,14 @@ impl<'a, 's> Decoder<'a, 's> {
 
     fn root(&mut self, schema: Option<&'s ObjectType>) -> Scanned<Value> {
         let value = match (self.scan.start()?, schema) {
-            (Start::Object, Some(schema)) => Value::Object(self.object(schema)?),
+            (Start::Object, Some(schema)) => self.object(schema)?,
             _ => self.any(true)?,
         };
         self.scan.end()?;
         Ok(value)
     }
 
-    pub(super) fn object(&mut self, schema: &'s ObjectType) -> Scanned<Map<String, Value>> {
+    pub(super) fn object(&mut self, schema: &'s ObjectType) -> Scanned<Value> {
         self.scan.open()?;
         let mut map = Map::new();
         let mut seen = Seen::default();
@@ -86,7 +86,7 @@ impl<'a, 's> Decoder<'a, 's> {
             }
         }
         fill(&mut map, schema);
-        Ok(map)
+        Ok(Value::Object(map))
     }
 
     fn unknown(&mut self, schema: &ObjectType, key: Cow<'a, str>, map: &mut Map<String, Value>) -> Scanned<()> {
@@ -108,112 +108,68 @@ impl<'a, 's> Decoder<'a, 's> {
             return Ok(Value::Null);
         }
         match (expected.ty, start) {
-            (Type::SchemaOrBool(_), Start::Null) => self.own_error("boolean or JSON schema expected".to_owned()),
-            (Type::RawExtension | Type::FieldsV1 | Type::Json, _) => self.any(false),
-            (_, Start::Null) => self.scan.null().map(|()| Value::Null),
-            (Type::Bool, Start::Bool) => Ok(self.scan.bool()?.into()),
-            (Type::Int32 | Type::Int64 | Type::Double, Start::Number) => self.number(expected),
-            (Type::String, Start::String) => Ok(self.scan.string()?.into_owned().into()),
-            (Type::IntOrString, Start::String) => Ok(self.scan.string()?.into_owned().into()),
-            (Type::IntOrString, Start::Number) => self.own_number(),
-            (Type::IntOrString, _) => self.own_wrong_type(start, "int32"),
-            (Type::Quantity, Start::String | Start::Number) => self.own_reading(expected.ty, start),
-            (Type::Quantity, _) => self.own_error(crate::quantity::ParseQuantityError::Format.to_string()),
-            (Type::Time | Type::MicroTime | Type::Duration, Start::String) => self.own_reading(expected.ty, start),
-            (Type::Time | Type::MicroTime | Type::Duration, _) => self.own_wrong_type(start, "string"),
-            (Type::Bytes, Start::String) => self.bytes(),
-            (Type::Bytes, Start::Array) => self.byte_list(),
             (Type::List(list), Start::Array) => self.list(expected, list),
             (Type::Map(map), Start::Object) => self.map(expected, map),
-            (Type::Object(object), Start::Object) => Ok(Value::Object(self.object(object.get())?)),
-            (Type::SchemaOrBool(_), Start::Bool) => Ok(self.scan.bool()?.into()),
-            (Type::SchemaOrBool(_) | Type::SchemaOrArray(_) | Type::SchemaOrStrings(_), _) => {
+            (Type::Object(object), Start::Object) => self.object(object.get()),
+            (Type::SchemaOrBool(_) | Type::SchemaOrArray(_) | Type::SchemaOrStrings(_), _) if start != Start::Null => {
                 self.schema_or(expected, start)
             }
-            _ => self.wrong_type(start, &expected.go_name()),
+            (Type::RawExtension | Type::FieldsV1 | Type::Json, _) => self.any(false),
+            _ => self.leaf(expected, start),
         }
     }
 
     fn list(&mut self, expected: Expected<'s>, list: &'s ListType) -> Scanned<Value> {
+        self.items(|this| {
+            let item = this.value(expected.inner(&list.item))?;
+            Ok(if item.is_null() { zero(&list.item) } else { item })
+        })
+    }
+
+    fn map(&mut self, expected: Expected<'s>, map: &'s MapType) -> Scanned<Value> {
+        self.entries(true, |this| {
+            let value = this.value(expected.inner(&map.value))?;
+            Ok(if value.is_null() { zero(&map.value) } else { value })
+        })
+    }
+
+    /// Any JSON: whole numbers that fit stay whole. `strict` looks for duplicate fields.
+    fn any(&mut self, strict: bool) -> Scanned<Value> {
+        match self.scan.start()? {
+            Start::Array => self.items(|this| this.any(strict)),
+            Start::Object => self.entries(strict, |this| this.any(strict)),
+            leaf => self.any_leaf(leaf),
+        }
+    }
+
+    /// An array, each item read by `item`.
+    pub(super) fn items(&mut self, mut item: impl FnMut(&mut Self) -> Scanned<Value>) -> Scanned<Value> {
         self.scan.open()?;
         let mut items = Vec::new();
         let mut first = true;
         while self.scan.next_item(std::mem::take(&mut first))? {
             self.path.push(Step::Index(items.len()));
-            let item = self.value(expected.inner(&list.item))?;
+            items.push(item(self)?);
             self.path.pop();
-            items.push(if item.is_null() { zero(&list.item) } else { item });
         }
         Ok(Value::Array(items))
     }
 
-    fn map(&mut self, expected: Expected<'s>, map: &'s MapType) -> Scanned<Value> {
+    /// An object with keys of the client's choice, each value read by `value`.
+    fn entries(&mut self, strict: bool, mut value: impl FnMut(&mut Self) -> Scanned<Value>) -> Scanned<Value> {
         self.scan.open()?;
         let mut entries = Map::new();
         let mut first = true;
         while let Some(key) = self.scan.next_key(std::mem::take(&mut first))? {
-            if entries.contains_key(&*key) {
+            if strict && entries.contains_key(&*key) {
                 self.report("duplicate", &key);
             }
             self.path.push(Step::Key(key.clone()));
-            let value = self.value(expected.inner(&map.value))?;
+            let value = value(self)?;
             self.path.pop();
-            entries.insert(key.into_owned(), if value.is_null() { zero(&map.value) } else { value });
+            entries.insert(key.into_owned(), value);
         }
         Ok(Value::Object(entries))
-    }
-
-    /// Any JSON: whole numbers that fit stay whole. `strict` looks for duplicate fields.
-    fn any(&mut self, strict: bool) -> Scanned<Value> {
-        Ok(match self.scan.start()? {
-            Start::Null => self.scan.null().map(|()| Value::Null)?,
-            Start::Bool => self.scan.bool()?.into(),
-            Start::String => self.scan.string()?.into_owned().into(),
-            Start::Number => {
-                let text = self.scan.number()?;
-                self.any_number(text)
-            }
-            Start::Array => {
-                self.scan.open()?;
-                let mut items = Vec::new();
-                let mut first = true;
-                while self.scan.next_item(std::mem::take(&mut first))? {
-                    self.path.push(Step::Index(items.len()));
-                    items.push(self.any(strict)?);
-                    self.path.pop();
-                }
-                Value::Array(items)
-            }
-            Start::Object => {
-                self.scan.open()?;
-                let mut map = Map::new();
-                let mut first = true;
-                while let Some(key) = self.scan.next_key(std::mem::take(&mut first))? {
-                    if strict && map.contains_key(&*key) {
-                        self.report("duplicate", &key);
-                    }
-                    self.path.push(Step::Key(key.clone()));
-                    let value = self.any(strict)?;
-                    self.path.pop();
-                    map.insert(key.into_owned(), value);
-                }
-                Value::Object(map)
-            }
-        })
-    }
-
-    fn any_number(&mut self, text: &str) -> Value {
-        if let Ok(whole) = text.parse::<i64>() {
-            return whole.into();
-        }
-        if let Ok(whole) = text.parse::<u64>() {
-            return whole.into();
-        }
-        if let Some(float) = text.parse().ok().and_then(Number::from_f64) {
-            return Value::Number(float);
-        }
-        self.type_error(&format!("number {text}"), "float64");
-        Value::Null
     }
 
     pub(super) fn wrong_type(&mut self, start: Start, wanted: &str) -> Scanned<Value> {

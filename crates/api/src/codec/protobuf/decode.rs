@@ -52,14 +52,19 @@ fn object_at(api_version: &str, kind: &str, bytes: &[u8], depth: usize) -> Decod
     map.insert("apiVersion".to_owned(), api_version.into());
     map.insert("kind".to_owned(), kind.into());
     Decoder { depth }.complete(bytes, schema.get(), &mut map)?;
-    Ok(Value::Object(map))
+    bounded(Value::Object(map))
+}
+
+/// A message may stand for two levels of JSON (an entry of a map), so the result is measured once more.
+fn bounded(value: Value) -> Decoded<Value> {
+    if codec::depth(&value) > MAX_DEPTH { Err(ProtobufError::TooDeep) } else { Ok(value) }
 }
 
 /// A message of a known type.
 pub fn message(bytes: &[u8], schema: &ObjectType) -> Decoded<Value> {
     let mut map = Map::new();
     Decoder { depth: 0 }.complete(bytes, schema, &mut map)?;
-    Ok(Value::Object(map))
+    bounded(Value::Object(map))
 }
 
 struct Decoder {
@@ -128,39 +133,21 @@ impl Decoder {
     }
 
     fn value(&mut self, ty: &Type, payload: &Payload<'_>, name: &str) -> Decoded<Value> {
-        Ok(match ty {
-            Type::Bool => (payload.varint(name)? != 0).into(),
-            Type::Int32 => (payload.varint(name)? as i32).into(),
-            Type::Int64 => (payload.varint(name)? as i64).into(),
-            Type::Double => {
-                let number = Number::from_f64(payload.double(name)?).map_or(Value::Null, Value::Number);
-                canonical(number, ty, name)?
-            }
-            Type::String => text(payload.bytes(name)?, name)?.into(),
-            Type::Bytes => base64::encode(payload.bytes(name)?).into(),
-            Type::Quantity => {
-                let quantity = only(payload.bytes(name)?, 1)?.unwrap_or_default();
-                canonical(text(quantity, name)?.into(), ty, name)?
-            }
-            Type::IntOrString => int_or_string(payload.bytes(name)?, name)?,
-            Type::Time => moment(payload.bytes(name)?, Precision::Seconds)?,
-            Type::MicroTime => moment(payload.bytes(name)?, Precision::Micros)?,
-            Type::Duration => duration::format(timestamp(payload.bytes(name)?)?.0).into(),
-            Type::RawExtension | Type::FieldsV1 | Type::Json => self.raw(payload.bytes(name)?, name)?,
-            Type::Object(object) => {
-                let mut map = Map::new();
-                self.complete(payload.bytes(name)?, object.get(), &mut map)?;
-                Value::Object(map)
-            }
-            Type::SchemaOrBool(schema) => self.schema_or_bool(payload.bytes(name)?, schema.get())?,
-            Type::SchemaOrArray(schema) => {
-                self.schema_or_list(payload.bytes(name)?, schema.get(), Some(schema.get()))?
-            }
-            Type::SchemaOrStrings(schema) => self.schema_or_list(payload.bytes(name)?, schema.get(), None)?,
-            Type::List(list) => self.wrapped(payload.bytes(name)?, &list.item, name)?,
-            // No type nests a map in a list or map.
-            Type::Map(_) => Value::Null,
-        })
+        match ty {
+            Type::Object(object) => self.object(payload.bytes(name)?, object.get()),
+            Type::List(list) => self.wrapped(payload.bytes(name)?, &list.item, name),
+            Type::SchemaOrBool(schema) => self.schema_or_bool(payload.bytes(name)?, schema.get()),
+            Type::SchemaOrArray(schema) => self.schema_or_list(payload.bytes(name)?, schema.get(), Some(schema.get())),
+            Type::SchemaOrStrings(schema) => self.schema_or_list(payload.bytes(name)?, schema.get(), None),
+            Type::RawExtension | Type::FieldsV1 | Type::Json => self.raw(payload.bytes(name)?, name),
+            leaf => scalar(leaf, payload, name),
+        }
+    }
+
+    fn object(&mut self, bytes: &[u8], schema: &ObjectType) -> Decoded<Value> {
+        let mut map = Map::new();
+        self.complete(bytes, schema, &mut map)?;
+        Ok(Value::Object(map))
     }
 
     /// `{ repeated items = 1 }`
@@ -206,11 +193,7 @@ impl Decoder {
         while let Some((tag, payload)) = fields.next()? {
             match tag {
                 1 if value.is_boolean() => value = (payload.varint("allows")? != 0).into(),
-                2 => {
-                    let mut map = Map::new();
-                    self.complete(payload.bytes("schema")?, schema, &mut map)?;
-                    value = Value::Object(map);
-                }
+                2 => value = self.object(payload.bytes("schema")?, schema)?,
                 _ => {}
             }
         }
@@ -223,22 +206,40 @@ impl Decoder {
         let mut fields = Reader::new(bytes);
         while let Some((tag, payload)) = fields.next()? {
             let bytes = payload.bytes("schema")?;
-            let mut map = Map::new();
             match (tag, items_are) {
-                (1, _) => {
-                    self.complete(bytes, schema, &mut map)?;
-                    one = Value::Object(map);
-                }
-                (2, Some(schema)) => {
-                    self.complete(bytes, schema, &mut map)?;
-                    many.push(Value::Object(map));
-                }
+                (1, _) => one = self.object(bytes, schema)?,
+                (2, Some(schema)) => many.push(self.object(bytes, schema)?),
                 (2, None) => many.push(text(bytes, "property")?.into()),
                 _ => {}
             }
         }
         Ok(if many.is_empty() { one } else { Value::Array(many) })
     }
+}
+
+/// A value that nests no other.
+fn scalar(ty: &Type, payload: &Payload<'_>, name: &str) -> Decoded<Value> {
+    Ok(match ty {
+        Type::Bool => (payload.varint(name)? != 0).into(),
+        Type::Int32 => (payload.varint(name)? as i32).into(),
+        Type::Int64 => (payload.varint(name)? as i64).into(),
+        Type::Double => {
+            let number = Number::from_f64(payload.double(name)?).map_or(Value::Null, Value::Number);
+            canonical(number, ty, name)?
+        }
+        Type::String => text(payload.bytes(name)?, name)?.into(),
+        Type::Bytes => base64::encode(payload.bytes(name)?).into(),
+        Type::Quantity => {
+            let quantity = only(payload.bytes(name)?, 1)?.unwrap_or_default();
+            canonical(text(quantity, name)?.into(), ty, name)?
+        }
+        Type::IntOrString => int_or_string(payload.bytes(name)?, name)?,
+        Type::Time => moment(payload.bytes(name)?, Precision::Seconds)?,
+        Type::MicroTime => moment(payload.bytes(name)?, Precision::Micros)?,
+        Type::Duration => duration::format(timestamp(payload.bytes(name)?)?.0).into(),
+        // No type nests a map in a list or map.
+        _ => Value::Null,
+    })
 }
 
 fn text<'a>(bytes: &'a [u8], field: &str) -> Decoded<&'a str> {
