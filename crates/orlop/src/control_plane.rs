@@ -10,13 +10,11 @@ use orlop_client::events::Recorder;
 use orlop_client::transport::UserInfo;
 use orlop_controllers::list::{Settings, all};
 use orlop_scheduler::run::Scheduler;
-use orlop_server::authn::Authentication;
-use orlop_server::authz::{self, Authorization};
+use orlop_server::authz;
 use orlop_server::pki::kubeconfig::Access;
 use orlop_server::pki::{self, Pki};
-use orlop_server::review::{self, Reviews};
-use orlop_server::token::{Issuer, IssuerConfig, discovery};
-use orlop_server::{Server, ServerConfig};
+use orlop_server::token::IssuerConfig;
+use orlop_server::{Security, SecurityConfig, Server};
 use orlop_store::{Config, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -46,9 +44,15 @@ impl ControlPlane {
             tracing::warn!(?torn, "the last write was cut off by a crash; it was never acknowledged");
         }
         let pki = Arc::new(Pki::open(pki_config(arguments, machine)).context("opening the cluster's keys")?);
-        let server = server(arguments, machine, &store, &pki)?;
+        let security = security(arguments, &store, &pki)?;
+        let server = server(arguments, machine, &security);
         let plane = Self { store, pki, server };
-        plane.spawn(listener, machine, shutdown, tasks)?;
+        plane.listen(listener, shutdown, tasks)?;
+        plane.bootstrap(&security).await?;
+        let (server, stop) = (plane.server.clone(), shutdown.clone());
+        tasks.spawn(async move { stop.run_until_cancelled(security.run(&server)).await.unwrap_or_default() });
+        plane.spawn_controllers(machine, shutdown, tasks);
+        plane.spawn_scheduler(machine, shutdown, tasks);
         Ok(plane)
     }
 
@@ -71,13 +75,7 @@ impl ControlPlane {
         self.client("system:apiserver", &[authz::MASTERS])
     }
 
-    fn spawn(
-        &self,
-        listener: TcpListener,
-        machine: &Machine,
-        shutdown: &CancellationToken,
-        tasks: &TaskTracker,
-    ) -> Result<()> {
+    fn listen(&self, listener: TcpListener, shutdown: &CancellationToken, tasks: &TaskTracker) -> Result<()> {
         let tls = self.pki.server_config().context("making the TLS configuration")?;
         let (server, stop) = (self.server.clone(), shutdown.clone());
         tasks.spawn(async move {
@@ -86,28 +84,13 @@ impl ControlPlane {
             }
         });
         tasks.spawn(self.server.clone().maintain(shutdown.clone()));
-        let (pki, stop) = (self.pki.clone(), shutdown.clone());
-        tasks.spawn(async move { stop.run_until_cancelled(pki.run()).await.unwrap_or_default() });
-        self.spawn_policy(shutdown, tasks);
-        self.spawn_controllers(machine, shutdown, tasks);
-        self.spawn_scheduler(machine, shutdown, tasks);
         Ok(())
     }
 
-    /// The default RBAC policy, then the roles that gather others.
-    fn spawn_policy(&self, shutdown: &CancellationToken, tasks: &TaskTracker) {
-        let (client, store, stop) = (self.master(), self.store.clone(), shutdown.clone());
-        tasks.spawn(async move {
-            let work = async {
-                if let Err(error) = authz::bootstrap::ensure(&client).await {
-                    tracing::error!(error = orlop_base::error::chain(&error), "the default policy is incomplete");
-                }
-                if let Err(error) = authz::aggregation::run(&store, &client).await {
-                    tracing::debug!(%error, "aggregated roles are no longer kept");
-                }
-            };
-            stop.run_until_cancelled(work).await;
-        });
+    /// Namespaces and the default policy must stand before any component may do anything.
+    async fn bootstrap(&self, security: &Security) -> Result<()> {
+        self.server.bootstrap().await.context("making the objects that every cluster has")?;
+        security.make_policy(&self.server).await.context("making the default policy")
     }
 
     fn spawn_controllers(&self, machine: &Machine, shutdown: &CancellationToken, tasks: &TaskTracker) {
@@ -162,26 +145,21 @@ fn pki_config(arguments: &Arguments, machine: &Machine) -> pki::Config {
     }
 }
 
-fn server(arguments: &Arguments, machine: &Machine, store: &Store, pki: &Arc<Pki>) -> Result<Arc<Server>> {
+fn security(arguments: &Arguments, store: &Store, pki: &Arc<Pki>) -> Result<Security> {
     let issuer = format!("https://kubernetes.default.svc.{}", arguments.cluster_domain);
-    let issuer_config = IssuerConfig { issuer, ..IssuerConfig::default() };
-    let issuer = Arc::new(Issuer::new(issuer_config, pki.service_account_key().clone(), store));
-    let verifiers = pki.client_verifiers().context("reading the certificate authorities")?;
-    let authentication = Arc::new(Authentication::new(verifiers, issuer.clone()));
-    let authorization = Authorization::new(store);
-    let reviews = Reviews { authentication: authentication.clone(), authorization: authorization.clone() };
-    let mut config = ServerConfig::new(store.clone(), Arc::new(authorization.clone()));
-    config.authenticators = vec![authentication];
-    config.extensions = review::extensions(&reviews);
-    config.admission =
-        vec![Arc::new(authz::NodeRestriction::new(store, &authorization)), Arc::new(authz::Escalation(authorization))];
-    let external = format!("{}:{}", machine.node_ip, arguments.secure_port);
-    config.paths = vec![Arc::new(move |head| discovery::answer(head.uri.path(), &issuer, &external))];
+    let config =
+        SecurityConfig { issuer: IssuerConfig { issuer, ..IssuerConfig::default() }, ..SecurityConfig::default() };
+    Security::new(store, pki.clone(), config).context("setting up authentication and authorization")
+}
+
+fn server(arguments: &Arguments, machine: &Machine, security: &Security) -> Arc<Server> {
+    let mut config = security.server_config();
+    security.serve_discovery(&mut config, format!("{}:{}", machine.node_ip, arguments.secure_port));
     config.advertise_address = machine.node_ip;
     config.secure_port = arguments.secure_port;
     let cidr = arguments.service_cidr;
     config.services.cidrs = vec![orlop_server::Cidr { network: cidr.nth(0), prefix: cidr.prefix }];
-    Ok(Server::new(config))
+    Server::new(config)
 }
 
 /// The administrator's way in: always our own file, others on request.

@@ -89,7 +89,8 @@ async fn act(arguments: Arguments) -> Result<()> {
         Action::Import { archive, name } => {
             let images = store.import(&archive, name.as_deref(), Some(progress("importing"))).await;
             let images = images.with_context(|| format!("importing {}", archive.display()))?;
-            images.iter().for_each(|image| answer(format!("imported {}", first_name(image))));
+            let names = |image: &Image| name.clone().unwrap_or_else(|| image.repo_tags.join(", "));
+            images.iter().for_each(|image| answer(format!("imported {}", names(image))));
             Ok(())
         }
         Action::Export { name, archive } => {
@@ -176,12 +177,15 @@ fn first_name(image: &Image) -> String {
     image.repo_tags.first().or_else(|| image.repo_digests.first()).unwrap_or(&image.id).clone()
 }
 
+/// Below this an import is over before anybody wonders.
+const WORTH_SAYING_BYTES: u64 = 64 << 20;
+
 /// Says how far it is, at every tenth.
 fn progress(what: &'static str) -> Progress {
     let last = std::sync::atomic::AtomicU64::new(0);
     Arc::new(move |done, all| {
         let tenth = if all == 0 { 0 } else { done.saturating_mul(10) / all };
-        if last.swap(tenth, std::sync::atomic::Ordering::Relaxed) != tenth {
+        if last.swap(tenth, std::sync::atomic::Ordering::Relaxed) != tenth && all > WORTH_SAYING_BYTES {
             say(format!("{what}: {}% of {:.1} MB", tenth * 10, all as f64 / 1e6));
         }
     })
