@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::server::danger::ClientCertVerifier;
 
 /// Everything a node agent must be told. [`KubeletConfig::new`] fills in upstream's defaults.
 #[derive(Clone, Debug)]
@@ -85,24 +88,12 @@ pub struct LogRotation {
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     pub address: SocketAddr,
-    pub identity: Option<ServingIdentity>,
-    /// DER certificates of the authorities whose client certificates are believed.
-    pub client_cas: Vec<Vec<u8>>,
+    /// The serving side, which asks clients for certificates; `None`: the node signs its own.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Judges client certificates; `None`: none is believed.
+    pub client_verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// `false`: no server (tests, simulations).
     pub enabled: bool,
-}
-
-/// Certificate chain and PKCS#8 key, DER. Without one the node signs its own.
-#[derive(Clone)]
-pub struct ServingIdentity {
-    pub chain: Vec<Vec<u8>>,
-    pub key: Vec<u8>,
-}
-
-impl std::fmt::Debug for ServingIdentity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServingIdentity").field("chain", &self.chain.len()).finish_non_exhaustive()
-    }
 }
 
 /// The kubelet's port.
@@ -133,8 +124,8 @@ impl KubeletConfig {
             logs: LogRotation { max_bytes: 10 << 20, max_files: 5 },
             server: ServerConfig {
                 address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORT),
-                identity: None,
-                client_cas: Vec::new(),
+                tls: None,
+                client_verifier: None,
                 enabled: true,
             },
             lease_duration_seconds: 40,

@@ -12,6 +12,7 @@ use orlop_runtime::{ContainerRuntime, PodNetwork};
 use crate::config::KubeletConfig;
 use crate::corev1::{Container, ObjectReference, Service};
 use crate::images::puller::Puller;
+use crate::metrics::Metrics;
 use crate::node::machine::Machine;
 use crate::objects::Objects;
 use crate::observed::Observed;
@@ -35,6 +36,7 @@ pub struct Context {
     pub services: Cache<Service>,
     pub tokens: Tokens,
     pub puller: Puller,
+    pub metrics: Metrics,
     pub machine: Machine,
     pub allocatable: ResourceList,
     /// When this agent started, wall clock.

@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::corev1::{Node, Pod};
 use crate::eviction::Pressure;
 use crate::images::puller::Puller;
+use crate::metrics::Metrics;
 use crate::node::lease::Heartbeat;
 use crate::node::machine::Machine;
 use crate::node::object;
@@ -24,6 +25,7 @@ use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::pods::Wakers;
 use crate::roster::Roster;
+use crate::server::{Server, listen};
 use crate::sources;
 use crate::volumes::mounter::{Mounter, SystemMounter};
 use crate::volumes::token::Tokens;
@@ -87,6 +89,15 @@ impl Kubelet {
         let (reporting, stop) = (reporter.clone(), shutdown.clone());
         tasks.spawn(async move { reporting.run(node, stop).await });
 
+        tasks.spawn(crate::logs::rotate::run(context.clone(), shutdown.clone()));
+        if context.config.server.enabled {
+            let (server, context, stop) = (Arc::new(Server::new(context.clone())), context.clone(), shutdown.clone());
+            tasks.spawn(async move {
+                if let Err(error) = listen(server, &context.config, stop).await {
+                    tracing::error!(address = %context.config.server.address, %error, "serving the node's endpoint");
+                }
+            });
+        }
         shutdown.cancelled().await;
         roster.ended().await;
         tasks.close();
@@ -109,6 +120,7 @@ impl Kubelet {
             services: factory.cache(),
             tokens: Tokens::default(),
             puller: Puller::default(),
+            metrics: Metrics::default(),
             allocatable: object::allocatable(&config, capacity),
             started_nanos: clock::unix_nanos(),
             config,

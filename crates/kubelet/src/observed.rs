@@ -41,6 +41,18 @@ impl Observed {
         self.lock().pods.iter().filter(|(_, view)| !view.is_empty()).map(|(uid, _)| uid.clone()).collect()
     }
 
+    /// Ids and log files of all running containers.
+    pub fn running_logs(&self) -> Vec<(String, std::path::PathBuf)> {
+        let state = self.lock();
+        let running = state.pods.values().flat_map(|view| view.running());
+        running.map(|instance| (instance.id().to_owned(), instance.runtime.log_path.clone())).collect()
+    }
+
+    /// All pods' views, by uid.
+    pub fn all(&self) -> Vec<(String, Arc<PodView>)> {
+        self.lock().pods.iter().map(|(uid, view)| (uid.clone(), view.clone())).collect()
+    }
+
     /// A container and its pod, by container id.
     pub fn find(&self, container_id: &str) -> Option<(String, Instance)> {
         let state = self.lock();

@@ -17,6 +17,7 @@ pub struct PodHandle {
     content_changed: AtomicBool,
     /// Changes when the mirror does, or when the pod goes.
     mirror_changed: watch::Sender<()>,
+    status_changed: watch::Sender<()>,
 }
 
 struct Shared {
@@ -56,6 +57,7 @@ impl PodHandle {
             wake: Notify::new(),
             content_changed: AtomicBool::new(false),
             mirror_changed: watch::Sender::new(()),
+            status_changed: watch::Sender::new(()),
         }
     }
 
@@ -139,8 +141,18 @@ impl PodHandle {
 
     pub fn set_status(&self, status: Arc<PodStatus>, done: bool) {
         let mut shared = self.lock();
+        let news = *shared.status != *status;
         shared.status = status;
         shared.done |= done;
+        drop(shared);
+        if news {
+            self.status_changed.send_replace(());
+        }
+    }
+
+    /// Tells of every change of the status, for those who wait on the pod.
+    pub fn status_changes(&self) -> watch::Receiver<()> {
+        self.status_changed.subscribe()
     }
 
     pub fn wake(&self) {

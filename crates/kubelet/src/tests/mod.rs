@@ -1,5 +1,6 @@
 //! The whole agent on fakes, under virtual time.
 
+mod endpoint;
 mod life;
 
 /// Starts virtual time for a test: sleeping costs nothing.
