@@ -23,5 +23,5 @@ pub use api::*;
 pub use build::Tree;
 pub use digest::Digest;
 pub use reference::Reference;
-pub use registry::Hosts;
+pub use registry::{HostAuth, HostConfig, HostTls, Hosts, Mirror};
 pub use store::{ImageStore, LayerGuard};

@@ -51,6 +51,13 @@ impl Local {
         self.commit_blob(writer, None).map(|(digest, _)| digest)
     }
 
+    /// A manifest or index under the digest it was verified against.
+    pub fn put_document(&self, digest: &Digest, bytes: &[u8]) -> Result<(), ImageError> {
+        let mut writer = self.blob_writer(Some(digest))?;
+        writer.write_all(bytes).map_err(|e| io_error("write content", e))?;
+        self.commit_blob(writer, Some(digest)).map(drop)
+    }
+
     /// Puts a finished blob in its place, if it is what it should be.
     pub fn commit_blob(&self, writer: BlobWriter, expected: Option<&Digest>) -> Result<(Digest, u64), ImageError> {
         let BlobWriter { scratch, file, hasher, len } = writer;

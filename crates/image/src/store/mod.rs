@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex};
 
 pub use assemble::{Names, Source};
 pub use blobs::BlobWriter;
-pub use index::Record;
+pub use index::{Record, find};
 pub use service::ImageStore;
 
 use crate::ImageError;

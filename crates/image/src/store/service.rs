@@ -24,7 +24,7 @@ impl ImageStore {
     pub async fn open(dir: &Path, hosts: Hosts) -> Result<Arc<Self>, ImageError> {
         let dir = dir.to_owned();
         let local = Arc::new(blocking(move || Local::open(&dir)).await?);
-        Ok(Arc::new(Self { puller: Puller::new(local.clone(), hosts)?, local }))
+        Ok(Arc::new(Self { puller: Puller::new(local.clone(), hosts), local }))
     }
 
     /// Tells which layers containers stand on, so that removing an image in use does not pull the
