@@ -9,7 +9,6 @@ use orlop_dns::forward::Forwarder;
 use orlop_dns::serve::{Nameserver, Sockets};
 use orlop_host::linux::Linux;
 use orlop_image::{Hosts, ImageStore};
-use orlop_kubelet::config::ServingIdentity;
 use orlop_kubelet::{Kubelet, KubeletConfig};
 use orlop_network::node::{NodeConfig, NodeNetworking};
 use orlop_network::proxy;
@@ -94,18 +93,7 @@ fn kubelet_config(arguments: &Arguments, machine: &Machine, plane: &ControlPlane
     config.cluster_domain.clone_from(&arguments.cluster_domain);
     config.resolv_conf = RESOLV_CONF.into();
     config.server.address.set_port(arguments.kubelet_port);
-    config.server.client_cas = plane.pki.cluster_ca().certificates().iter().map(|c| c.to_vec()).collect();
-    config.server.identity = Some(serving_identity(plane)?);
+    config.server.tls = Some(plane.pki.kubelet_server_config()?);
+    config.server.client_verifier = Some(plane.pki.client_verifiers()?.users);
     Ok(config)
-}
-
-fn serving_identity(plane: &ControlPlane) -> Result<ServingIdentity> {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let identity = plane.pki.kubelet_serving.identity();
-    let chain = CertificateDer::pem_slice_iter(identity.certificate_pem.as_bytes());
-    let chain =
-        chain.map(|c| c.map(|c| c.to_vec())).collect::<Result<_, _>>().context("reading the kubelet's certificate")?;
-    let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).context("reading the kubelet's key")?;
-    Ok(ServingIdentity { chain, key: key.secret_der().to_vec() })
 }
