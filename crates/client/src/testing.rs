@@ -16,6 +16,7 @@ use orlop_api::{meta, schema};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::object::Resource;
 use crate::transport::{Body, BoxError, Transport, full};
 
 /// What goes wrong with the next matching request.
@@ -44,6 +45,8 @@ struct State {
     requests: Vec<String>,
     refuse_watch_list: bool,
     compacted: u64,
+    /// What discovery tells.
+    served: Vec<Resource>,
     /// Changes at every event; a change of `.1` ends all watches.
     changed: watch::Sender<(u64, u64)>,
 }
@@ -58,6 +61,7 @@ impl Default for MemoryApi {
             requests: Vec::new(),
             refuse_watch_list: false,
             compacted: 0,
+            served: Vec::new(),
             changed: watch::Sender::default(),
         })))
     }
@@ -83,6 +87,11 @@ impl MemoryApi {
     /// Behaves like a server without WatchList.
     pub fn refuse_watch_list(&self) {
         self.state().refuse_watch_list = true;
+    }
+
+    /// Tells of these resources at `/api` and `/apis`.
+    pub fn serve(&self, resources: &[Resource]) {
+        self.state().served = resources.to_vec();
     }
 
     /// `METHOD path?query` of every request since the last call.
@@ -115,6 +124,9 @@ impl MemoryApi {
         }
         let content_type = head.headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
         let answer = match head.method {
+            Method::GET if matches!(head.uri.path(), "/api" | "/apis") => {
+                Ok(state.discovery(head.uri.path() == "/api"))
+            }
             Method::GET if target.query("watch") == "true" => return Ok(state.watch(&self, &target)),
             Method::GET => state.get(&target),
             Method::POST => state.create(&target, &body),
@@ -197,6 +209,18 @@ impl Target {
 }
 
 impl State {
+    fn discovery(&self, core: bool) -> Value {
+        let mine = self.served.iter().filter(|r| r.group.is_empty() == core);
+        let group = |r: &Resource| {
+            json!({ "metadata": { "name": r.group }, "versions": [{ "version": r.version, "resources": [{
+                "resource": r.plural, "responseKind": { "kind": r.kind },
+                "scope": if r.namespaced { "Namespaced" } else { "Cluster" },
+                "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+            }] }] })
+        };
+        json!({ "kind": "APIGroupDiscoveryList", "items": mine.map(group).collect::<Vec<_>>() })
+    }
+
     fn get(&self, target: &Target) -> Result<Value, StatusError> {
         if !target.name.is_empty() {
             return self.find(target).cloned();
@@ -308,6 +332,17 @@ impl State {
                 let why = format!("Precondition failed: {name} in precondition: {wanted}");
                 return Err(StatusError::conflict(target.gr(), &target.name, &why));
             }
+        }
+        let mut object = object;
+        let finalizer = match options["propagationPolicy"].as_str() {
+            Some("Foreground") => Some("foregroundDeletion"),
+            Some("Orphan") => Some("orphan"),
+            _ => None,
+        };
+        if let Some(finalizer) = finalizer {
+            let mut all = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+            all.push(finalizer.into());
+            meta::set(&mut object, "finalizers", all);
         }
         match options["gracePeriodSeconds"].as_i64().filter(|seconds| *seconds > 0) {
             Some(seconds) => Ok(self.mark(target, object, seconds)),

@@ -2,7 +2,7 @@
 
 use orlop_client::Client;
 use orlop_client::cache::Factory;
-use orlop_client::engine::{Controller, Running};
+use orlop_client::engine::{Controller, Grant, Running};
 use tokio_util::sync::CancellationToken;
 
 /// What the controllers need to know of the cluster.
@@ -46,4 +46,123 @@ pub fn start(
         running.push(orlop_client::engine::start(controller, reader, writer, shutdown.clone()));
     }
     running
+}
+
+/// What each service account may do: every controller's declared grants.
+pub fn grants(settings: &Settings) -> Vec<(&'static str, Vec<Grant>)> {
+    let mut all: Vec<_> = all(settings).into_iter().map(|c| (c.name, c.grants)).collect();
+    all.push((crate::garbage_collector::NAME, crate::garbage_collector::grants()));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::common::fixture::decide;
+
+    fn settings() -> Settings {
+        Settings { root_ca: "PEM".to_owned() }
+    }
+
+    /// Queue, subject, and a world in which there is nothing to do about it.
+    const CONVERGED: [(&str, &str, &str); 12] = [
+        ("deployment", "d/web", crate::deployment::tests::CONVERGED),
+        ("replicaset", "d/web", crate::replicas::tests::CONVERGED),
+        (
+            "replicationmanager",
+            "d/web",
+            "
+kind: ReplicationController
+metadata: {name: web, generation: 3}
+spec: {replicas: 0, selector: {app: web}, template: {metadata: {labels: {app: web}}, spec: {containers: []}}}
+status: {replicas: 0, observedGeneration: 3}
+",
+        ),
+        ("endpoint", "d/web", "kind: Service\nmetadata: {name: web}\nspec: {type: ExternalName}"),
+        ("endpoint_slice", "d/web", "kind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 80}]}"),
+        (
+            "event_ttl",
+            "d/e",
+            "kind: Event\nmetadata: {name: e, creationTimestamp: '2026-01-01T11:30:00Z'}\ninvolvedObject: {}",
+        ),
+        ("namespace", "d", "kind: Namespace\nmetadata: {name: d}\nspec: {finalizers: [kubernetes]}"),
+        (
+            "node_lifecycle_controller",
+            "a",
+            "
+kind: Node
+metadata: {name: a}
+status: {conditions: [{type: Ready, status: 'True', lastHeartbeatTime: '2026-01-01T11:59:50Z'}]}
+",
+        ),
+        (
+            "taint_eviction_controller",
+            "d/p",
+            "
+kind: Node
+metadata: {name: a}
+spec: {taints: [{key: x, effect: NoExecute}]}
+---
+kind: Pod
+metadata: {name: p}
+spec: {nodeName: a, containers: [], tolerations: [{key: x, operator: Exists}]}
+",
+        ),
+        (
+            "pod_gc",
+            "d/p",
+            "
+kind: Node
+metadata: {name: a}
+---
+kind: Pod
+metadata: {name: p}
+spec: {nodeName: a, containers: []}
+status: {phase: Running}
+",
+        ),
+        (
+            "root_ca_cert_publisher",
+            "d",
+            "
+kind: Namespace
+metadata: {name: d}
+---
+kind: ConfigMap
+metadata: {name: kube-root-ca.crt, annotations: {kubernetes.io/description: x}}
+data: {ca.crt: PEM}
+",
+        ),
+        (
+            "serviceaccount",
+            "d",
+            "kind: Namespace\nmetadata: {name: d}\n---\nkind: ServiceAccount\nmetadata: {name: default}",
+        ),
+    ];
+
+    #[test]
+    fn a_converged_world_is_left_alone_by_every_controller() {
+        let controllers = all(&settings());
+        let listed: BTreeSet<&str> = controllers.iter().map(|c| c.queue).collect();
+        assert_eq!(listed.len(), controllers.len(), "queues have names of their own");
+        assert_eq!(listed, CONVERGED.iter().map(|(queue, ..)| *queue).collect(), "every controller has a fixture");
+        for (queue, subject, world) in CONVERGED {
+            let controller = controllers.iter().find(|c| c.queue == queue).unwrap();
+            let plan = decide(controller, subject, world);
+            assert!(plan.is_converged(), "{queue}: {:?}", plan.lines());
+            assert!(decide(controller, "d/nobody", "").is_converged(), "{queue} acts on nothing");
+        }
+    }
+
+    #[test]
+    fn grants_name_what_is_written_only() {
+        for (name, grants) in grants(&settings()) {
+            assert!(!grants.is_empty(), "{name} declares nothing");
+            for grant in grants {
+                assert!(!grant.verbs.contains(&"*"), "{name} asks for every verb");
+            }
+        }
+    }
 }

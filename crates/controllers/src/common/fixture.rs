@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use orlop_api::codec::yaml::from_yaml_all;
-use orlop_client::engine::{Controller, Failure, Key, Plan, View};
+use orlop_client::engine::{Controller, Failure, Key, Plan, View, Write};
 use serde_json::Value;
 
 /// The moment at which fixtures are looked at.
@@ -57,7 +57,25 @@ pub fn decide_after(controller: &Controller, key: &str, yaml: &str, failure: Fai
 
 pub fn decide_view(controller: &Controller, key: &str, view: &View) -> Plan {
     let (namespace, name) = key.split_once('/').unwrap_or(("", key));
-    (controller.decide)(&Key::new(namespace, name), view, at(NOW))
+    let plan = (controller.decide)(&Key::new(namespace, name), view, at(NOW));
+    for write in plan.writes() {
+        check_grants(controller, write);
+    }
+    plan
+}
+
+/// No decision may want what its controller does not declare.
+fn check_grants(controller: &Controller, write: &Write) {
+    let allowed = |verb: &str, group: &str, resource: &str| {
+        let granted = controller.grants.iter().any(|grant| grant.allows(verb, group, resource));
+        assert!(granted, "{} has no grant to {verb} {resource} in group {group:?}: {write}", controller.name);
+    };
+    let slash = if write.subresource().is_empty() { "" } else { "/" };
+    let resource = format!("{}{slash}{}", write.resource.plural, write.subresource());
+    allowed(write.verb(), &write.resource.group, &resource);
+    if let Some(alive) = &write.alive {
+        allowed("get", &alive.resource.group, &alive.resource.plural);
+    }
 }
 
 /// The body of the only write that displays as `line`.

@@ -13,7 +13,7 @@ mod rollout;
 mod scaling;
 mod template;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use jiff::Timestamp;
 use orlop_api::selector::Selector;

@@ -64,7 +64,7 @@ fn woken(news: &Consequences) -> Vec<&str> {
 #[test]
 fn changes_wake_whom_they_concern() {
     let mut graph = Graph::default();
-    let mut put = |graph: &mut Graph, resource: &Arc<Resource>, object: Metadata| {
+    let put = |graph: &mut Graph, resource: &Arc<Resource>, object: Metadata| {
         let news = graph.put(resource, Arc::new(object));
         (news.wake.into_iter().collect::<Vec<_>>(), news.notes.len())
     };

@@ -5,7 +5,7 @@ mod owner;
 mod ranking;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
