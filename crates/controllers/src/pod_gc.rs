@@ -25,12 +25,11 @@ pub fn controller() -> Controller {
         }
     });
     let pods = Source::indexed::<Pod>(vec![BY_NODE], |delta, _, wake| wake(Key::of(&**delta.object())));
-    let mut grants = vec![
+    let grants = vec![
         Grant::new("", &["pods"], &["list", "watch", "delete"]),
         Grant::new("", &["nodes"], &["get", "list"]),
         Grant::new("", &["pods/status"], &["patch"]),
     ];
-    grants.extend(Grant::EVENTS);
     let mut controller = Controller::new("pod-garbage-collector", "pod_gc", vec![pods, nodes], grants, decide);
     controller.look = Some(Box::new(look));
     controller

@@ -8,7 +8,7 @@ use orlop_client::cache::Factory;
 use orlop_client::engine::lease::{Terms, lead};
 use orlop_client::events::Recorder;
 use orlop_client::transport::UserInfo;
-use orlop_controllers::list::{Settings, all};
+use orlop_controllers::list::Settings;
 use orlop_scheduler::run::Scheduler;
 use orlop_server::authz;
 use orlop_server::pki::kubeconfig::Access;
@@ -58,16 +58,12 @@ impl ControlPlane {
 
     /// A client with this identity, in process.
     pub fn client(&self, name: &str, groups: &[&str]) -> Client {
-        let groups = groups.iter().map(|g| (*g).to_owned()).collect();
-        let user = UserInfo { name: name.to_owned(), groups, ..UserInfo::default() };
-        let agent = name.rsplit(':').next().unwrap_or(name);
-        Client::new(self.server.component(user), &format!("{agent}/{}", env!("CARGO_PKG_VERSION")))
+        client(&self.server, name, groups)
     }
 
     /// A client as a ServiceAccount of kube-system.
     pub fn service_account(&self, name: &str) -> Client {
-        let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
-        self.client(&format!("system:serviceaccount:kube-system:{name}"), &groups)
+        service_account(&self.server, name)
     }
 
     /// As the API server itself: may do everything.
@@ -97,17 +93,12 @@ impl ControlPlane {
         let manager = self.client("system:kube-controller-manager", &[]);
         let terms = Terms::new("kube-controller-manager", machine.node_name.clone());
         let settings = Settings { root_ca: self.pki.cluster_ca().pem().to_owned() };
-        let writers: Vec<_> = all(&settings).into_iter().map(|c| (self.service_account(c.name), c)).collect();
-        let stop = shutdown.clone();
+        let (server, stop) = (self.server.clone(), shutdown.clone());
         tasks.spawn(async move {
             lead(manager.clone(), terms, stop, |leading| async move {
                 let factory = Factory::new(manager, leading.clone());
-                let started: Vec<_> = writers
-                    .into_iter()
-                    .map(|(writer, controller)| {
-                        orlop_client::engine::start(controller, &factory, writer, leading.clone())
-                    })
-                    .collect();
+                let connect = |name: &str| service_account(&server, name);
+                let started = orlop_controllers::list::start(&settings, &factory, connect, &leading);
                 leading.cancelled().await;
                 for controller in started {
                     controller.ended().await;
@@ -132,6 +123,18 @@ impl ControlPlane {
             .await;
         });
     }
+}
+
+fn client(server: &Arc<Server>, name: &str, groups: &[&str]) -> Client {
+    let groups = groups.iter().map(|g| (*g).to_owned()).collect();
+    let user = UserInfo { name: name.to_owned(), groups, ..UserInfo::default() };
+    let agent = name.rsplit(':').next().unwrap_or(name);
+    Client::new(server.component(user), &format!("{agent}/{}", env!("CARGO_PKG_VERSION")))
+}
+
+fn service_account(server: &Arc<Server>, name: &str) -> Client {
+    let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
+    client(server, &format!("system:serviceaccount:kube-system:{name}"), &groups)
 }
 
 fn pki_config(arguments: &Arguments, machine: &Machine) -> pki::Config {
