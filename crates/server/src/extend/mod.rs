@@ -17,6 +17,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use http::Response;
 use orlop_api::Value;
+use orlop_api::kind::KindInfo;
 use orlop_api::status::StatusError;
 use orlop_client::transport::Body;
 
@@ -191,6 +192,15 @@ impl Extensions {
     }
 }
 
+/// Subresources that are the parent itself, written through the kind's own hooks. All others need a
+/// handler.
+pub const GENERIC: [&str; 5] = ["status", "ephemeralcontainers", "resize", "finalize", "approval"];
+
+/// Kinds that are only ever created (reviews, tokens) or looked at are not stored; they need a handler.
+pub fn is_stored(info: &KindInfo) -> bool {
+    ["create", "get", "update"].iter().all(|verb| info.verbs.iter().any(|v| v == verb))
+}
+
 /// The extensions that need nothing but the server.
 pub fn builtin(allocators: &Arc<Allocators>) -> Vec<Extension> {
     let mut all = vec![
@@ -202,4 +212,64 @@ pub fn builtin(allocators: &Arc<Allocators>) -> Vec<Extension> {
     ];
     all.extend(scale::extensions());
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use orlop_api::kinds;
+
+    use super::*;
+    use crate::services::ServiceConfig;
+
+    /// Served by what is given to [`crate::ServerConfig`]: they hold keys, connections or the policy.
+    const FROM_OUTSIDE: [&str; 14] = [
+        "authentication.k8s.io/selfsubjectreviews",
+        "authentication.k8s.io/tokenreviews",
+        "authorization.k8s.io/localsubjectaccessreviews",
+        "authorization.k8s.io/selfsubjectaccessreviews",
+        "authorization.k8s.io/selfsubjectrulesreviews",
+        "authorization.k8s.io/subjectaccessreviews",
+        "nodes/proxy",
+        "pods/attach",
+        "pods/exec",
+        "pods/log",
+        "pods/portforward",
+        "pods/proxy",
+        "serviceaccounts/token",
+        "services/proxy",
+    ];
+
+    fn list() -> Extensions {
+        Extensions::new(builtin(&Arc::new(Allocators::new(ServiceConfig::default()))))
+    }
+
+    #[test]
+    fn extensions_name_kinds_that_exist() {
+        for (key, extensions) in &list().0 {
+            let kind = kinds::all().iter().find(|kind| kind.info().storage_key == *key);
+            let info = kind.unwrap_or_else(|| panic!("no kind is stored as {key}")).info();
+            for (name, _) in extensions.iter().flat_map(|e| &e.handlers) {
+                assert!(name.is_empty() || info.subresource(name).is_some(), "{key} has no {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn everything_served_has_somebody_to_serve_it() {
+        let list = list();
+        let mut unserved = Vec::new();
+        for kind in kinds::all() {
+            let info = kind.info();
+            if !is_stored(info) && list.handler(&info.storage_key, "").is_none() {
+                unserved.push(info.storage_key.to_string());
+            }
+            for sub in info.subresources.iter().filter(|sub| !GENERIC.contains(&&*sub.name)) {
+                if list.handler(&info.storage_key, &sub.name).is_none() {
+                    unserved.push(format!("{}/{}", info.storage_key, sub.name));
+                }
+            }
+        }
+        unserved.sort();
+        assert_eq!(unserved, FROM_OUTSIDE);
+    }
 }

@@ -9,7 +9,7 @@ use orlop_client::transport::{Body, UserInfo};
 use super::Incoming;
 use crate::call::Call;
 use crate::extend::Handler;
-use crate::{Server, discovery, health, verbs};
+use crate::{Server, discovery, extend, health, verbs};
 
 impl Server {
     pub(super) async fn route(
@@ -59,6 +59,9 @@ impl Server {
             let handler = handler.clone();
             return self.serve_handler(handler, call, body).await;
         }
+        if !extend::is_stored(kind) {
+            return Err(StatusError::path_not_found());
+        }
         match verb {
             "get" => verbs::get(self, &call).await,
             "list" => verbs::list(self, &call).await,
@@ -88,6 +91,7 @@ impl Server {
             return self.serve_handler(handler, call, body).await;
         }
         match &*call.info.verb {
+            _ if !extend::GENERIC.contains(&&*call.info.subresource) => Err(StatusError::path_not_found()),
             "get" => verbs::get(self, &call).await,
             "update" => verbs::update(self, &call, body).await,
             "patch" => verbs::patch(self, &call, body).await,

@@ -56,6 +56,9 @@ pub(crate) async fn patch(server: &Arc<Server>, call: &Call, body: Body) -> Resu
         if let Some((applied, force)) = patch.applied() {
             let mut object = fields::apply(call, old, applied, &manager, force)?;
             patch.report(call, patch.duplicates.clone())?;
+            if let Some(schema) = resource.schema() {
+                json::normalise(&mut object, schema.get());
+            }
             resource.kind().set_defaults(resource.version(), &mut object);
             return Ok(object);
         }

@@ -2,6 +2,7 @@
 //! (`k8s.io/apiserver/pkg/endpoints/handlers/watch.go`, `pkg/storage/cacher`).
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use orlop_api::status::StatusError;
 use orlop_base::id;
 use orlop_client::transport::{Body, BoxError};
 use orlop_store::{Entry, Event, Revision, StoreError, Watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{get, list};
 use crate::Server;
@@ -55,10 +57,10 @@ pub(crate) async fn watch(server: &Arc<Server>, call: &Call) -> Result<Response<
         initial: VecDeque::new(),
         initial_end: None,
         bookmarks: options.allow_watch_bookmarks,
-        next_bookmark: Instant::now(),
-        end,
+        next_bookmark: Box::pin(sleep_until(end)),
+        end: Box::pin(sleep_until(end)),
         failed: None,
-        shutdown: server.health.shutdown(),
+        shutdown: Box::pin(server.health.shutdown().cancelled_owned()),
         _running: server.metrics.long_running(&call.info),
     };
     match started {
@@ -144,11 +146,12 @@ struct EventStream {
     /// Revision of the bookmark that ends the initial state, while it is owed.
     initial_end: Option<Revision>,
     bookmarks: bool,
-    next_bookmark: Instant,
-    end: Instant,
+    // Timers live as long as the watch: a thousand watchers do not set them anew for each event.
+    next_bookmark: Pin<Box<Sleep>>,
+    end: Pin<Box<Sleep>>,
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Sent as the last event.
     failed: Option<StatusError>,
-    shutdown: tokio_util::sync::CancellationToken,
     _running: LongRunning,
 }
 
@@ -163,11 +166,10 @@ impl EventStream {
     }
 
     fn plan_bookmark(&mut self) {
-        let soon = Instant::now() + BOOKMARK_PERIOD;
-        self.next_bookmark = match self.end.checked_sub(BOOKMARK_BEFORE_END) {
-            Some(last) if last < soon && last > Instant::now() => last,
-            _ => soon,
-        };
+        let now = Instant::now();
+        let soon = now + BOOKMARK_PERIOD;
+        let last = self.end.deadline().checked_sub(BOOKMARK_BEFORE_END);
+        self.next_bookmark.as_mut().reset(last.filter(|last| *last < soon && *last > now).unwrap_or(soon));
     }
 
     /// The next bytes; `None` ends the stream.
@@ -183,10 +185,10 @@ impl EventStream {
             let source = self.source.as_mut()?;
             let batch = tokio::select! {
                 biased;
-                () = self.shutdown.cancelled() => return None,
-                () = sleep_until(self.end) => return None,
+                () = &mut self.shutdown => return None,
+                () = &mut self.end => return None,
                 batch = source.next() => batch,
-                () = sleep_until(self.next_bookmark), if self.bookmarks => {
+                () = &mut self.next_bookmark, if self.bookmarks => {
                     let revision = source.progress();
                     self.plan_bookmark();
                     return Some(self.encoder.bookmark(revision, false));
