@@ -8,6 +8,7 @@ use orlop_client::transport::{Body, BoxError, Transport, UserInfo};
 
 use crate::Server;
 use crate::auth::Peer;
+use crate::authn::authenticated;
 
 /// Sends requests as one component, past TLS but through everything else.
 #[derive(Clone)]
@@ -17,8 +18,10 @@ pub struct Component {
 }
 
 impl Component {
+    /// Whoever is a component is authenticated: what every authenticated user may do, it may.
     pub(crate) fn new(server: Arc<Server>, user: UserInfo) -> Self {
-        Self { server, peer: Peer { component: Some(Arc::new(user)), ..Peer::default() } }
+        let user = Arc::new(authenticated(user));
+        Self { server, peer: Peer { component: Some(user), ..Peer::default() } }
     }
 }
 
