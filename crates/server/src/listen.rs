@@ -91,8 +91,14 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => self.speak(stream).await,
-            Ok(Err(error)) => tracing::debug!(address = %self.address, %error, "TLS handshake failed"),
-            Err(_) => tracing::debug!(address = %self.address, "TLS handshake timed out"),
+            Ok(Err(error)) => {
+                self.server.metrics.handshake_failed();
+                tracing::debug!(address = %self.address, %error, "TLS handshake failed");
+            }
+            Err(_) => {
+                self.server.metrics.handshake_failed();
+                tracing::debug!(address = %self.address, "TLS handshake timed out");
+            }
         }
     }
 

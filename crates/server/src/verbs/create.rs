@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use http::Response;
 use orlop_api::status::StatusError;
-use orlop_api::{Value, meta, object_meta};
+use orlop_api::{Map, Value, meta, object_meta};
 use orlop_base::{clock, id};
-use orlop_client::transport::Body;
+use orlop_client::transport::{Body, UserInfo};
 use orlop_store::{Draft, Entry, StoreError};
+use serde_json::json;
 
 use super::{ensure_namespace, fields, owner, wipe_system_fields};
 use crate::Server;
@@ -79,7 +80,7 @@ pub(crate) async fn insert(server: &Server, mut attributes: Attributes) -> Resul
         meta::set(object, "name", name);
     }
     let undo = begin(server, &resource, object, attributes.dry_run)?;
-    prepare(&resource, object, &attributes.warnings)?;
+    prepare(&resource, object, &attributes.user, &attributes.warnings)?;
     for attempt in 1.. {
         meta::name(&attributes.object).clone_into(&mut attributes.name);
         server.validate(&attributes).await?;
@@ -112,9 +113,12 @@ fn begin(server: &Server, resource: &Resource, object: &mut Value, dry_run: bool
 }
 
 /// The kind's own preparation and validation, then what holds for all kinds.
-fn prepare(resource: &Resource, object: &mut Value, warnings: &Warnings) -> Result<(), StatusError> {
+fn prepare(resource: &Resource, object: &mut Value, user: &UserInfo, warnings: &Warnings) -> Result<(), StatusError> {
     let (kind, info) = (resource.kind(), resource.info());
     kind.prepare_create(object);
+    let extra: Map<String, Value> = user.extra.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
+    let user = json!({"username": user.name, "uid": user.uid, "groups": user.groups, "extra": extra});
+    kind.record_requester(object, &user);
     if info.has_generation {
         meta::set(object, "generation", 1);
     }
