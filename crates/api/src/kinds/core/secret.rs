@@ -1,3 +1,6 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::kinds::prelude::*;
 use crate::table::{age, cells, columns};
 
@@ -14,6 +17,15 @@ impl Kind for Secret {
         field_labels!["type"]
     }
 
+    /// `stringData` is for writing only: what is kept, and what is read, is `data`. Upstream does this where it
+    /// converts `v1` (`pkg/apis/core/v1/conversion.go`).
+    fn set_defaults(&self, version: &str, obj: &mut Value) {
+        take_string_data(obj);
+        if let Some(schema) = self.schema(version) {
+            crate::defaults::apply(&schema, obj);
+        }
+    }
+
     /// An update that names no type means the type there is.
     fn prepare_update(&self, obj: &mut Value, old: &Value) {
         if obj.text("type").is_empty() {
@@ -27,5 +39,18 @@ impl Kind for Secret {
 
     fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
         cells![meta::name(obj), obj.text("type"), obj.map("data").len(), age(obj, now)]
+    }
+}
+
+fn take_string_data(obj: &mut Value) {
+    let Some(Value::Object(texts)) = obj.as_object_mut().and_then(|o| o.remove("stringData")) else { return };
+    if texts.is_empty() {
+        return;
+    }
+    if !obj["data"].is_object() {
+        obj["data"] = Value::Object(Default::default());
+    }
+    for (key, text) in texts {
+        obj["data"][key] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
     }
 }

@@ -321,3 +321,18 @@ fn field_labels_read_and_refuse() {
         assert_eq!(kind(group, name).unknown_field_label("x"), message);
     }
 }
+
+#[test]
+fn texts_of_a_secret_become_its_data() {
+    for (mut sent, kept) in [
+        (json!({ "stringData": { "a": "x" } }), json!({ "data": { "a": "eA==" }, "type": "Opaque" })),
+        (
+            json!({ "data": { "a": "eA==", "b": "eQ==" }, "stringData": { "a": "z" }, "type": "t" }),
+            json!({ "data": { "a": "eg==", "b": "eQ==" }, "type": "t" }),
+        ),
+        (json!({ "stringData": {} }), json!({ "type": "Opaque" })),
+    ] {
+        kind("", "Secret").set_defaults("v1", &mut sent);
+        assert_eq!(sent, kept);
+    }
+}
