@@ -46,6 +46,13 @@ impl Client {
         Self { transport: Arc::new(transport), user_agent: user_agent.into() }
     }
 
+    /// The same caller under another name for its programme.
+    #[must_use]
+    pub fn with_user_agent(mut self, user_agent: &str) -> Self {
+        self.user_agent = user_agent.into();
+        self
+    }
+
     /// A typed kind within one namespace.
     pub fn api<K: Typed>(&self, namespace: &str) -> Api<K> {
         Api::new(self.clone(), Resource::of::<K>(), namespace)

@@ -61,11 +61,6 @@ impl ControlPlane {
         client(&self.server, name, groups)
     }
 
-    /// A client as a ServiceAccount of kube-system.
-    pub fn service_account(&self, name: &str) -> Client {
-        service_account(&self.server, name)
-    }
-
     /// As the API server itself: may do everything.
     pub fn master(&self) -> Client {
         self.client("system:apiserver", &[authz::MASTERS])
@@ -97,7 +92,7 @@ impl ControlPlane {
         tasks.spawn(async move {
             lead(manager.clone(), terms, stop, |leading| async move {
                 let factory = Factory::new(manager, leading.clone());
-                let connect = |name: &str| service_account(&server, name);
+                let connect = |name: &str| controller_client(&server, name);
                 let started = orlop_controllers::list::start(&settings, &factory, connect, &leading);
                 leading.cancelled().await;
                 for controller in started {
@@ -132,9 +127,11 @@ fn client(server: &Arc<Server>, name: &str, groups: &[&str]) -> Client {
     Client::new(server.component(user), &format!("{agent}/{}", env!("CARGO_PKG_VERSION")))
 }
 
-fn service_account(server: &Arc<Server>, name: &str) -> Client {
+/// A controller is a ServiceAccount of its own, and owns fields under its manager's name, as upstream.
+fn controller_client(server: &Arc<Server>, name: &str) -> Client {
     let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
     client(server, &format!("system:serviceaccount:kube-system:{name}"), &groups)
+        .with_user_agent(&format!("kube-controller-manager/{}", env!("CARGO_PKG_VERSION")))
 }
 
 fn pki_config(arguments: &Arguments, machine: &Machine) -> pki::Config {

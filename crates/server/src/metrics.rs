@@ -116,6 +116,8 @@ impl Metrics {
         r.register("apiserver_watch_events", "Watch events sent", Family::clone(&self.watch_events));
         r.register("apiserver_watch_events_sizes", "Bytes of watch events", Family::clone(&self.watch_sizes));
         r.register("apiserver_tls_handshake_errors", "Failed TLS handshakes", Counter::clone(&self.handshake_errors));
+        // The callers in this process: their queues, requests and leases.
+        orlop_client::metrics::register(r);
     }
 
     /// Counts an answered request.
