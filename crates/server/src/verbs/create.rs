@@ -116,8 +116,7 @@ fn begin(server: &Server, resource: &Resource, object: &mut Value, dry_run: bool
 fn prepare(resource: &Resource, object: &mut Value, user: &UserInfo, warnings: &Warnings) -> Result<(), StatusError> {
     let (kind, info) = (resource.kind(), resource.info());
     kind.prepare_create(object);
-    let extra: Map<String, Value> = user.extra.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
-    let user = json!({"username": user.name, "uid": user.uid, "groups": user.groups, "extra": extra});
+    let user = describe(user);
     kind.record_requester(object, &user);
     if info.has_generation {
         meta::set(object, "generation", 1);
@@ -131,6 +130,21 @@ fn prepare(resource: &Resource, object: &mut Value, user: &UserInfo, warnings: &
     }
     kind.warnings(object, None).into_iter().for_each(|text| warnings.add(text));
     Ok(())
+}
+
+/// A user as `authentication.k8s.io/v1` UserInfo; what is empty is left out.
+fn describe(user: &UserInfo) -> Value {
+    let extra: Map<String, Value> = user.extra.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
+    let mut info = json!({"username": user.name, "uid": user.uid, "groups": user.groups, "extra": extra});
+    if let Value::Object(fields) = &mut info {
+        fields.retain(|_, value| match value {
+            Value::String(text) => !text.is_empty(),
+            Value::Array(list) => !list.is_empty(),
+            Value::Object(map) => !map.is_empty(),
+            _ => true,
+        });
+    }
+    info
 }
 
 async fn store(server: &Server, attributes: &Attributes) -> Result<Content, StatusError> {
