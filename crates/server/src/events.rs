@@ -62,6 +62,8 @@ struct Form {
 
 /// A burst of writes is spread over this many slots before watchers start to make bytes twice.
 const SLOTS: usize = 256;
+/// Larger events are not kept: with all slots full this bounds the memory to 16 MiB.
+const MAX_SHARED: usize = 64 * 1024;
 
 impl Default for Recent {
     fn default() -> Self {
@@ -77,7 +79,7 @@ impl Recent {
         }
         // Made under the lock: whoever waits for it wants these very bytes.
         let bytes = make();
-        *slot = Some(Slot { form, bytes: bytes.clone() });
+        *slot = (bytes.len() <= MAX_SHARED).then(|| Slot { form, bytes: bytes.clone() });
         bytes
     }
 }

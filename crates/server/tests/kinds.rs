@@ -118,7 +118,10 @@ async fn shared_objects_look_right_from_both_sides() {
     }
     let mut watch = api.watch(&format!("{events}?watch=true")).await;
     let first = watch.next().await.unwrap();
-    assert_eq!((&first["object"]["apiVersion"], &first["object"]["note"]), (&json!("events.k8s.io/v1"), &json!("hello")));
+    assert_eq!(
+        (&first["object"]["apiVersion"], &first["object"]["note"]),
+        (&json!("events.k8s.io/v1"), &json!("hello"))
+    );
 
     let target = json!({"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"});
     let old = json!({"metadata": {"name": "h"}, "spec": {"maxReplicas": 3, "targetCPUUtilizationPercentage": 50,
@@ -141,6 +144,9 @@ async fn signing_requests_name_who_asks_and_are_approved() {
         made.has(json!({"spec": {"username": "tester", "uid": null, "extra": null}}));
         let mut object = api.get(&format!("{path}/c")).await.json();
         object["status"] = json!({"conditions": [{"type": "Approved", "status": "True", "reason": "R"}]});
-        api.put(&format!("{path}/c/approval"), object).await.is(200).has(json!({"status": {"conditions": [{"type": "Approved"}]}}));
+        api.put(&format!("{path}/c/approval"), object)
+            .await
+            .is(200)
+            .has(json!({"status": {"conditions": [{"type": "Approved"}]}}));
     }
 }

@@ -2,24 +2,25 @@
 //! (`k8s.io/apiserver/pkg/endpoints/discovery`, `k8s.io/kube-openapi/pkg/handler3`).
 
 mod aggregated;
+mod document;
 mod legacy;
 mod openapi;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, VARY};
+use http::Response;
+use http::header::ACCEPT;
 use http::request::Parts;
-use http::{Response, StatusCode};
 use orlop_api::Value;
 use orlop_api::status::StatusError;
-use orlop_client::transport::{self, Body};
+use orlop_client::transport::Body;
 use serde_json::json;
 
 use crate::Server;
 use crate::request::RequestInfo;
 use crate::resource::{Resource, Resources};
 use crate::wire::respond;
+use document::Document;
 
 /// Documents made from what is served, built when first asked for and again when that changes.
 #[derive(Default)]
@@ -30,46 +31,6 @@ struct Set {
     aggregated: [OnceLock<Document>; 4],
     openapi_v2: OnceLock<Document>,
     openapi_v3: OnceLock<openapi::V3>,
-}
-
-/// Bytes and their ETag.
-#[derive(Clone)]
-struct Document {
-    bytes: Bytes,
-    etag: String,
-}
-
-impl Document {
-    fn new(value: &Value) -> Self {
-        let bytes = Bytes::from(orlop_api::codec::json::encode(value));
-        let digest = ring::digest::digest(&ring::digest::SHA512, &bytes);
-        let etag = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
-        Self { bytes, etag }
-    }
-
-    /// 304 when the client already has it.
-    fn serve(&self, head: &Parts, content_type: &'static str) -> Response<Body> {
-        let quoted = format!("\"{}\"", self.etag);
-        let has = head.headers.get(IF_NONE_MATCH).is_some_and(|sent| sent.as_bytes() == quoted.as_bytes());
-        let mut response = if has {
-            let mut response = Response::new(transport::empty());
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            response
-        } else {
-            let mut pieces = crate::wire::pieces::Pieces::default();
-            pieces.push(self.bytes.clone());
-            let mut response = respond::finish(&head.headers, 200, crate::wire::negotiate::Media::Json, pieces);
-            response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-            response
-        };
-        let headers = response.headers_mut();
-        if let Ok(etag) = HeaderValue::from_str(&quoted) {
-            headers.insert(ETAG, etag);
-        }
-        headers.append(VARY, HeaderValue::from_static("Accept"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public"));
-        response
-    }
 }
 
 impl Documents {
@@ -220,8 +181,6 @@ fn rank(version: &str) -> (u8, u32, u32) {
     }
     (2, digits(rest), 0)
 }
-
-const EXPIRES: HeaderName = http::header::EXPIRES;
 
 #[cfg(test)]
 mod tests {

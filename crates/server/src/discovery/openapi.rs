@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use http::Response;
-use http::header::{ACCEPT, CACHE_CONTROL, HeaderValue, LOCATION};
+use http::header::{ACCEPT, CACHE_CONTROL, EXPIRES, HeaderValue, LOCATION};
 use http::request::Parts;
 use orlop_api::kind::Kind;
 use orlop_api::openapi::{v2, v3};
 use orlop_api::status::StatusError;
 use orlop_client::transport::{self, Body};
 
-use super::{Document, EXPIRES, Set};
+use super::{Document, Set};
 use crate::request::RequestInfo;
 use crate::resource::Resource;
 
@@ -42,7 +42,7 @@ impl V3 {
 
     fn index(&self) -> &Document {
         self.index.get_or_init(|| {
-            let documents = self.group_versions.keys().filter_map(|path| Some((&**path, &*self.document(path)?.etag)));
+            let documents = self.group_versions.keys().filter_map(|path| Some((&**path, self.document(path)?.etag())));
             Document::new(&v3::index(documents))
         })
     }
@@ -73,7 +73,7 @@ pub fn serve_v3(set: &Set, head: &Parts, info: &RequestInfo, path: &str) -> Resu
     let document = documents.document(path).ok_or_else(StatusError::path_not_found)?;
     match info.query("hash") {
         // Somebody holds an old index: the current document stands elsewhere.
-        Some(hash) if !hash.is_empty() && hash != document.etag => Ok(redirect(path, &document.etag)),
+        Some(hash) if !hash.is_empty() && hash != document.etag() => Ok(redirect(path, document.etag())),
         Some(hash) if !hash.is_empty() => {
             let mut response = document.serve(head, "application/json");
             let headers = response.headers_mut();

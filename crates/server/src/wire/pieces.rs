@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::write::{GzDecoder, GzEncoder};
 use http_body::{Body, Frame, SizeHint};
 
 use orlop_client::transport::BoxError;
@@ -124,6 +124,18 @@ impl Body for Gzipped {
         let chunk = self.next_chunk().map_err(BoxError::from).transpose();
         Poll::Ready(chunk.map(|result| result.map(Frame::data)))
     }
+}
+
+/// A whole body compressed, to be kept.
+pub fn pack(bytes: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("writing to memory cannot fail").into()
+}
+
+/// What [`pack`] made, whole again.
+pub fn unpack(packed: &[u8]) -> Bytes {
+    let mut decoder = GzDecoder::new(Vec::new());
+    decoder.write_all(packed).and_then(|()| decoder.finish()).expect("made by pack").into()
 }
 
 #[cfg(test)]

@@ -167,7 +167,7 @@ pub fn finish(headers: &HeaderMap, code: u16, media: Media, pieces: Pieces) -> R
     response
 }
 
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
     let encodings = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
     encodings.flat_map(|v| v.split(',')).any(|e| e.split(';').next().unwrap_or_default().trim() == "gzip")
 }
