@@ -19,6 +19,11 @@ pub fn with_rng<T>(f: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
     })
 }
 
+/// Evenly from nothing up to, not including, one.
+pub fn fraction() -> f64 {
+    with_rng(fastrand::Rng::f64)
+}
+
 /// A version 4 UUID (RFC 9562) in its usual text form.
 pub fn uuid() -> String {
     let mut b = with_rng(|rng| rng.u128(..)).to_be_bytes();

@@ -213,6 +213,5 @@ async fn failure(call: &Call<'_>, response: Response<Body>) -> Error {
 
 /// `wait` plus up to a fifth, so that callers that failed together do not return together.
 pub(crate) fn jitter(wait: Duration) -> Duration {
-    let share = orlop_base::id::with_rng(|rng| rng.f64());
-    wait.mul_f64(1.0 + 0.2 * share)
+    wait.mul_f64(1.0 + 0.2 * orlop_base::id::fraction())
 }

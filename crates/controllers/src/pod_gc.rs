@@ -128,8 +128,8 @@ mod tests {
     fn only_what_nobody_else_removes_is_removed() {
         let bound = pod(json!({"spec": {"nodeName": "n"}}));
         let deleted = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
-        assert_eq!(lines(&[bound.clone()], true), ["patch pods/status d/p", "delete pods d/p"]);
-        assert!(lines(&[bound.clone()], false).is_empty(), "the node may only be new");
+        assert_eq!(lines(std::slice::from_ref(&bound), true), ["patch pods/status d/p", "delete pods d/p"]);
+        assert!(lines(std::slice::from_ref(&bound), false).is_empty(), "the node may only be new");
         assert_eq!(
             lines(&[pod(json!({"spec": {"nodeName": "n"}, "status": {"phase": "Failed"}}))], true),
             ["delete pods d/p"]

@@ -39,14 +39,15 @@ fn decide(key: &Key, view: &View, ca: &str) -> Plan {
     if right {
         return plan;
     }
-    let mut map = known.map(|map| (**map).clone()).unwrap_or_else(|| ConfigMap {
+    let unborn = || ConfigMap {
         metadata: ObjectMeta {
             name: Some(NAME.into()),
             namespace: Some(namespace.name().into()),
             ..ObjectMeta::default()
         },
         ..ConfigMap::default()
-    });
+    };
+    let mut map = known.map_or_else(unborn, |map| (**map).clone());
     map.data = Some(wanted_data);
     let annotations = map.metadata.annotations.get_or_insert_default();
     annotations.entry(DESCRIPTION.into()).or_insert_with(|| DESCRIPTION_TEXT.into());
@@ -73,7 +74,7 @@ mod tests {
             json!({"apiVersion": "v1", "kind": "ConfigMap", "data": data, "metadata": {"name": NAME, "namespace": "shop",
             "uid": "u", "resourceVersion": "1", "annotations": {DESCRIPTION: "by somebody else"}}})
         };
-        assert_eq!(lines(&[namespace.clone()]), ["create configmaps shop/kube-root-ca.crt"]);
+        assert_eq!(lines(std::slice::from_ref(&namespace)), ["create configmaps shop/kube-root-ca.crt"]);
         assert!(lines(&[namespace.clone(), map(json!({"ca.crt": "CA"}))]).is_empty());
         for spoiled in [json!({}), json!({"ca.crt": "other"}), json!({"ca.crt": "CA", "more": "x"})] {
             assert_eq!(lines(&[namespace.clone(), map(spoiled)]), ["update configmaps shop/kube-root-ca.crt"]);

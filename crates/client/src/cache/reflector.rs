@@ -111,13 +111,13 @@ impl<K: Object> Reflector<K> {
         let mut watch = match (&self.position, self.watch_list) {
             (Position::Unknown, true) => {
                 let mut watch = self.open("", true).await?;
-                let Some((objects, revision)) = initial(&mut watch).await? else { return Ok(End::Finished) };
+                let Some((objects, revision)) = Box::pin(initial(&mut watch)).await? else { return Ok(End::Finished) };
                 self.replace(objects, revision);
                 *progressed = true;
                 watch
             }
             (Position::Unknown, false) => {
-                let list = self.api.list_all(&self.which.list()).await?;
+                let list = Box::pin(self.api.list_all(&self.which.list())).await?;
                 let revision = list.resource_version.clone();
                 self.replace(list.items.into_iter().map(|o| (key(&o), o.trimmed())).collect(), revision.clone());
                 *progressed = true;
@@ -143,7 +143,8 @@ impl<K: Object> Reflector<K> {
             send_initial_events,
             timeout_seconds: 0,
         };
-        self.api.watch(&options).await
+        // Boxed, as lists are: only what an idle watch needs stays in the task.
+        Box::pin(self.api.watch(&options)).await
     }
 
     fn replace(&mut self, objects: BTreeMap<Arc<str>, K>, revision: String) {

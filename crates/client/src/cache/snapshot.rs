@@ -29,10 +29,11 @@ impl<K> Copy for Index<K> {}
 
 /// Objects of one index value, in key order; rarely many, so a flat list copied on change.
 type Group<K> = Arc<[(Arc<str>, Arc<K>)]>;
+type Groups<K> = OrdMap<Arc<str>, Group<K>>;
 
 pub(super) struct State<K> {
     pub objects: OrdMap<Arc<str>, Arc<K>>,
-    indexes: Vec<(Index<K>, OrdMap<Arc<str>, Group<K>>)>,
+    indexes: Vec<(Index<K>, Groups<K>)>,
 }
 
 impl<K> Clone for State<K> {
@@ -83,7 +84,7 @@ impl<K: Object> State<K> {
     }
 }
 
-fn regroup<K>(groups: &mut OrdMap<Arc<str>, Group<K>>, value: &str, key: &Arc<str>, object: Option<Arc<K>>) {
+fn regroup<K>(groups: &mut Groups<K>, value: &str, key: &Arc<str>, object: Option<Arc<K>>) {
     let old = groups.get(value).cloned();
     let members = old.as_deref().unwrap_or_default();
     let (at, end) = match members.binary_search_by(|(k, _)| k.cmp(key)) {

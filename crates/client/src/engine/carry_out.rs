@@ -63,7 +63,7 @@ impl Hands {
         let mut fence = Fence::default();
         for step in &plan.steps {
             let verdict = match step {
-                Step::Write(write) => self.all(std::slice::from_ref(write), &mut fence).await,
+                Step::Write(write) => self.all(std::slice::from_ref(&**write), &mut fence).await,
                 Step::Together(writes) => self.all(writes, &mut fence).await,
                 Step::SlowStart(writes) => self.slow_start(writes, &mut fence).await,
             };
@@ -316,7 +316,7 @@ impl Raw {
 
 impl Object for Raw {
     fn decode(answer: &[u8]) -> Result<Self, serde_json::Error> {
-        let metadata = json::members(answer).find(|m| m.key == b"metadata").map(|m| m.value).unwrap_or(b"null");
+        let metadata = json::members(answer).find(|m| m.key == b"metadata").map_or(&b"null"[..], |m| m.value);
         let version = json::members(metadata).find(|m| m.key == b"resourceVersion").map(|m| m.value);
         let version = version.map(serde_json::from_slice).transpose()?.unwrap_or_default();
         Ok(Self { json: Bytes::new(), namespace: String::new(), name: String::new(), version })
@@ -330,7 +330,7 @@ impl Object for Raw {
     fn namespace(&self) -> &str {
         &self.namespace
     }
-    fn uid(&self) -> &str {
+    fn uid(&self) -> &'static str {
         ""
     }
     fn resource_version(&self) -> &str {

@@ -16,7 +16,7 @@ use crate::object::Resource;
 const BACKOFF: Backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(30) };
 
 /// A cache this long behind is broken rather than late (upstream's expectations time out so too).
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// One thing to wait for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -159,7 +159,7 @@ impl Candidate {
             return Ok(true);
         };
         self.observe(&lease);
-        let free = self.holder(&lease).is_empty() || self.holds(&lease) || self.has_expired();
+        let free = holder(&lease).is_empty() || self.holds(&lease) || self.has_expired();
         if !free {
             return Ok(false);
         }
@@ -181,12 +181,8 @@ impl Candidate {
         since.elapsed() >= Duration::from_secs(seconds.try_into().unwrap_or(0))
     }
 
-    fn holder<'a>(&self, lease: &'a Lease) -> &'a str {
-        lease.spec.as_ref().and_then(|s| s.holder_identity.as_deref()).unwrap_or_default()
-    }
-
     fn holds(&self, lease: &Lease) -> bool {
-        self.holder(lease) == self.terms.identity
+        holder(lease) == self.terms.identity
     }
 
     fn unborn(&self) -> Lease {
@@ -201,7 +197,7 @@ impl Candidate {
         let old = lease.spec.clone().unwrap_or_default();
         let now = Some(MicroTime(clock::now()));
         let again = self.holds(lease);
-        let transitions = old.lease_transitions.map(|n| n + i32::from(!again)).unwrap_or(0);
+        let transitions = old.lease_transitions.map_or(0, |n| n + i32::from(!again));
         let spec = LeaseSpec {
             holder_identity: Some(self.terms.identity.clone()),
             lease_duration_seconds: Some(self.terms.duration.as_secs() as i32),
@@ -228,6 +224,10 @@ impl Candidate {
 
     /// Up to 2.2 times the retry period (client-go's JitterFactor 1.2).
     fn pause(&self) -> Duration {
-        self.terms.retry.mul_f64(1.0 + 1.2 * id::with_rng(|rng| rng.f64()))
+        self.terms.retry.mul_f64(1.0 + 1.2 * id::fraction())
     }
+}
+
+fn holder(lease: &Lease) -> &str {
+    lease.spec.as_ref().and_then(|s| s.holder_identity.as_deref()).unwrap_or_default()
 }

@@ -26,7 +26,7 @@ pub struct Plan {
 /// One thing to do before the next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    Write(Write),
+    Write(Box<Write>),
     /// Like writes that do not depend on each other, all at once.
     Together(Vec<Write>),
     /// Like writes in batches of 1, 2, 4, ...: if the first fails, the rest would too (a quota, a
@@ -41,11 +41,11 @@ pub struct Write {
     pub namespace: String,
     pub action: Action,
     /// Recorded on success; `{name}` stands for the object's name.
-    pub done: Option<Note>,
+    pub done: Option<Box<Note>>,
     /// Recorded on failure; `{error}` stands for the reason.
-    pub failed: Option<Note>,
+    pub failed: Option<Box<Note>>,
     /// Before writing, this object must be found alive in the API itself (not in a cache).
-    pub alive: Option<Alive>,
+    pub alive: Option<Box<Alive>>,
     /// The object being gone already is success.
     pub gone_is_fine: bool,
 }
@@ -119,7 +119,7 @@ impl Plan {
     }
 
     pub fn write(&mut self, write: Write) {
-        self.steps.push(Step::Write(write));
+        self.steps.push(Step::Write(Box::new(write)));
     }
 
     pub fn note(&mut self, note: Note) {
@@ -134,7 +134,7 @@ impl Plan {
     /// Every write, in order.
     pub fn writes(&self) -> impl Iterator<Item = &Write> {
         self.steps.iter().flat_map(|step| match step {
-            Step::Write(write) => std::slice::from_ref(write).iter(),
+            Step::Write(write) => std::slice::from_ref(&**write).iter(),
             Step::Together(writes) | Step::SlowStart(writes) => writes.iter(),
         })
     }
@@ -231,26 +231,26 @@ impl Write {
     /// The event of success.
     #[must_use]
     pub fn done(mut self, note: Note) -> Self {
-        self.done = Some(note);
+        self.done = Some(Box::new(note));
         self
     }
 
     /// The event of failure.
     #[must_use]
     pub fn failed(mut self, note: Note) -> Self {
-        self.failed = Some(note);
+        self.failed = Some(Box::new(note));
         self
     }
 
     /// Only if `owner` is found alive at the server itself.
     #[must_use]
     pub fn while_alive<K: Typed>(mut self, owner: &K) -> Self {
-        self.alive = Some(Alive {
+        self.alive = Some(Box::new(Alive {
             resource: Resource::of::<K>(),
             namespace: Typed::namespace(owner).to_owned(),
             name: Typed::name(owner).to_owned(),
             uid: Typed::uid(owner).to_owned(),
-        });
+        }));
         self
     }
 

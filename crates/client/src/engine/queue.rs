@@ -4,7 +4,7 @@
 //! runs is remembered once. Delays (back-off, wake-ups) are one ordered set, so the engine sleeps
 //! on a single timer, and on none when nothing is due.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ struct Shared {
 struct State {
     subjects: BTreeMap<Key, Subject>,
     ready: VecDeque<Key>,
-    delayed: BTreeMap<(Instant, Key), ()>,
+    delayed: BTreeSet<(Instant, Key)>,
 }
 
 /// What is remembered of a subject; forgotten when all of it is idle.
@@ -160,7 +160,7 @@ impl Queue {
 
     /// Returns when something may be ready. Keeps one timer only while something is delayed.
     pub(super) async fn wait(&self) {
-        let due = self.state().delayed.keys().next().map(|(at, _)| *at);
+        let due = self.state().delayed.first().map(|(at, _)| *at);
         let changed = self.0.changed.notified();
         match due {
             None => changed.await,
@@ -208,16 +208,14 @@ impl State {
         if let Some(before) = subject.due.replace(at) {
             self.delayed.remove(&(before, key.clone()));
         }
-        self.delayed.insert((at, key), ());
+        self.delayed.insert((at, key));
     }
 
     /// Moves what is due to `ready`.
     fn promote(&mut self, now: Instant) {
-        while let Some(entry) = self.delayed.first_entry() {
-            if entry.key().0 > now {
-                return;
-            }
-            let ((_, key), ()) = entry.remove_entry();
+        while self.delayed.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, key)) = self.delayed.pop_first()
+        {
             self.subject(&key).due = None;
             self.make_ready(key);
         }

@@ -167,10 +167,10 @@ impl Sources {
     }
 
     pub fn of(&self, resource: &Resource) -> Option<&dyn OpenSource> {
-        let same = |s: &&Box<dyn OpenSource>| {
-            let known = s.resource();
+        let mut sources = self.0.iter().map(|source| &**source);
+        sources.find(|source| {
+            let known = source.resource();
             known.group == resource.group && known.plural == resource.plural
-        };
-        self.0.iter().find(same).map(|source| &**source)
+        })
     }
 }

@@ -149,7 +149,7 @@ async fn write_persistently(client: &Client, verdict: &Verdict) -> Option<Event>
                 tracing::warn!(error = %error::chain(&failure), "an event could not be written");
             }
             Err(_) => {
-                let wait = if tries == 1 { RETRY.mul_f64(id::with_rng(|rng| rng.f64())) } else { RETRY };
+                let wait = if tries == 1 { RETRY.mul_f64(id::fraction()) } else { RETRY };
                 tokio::time::sleep(wait).await;
             }
         }

@@ -87,6 +87,6 @@ pub fn body(plan: &Plan, line: &str) -> Value {
 
 /// Events that writes carry for their success, in order, and events of the plan.
 pub fn events(plan: &Plan) -> Vec<String> {
-    let done = plan.writes().filter_map(|w| w.done.as_ref());
+    let done = plan.writes().filter_map(|w| w.done.as_deref());
     done.chain(&plan.notes).map(|n| format!("{} {}: {}", n.kind.as_str(), n.reason, n.message)).collect()
 }

@@ -1,6 +1,7 @@
 //! Controller references: who owns what, adopting orphans and letting go
 //! (`pkg/controller/controller_ref_manager.go`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use orlop_api::selector::Selector;
@@ -119,7 +120,7 @@ pub fn wake_owner<O: Typed, K: Typed>(
     let Some(new) = delta.new.as_ref().filter(|n| controller_of(&***n).is_none()) else { return };
     let meta = new.meta();
     let news = delta.old.as_ref().is_none_or(|old| old.meta().labels != meta.labels || controller_of(&**old).is_some());
-    if meta.deletion_timestamp.is_some() || !news || meta.labels.as_ref().is_none_or(|l| l.is_empty()) {
+    if meta.deletion_timestamp.is_some() || !news || meta.labels.as_ref().is_none_or(BTreeMap::is_empty) {
         return;
     }
     for owner in view.of::<O>().namespace(new.namespace()) {

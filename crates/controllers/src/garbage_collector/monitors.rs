@@ -87,7 +87,9 @@ impl Monitors {
         }
         self.state().started = true;
         let suspects = self.graph.lock().unwrap_or_else(PoisonError::into_inner).suspects();
-        suspects.iter().for_each(|uid| queue.add(Key::new("", uid)));
+        for uid in &suspects {
+            queue.add(Key::new("", uid));
+        }
         loop {
             self.definitions_changed.notified().await;
             for wait in SETTLE {

@@ -201,7 +201,7 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Self {
+    fn new() -> Self {
         let api = MemoryApi::default();
         api.serve(&[(*pods()).clone(), (*sets()).clone()]);
         let client = Client::new(api.clone(), "test/1");
@@ -224,7 +224,7 @@ impl World {
     }
 
     async fn settle(&self) -> (usize, usize) {
-        tokio::time::sleep(std::time::Duration::from_secs(120)).await;
+        tokio::time::sleep(std::time::Duration::from_mins(2)).await;
         (self.api.objects("/apis/apps/v1/replicasets").len(), self.api.objects("/api/v1/pods").len())
     }
 }
@@ -238,7 +238,7 @@ async fn deletions_of_every_kind_end_well() {
     for (propagation, left) in
         [(Propagation::Background, (0, 0)), (Propagation::Foreground, (0, 0)), (Propagation::Orphan, (0, 2))]
     {
-        let world = World::new().await;
+        let world = World::new();
         let uid = world.make(&sets(), "s", Vec::new()).await;
         for pod in ["p1", "p2"] {
             world.make(&pods(), pod, vec![reference("s", &uid, true)]).await;
@@ -254,7 +254,7 @@ async fn deletions_of_every_kind_end_well() {
 
 #[tokio::test(start_paused = true)]
 async fn children_of_owners_that_never_were_go() {
-    let world = World::new().await;
+    let world = World::new();
     world.settle().await;
     let real = world.make(&sets(), "s", Vec::new()).await;
     world.make(&pods(), "unowned", Vec::new()).await;

@@ -44,7 +44,7 @@ pub fn replication_controller() -> Controller {
 fn controller<O: ReplicaOwner>(name: &'static str, queue: &'static str, mut grants: Vec<Grant>) -> Controller {
     let owners = Source::indexed::<O>(vec![by_controller()], |delta, _, wake| wake(Key::of(&**delta.object())));
     let pods = Source::indexed::<Pod>(vec![by_controller()], |delta, view, wake| {
-        wake_owner::<O, Pod>(delta, view, wake, O::selector)
+        wake_owner::<O, Pod>(delta, view, wake, O::selector);
     });
     grants.extend(Grant::EVENTS);
     Controller::new(name, queue, vec![owners, pods], grants, decide::<O>)

@@ -116,7 +116,7 @@ impl World {
     async fn settle(&self, count: usize) {
         self.secrets().wait_until(|s| s.len() == count).await;
         // Whatever else is still on its way.
-        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        tokio::time::sleep(std::time::Duration::from_mins(1)).await;
         assert_eq!(self.api.objects(SECRETS).len(), count);
     }
 }
