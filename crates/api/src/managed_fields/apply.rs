@@ -11,11 +11,13 @@ use super::element::same_value;
 use super::entries::{ManagerId, Managers, Owned};
 use super::fields::{field_set, with_named_fields};
 use super::manager::group_version_kind;
-use super::merge::{merge, remove};
+use super::merge::{Emptied, merge, remove};
 use super::set::FieldSet;
 use super::types::TypeRef;
 use super::update::{Write, take_from_others};
 use super::validate;
+use crate::codec::json::reread;
+use crate::schema::ObjectRef;
 use crate::status::StatusError;
 
 /// Why an apply was not done.
@@ -62,7 +64,21 @@ pub fn apply(
         owned.change(|set| set.difference(&unowned_fields()));
     }
     super::entries::drop_empty(&mut managers);
-    Ok(((!same_value(live, &new)).then_some(new), managers))
+    if same_value(live, &new) {
+        return Ok((None, managers));
+    }
+    Ok((Some(written(new, schema.as_ref())?), managers))
+}
+
+/// The object as its type writes it. Live values are that already, applied ones may not be.
+fn written(object: Value, schema: Option<&ObjectRef>) -> Result<Value, Applied> {
+    let Some(schema @ ObjectRef::Builtin(_)) = schema else { return Ok(object) };
+    reread(&object, schema.get()).map_err(|why| {
+        let (name, gvk) = names(&object);
+        let object = format!("failed to convert new object ({name}; {gvk}) to proper version");
+        let message = format!("{object}: unable to convert unstructured object to {gvk}: {why}");
+        Applied::Error(StatusError::new(500, "", message))
+    })
 }
 
 fn check(applied: &Value, ty: TypeRef<'_>) -> Result<(), Applied> {
@@ -70,12 +86,17 @@ fn check(applied: &Value, ty: TypeRef<'_>) -> Result<(), Applied> {
     if errors.is_empty() {
         return Ok(());
     }
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let metadata = &applied["metadata"];
-    let gvk = group_version_kind(&text(&applied["apiVersion"]), &text(&applied["kind"]));
-    let object = format!("{}/{}; {gvk}", text(&metadata["namespace"]), text(&metadata["name"]));
-    let message = format!("failed to create typed patch object ({object}): {}", validate::print(&errors));
+    let (name, gvk) = names(applied);
+    let message = format!("failed to create typed patch object ({name}; {gvk}): {}", validate::print(&errors));
     Err(Applied::Error(StatusError::new(500, "", message)))
+}
+
+/// `default/web` and `apps/v1, Kind=Deployment`.
+fn names(object: &Value) -> (String, String) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let metadata = &object["metadata"];
+    let name = format!("{}/{}", text(&metadata["namespace"]), text(&metadata["name"]));
+    (name, group_version_kind(&text(&object["apiVersion"]), &text(&object["kind"])))
 }
 
 /// Removes what this manager applied last time and not this time, unless another one owns it. The
@@ -91,13 +112,13 @@ fn prune(write: &Write<'_>, merged: Value, managers: &Managers, last: &Owned) ->
     let schema = versions.schema(&last.api_version);
     let ty = root(schema.as_ref());
     let last_set = with_named_fields(last.set(), Some(ty));
-    let pruned = without(&in_last, &last_set, ty);
+    let pruned = without(&in_last, &last_set, schema.as_ref());
     let pruned = add_back_owned(write, &in_last, pruned, managers, &last.api_version);
     // Only what this manager had may go.
     let Some(pruned) = versions.convert(&pruned, &last.api_version) else { return merged };
     let of = |value: &Value| with_named_fields(field_set(value, ty), Some(ty));
     let gone = of(&in_last).difference(&of(&pruned)).intersection(&last_set);
-    let result = without(&in_last, &gone, ty);
+    let result = without(&in_last, &gone, schema.as_ref());
     versions.convert(&result, write.api_version).map_or(merged, std::borrow::Cow::into_owned)
 }
 
@@ -119,14 +140,16 @@ fn add_back_owned(write: &Write<'_>, merged: &Value, mut pruned: Value, managers
         let ty = root(schema.as_ref());
         let named = |set| with_named_fields(set, Some(ty));
         let kept = named(field_set(&part, ty)).union(named(owned));
-        pruned = without(&whole, &named(field_set(&whole, ty)).difference(&kept), ty);
+        pruned = without(&whole, &named(field_set(&whole, ty)).difference(&kept), schema.as_ref());
     }
     pruned
 }
 
 /// [`remove`] for a whole object, which keeps its version whatever goes.
-fn without(object: &Value, gone: &FieldSet, ty: TypeRef<'_>) -> Value {
-    let mut rest = remove(object, gone, ty).unwrap_or_default();
+fn without(object: &Value, gone: &FieldSet, schema: Option<&ObjectRef>) -> Value {
+    // In built-in types nulls vanish when the object is written; in custom resources one could mean something.
+    let emptied = if matches!(schema, Some(ObjectRef::Builtin(_))) { Emptied::Null } else { Emptied::Gone };
+    let mut rest = remove(object, gone, root(schema), emptied).unwrap_or_default();
     for field in ["apiVersion", "kind"] {
         crate::kind::keep_old_at(&mut rest, object, field);
     }

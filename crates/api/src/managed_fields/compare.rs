@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::element::{PathElement, same_value};
 use super::set::FieldSet;
-use super::types::{Shape, TypeRef, is_zero, item_element};
-use crate::schema::{ListType, ObjectType, Type};
+use super::types::{Shape, TypeRef, is_zero, item_element, null_when_unset};
+use crate::schema::{Field, ListType, ObjectType, Type};
 
 /// The paths in which two objects differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,7 +157,23 @@ fn walk_fields(
         };
         found.attach(|| PathElement::field(field), walk(old, new, ty)?);
     }
+    if let (Shape::Struct(object), Some(value)) = (shape, old.xor(new)) {
+        let nulls = if new.is_some() { &mut found.added } else { &mut found.removed };
+        add_unset(nulls, object, value, skip);
+    }
     Ok(found)
+}
+
+/// Adds the fields that Go writes as null.
+fn add_unset(set: &mut FieldSet, object: &ObjectType, value: &Object, skip: impl Fn(&str) -> bool) {
+    let unset = |field: &&Field| null_when_unset(field) && !value.contains_key(&field.json) && !skip(&field.json);
+    let before = set.entries.len();
+    for field in object.fields.iter().filter(unset) {
+        set.push(|| PathElement::field(&field.json), true, FieldSet::default());
+    }
+    if set.entries.len() > before {
+        set.sort();
+    }
 }
 
 /// In Go a struct's fields are always there: a struct inside a struct, and all that is never left out.
@@ -172,7 +188,7 @@ fn with_zero_values<'a>(
     if matches!(field.ty, Type::Object(_)) && !field.pointer {
         return (old.or(Some(&NOTHING)), new.or(Some(&NOTHING)));
     }
-    match (field.omit_empty, is_zero(value)) {
+    match (field.omit_empty && !null_when_unset(field), is_zero(value)) {
         (true, _) => (old, new),
         (false, true) => (None, None),
         (false, false) => (old.or(Some(&Value::Null)), new.or(Some(&Value::Null))),

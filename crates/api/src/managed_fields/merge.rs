@@ -116,8 +116,16 @@ fn merge_items(live: &[Value], applied: &[Value], list: &ListType) -> Vec<Value>
     merged
 }
 
+/// What becomes of an object or list inside another one that has lost all it had.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Emptied {
+    /// It is null, which still counts as there for those who own it.
+    Null,
+    Gone,
+}
+
 /// `value` without the paths of `gone`; `None` when nothing is left of an object or list.
-pub fn remove(value: &Value, gone: &FieldSet, ty: TypeRef<'_>) -> Option<Value> {
+pub fn remove(value: &Value, gone: &FieldSet, ty: TypeRef<'_>, emptied: Emptied) -> Option<Value> {
     let shape = ty.shape(value);
     match shape {
         Shape::Leaf => (!value.is_array() && !value.is_object()).then(|| value.clone()),
@@ -126,7 +134,7 @@ pub fn remove(value: &Value, gone: &FieldSet, ty: TypeRef<'_>) -> Option<Value> 
                 match item_element(list, item).ok().and_then(|element| gone.get(&element)) {
                     None => Some(item.clone()),
                     Some(entry) if entry.member => None,
-                    Some(entry) => remove(item, &entry.children, TypeRef::Of(&list.item)),
+                    Some(entry) => remove(item, &entry.children, TypeRef::Of(&list.item), emptied),
                 }
             });
             let kept: Vec<Value> = kept.collect();
@@ -135,11 +143,14 @@ pub fn remove(value: &Value, gone: &FieldSet, ty: TypeRef<'_>) -> Option<Value> 
         Shape::Struct(_) | Shape::Map(_) | Shape::DeducedMap => {
             let kept = value.as_object().into_iter().flatten().filter_map(|(name, member)| {
                 let rest = match gone.get(&PathElement::field(name)) {
-                    None => member.clone(),
+                    None => Some(member.clone()),
                     Some(entry) if entry.member => return None,
-                    Some(entry) => remove(member, &entry.children, shape.member(name).unwrap_or(TypeRef::Deduced))?,
+                    Some(entry) => {
+                        let ty = shape.member(name).unwrap_or(TypeRef::Deduced);
+                        remove(member, &entry.children, ty, emptied)
+                    }
                 };
-                Some((name.clone(), rest))
+                Some((name.clone(), rest.or_else(|| (emptied == Emptied::Null).then_some(Value::Null))?))
             });
             let kept: Map<String, Value> = kept.collect();
             (!kept.is_empty()).then_some(Value::Object(kept))

@@ -132,14 +132,23 @@ fn zero(field: &Field) -> Option<Value> {
     })
 }
 
-/// Go's zero value of a field that is always written: as good as absent.
+/// A field that Go writes as null where it has no value: a time, and lists that are not left out.
+pub fn null_when_unset(field: &Field) -> bool {
+    match field.ty {
+        // This one is left out.
+        Type::Time | Type::MicroTime => !field.pointer && field.json != "creationTimestamp",
+        _ => field.pointer && !field.omit_empty,
+    }
+}
+
+/// Go's zero value of a field that is always written: as good as absent. Empty lists are not: they are
+/// written as they are, absent ones as null.
 pub fn is_zero(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(flag) => !flag,
         Value::Number(number) => number.as_f64() == Some(0.0),
         Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
+        Value::Array(_) | Value::Object(_) => false,
     }
 }

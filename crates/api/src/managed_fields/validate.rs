@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::element::PathElement;
 use super::types::{TypeRef, item_element};
+use crate::patch::{go_format, go_type};
 use crate::schema::{ListKind, ListType, ObjectType, Type};
 
 /// What does not fit, `.spec.x: field not declared in schema`; empty when all does.
@@ -55,11 +56,11 @@ impl Errors {
                             self.below(&format!(".{name}"), |e| e.check(member, TypeRef::Of(&map.value)));
                         }
                     }
-                    None => self.add(&format!("expected map, got &{{{}}}", plain(value))),
+                    None => self.add(&format!("expected map, got &{{{}}}", go_format(value))),
                 },
                 Type::List(list) => match value.as_array() {
                     Some(items) => self.check_items(items, list),
-                    None => self.add(&format!("expected list, got &{{{}}}", plain(value))),
+                    None => self.add(&format!("expected list, got &{{{}}}", go_format(value))),
                 },
                 scalar => self.check_scalar(value, scalar),
             },
@@ -68,7 +69,7 @@ impl Errors {
 
     fn check_object(&mut self, value: &Value, object: &ObjectType) {
         let Some(members) = value.as_object() else {
-            return self.add(&format!("expected map, got &{{{}}}", plain(value)));
+            return self.add(&format!("expected map, got &{{{}}}", go_format(value)));
         };
         for (name, member) in members {
             match object.field(name) {
@@ -99,7 +100,7 @@ impl Errors {
 
     fn check_scalar(&mut self, value: &Value, ty: &Type) {
         match ty {
-            Type::Bool if !value.is_boolean() => self.add(&format!("expected boolean, got &{{{}}}", plain(value))),
+            Type::Bool if !value.is_boolean() => self.add(&format!("expected boolean, got &{{{}}}", go_format(value))),
             Type::Int32 | Type::Int64 | Type::Double if !value.is_number() => {
                 self.add(&format!("expected numeric (int or float), got {}", go_type(value)));
             }
@@ -107,28 +108,10 @@ impl Errors {
                 self.add(&format!("expected string, got &value.valueUnstructured{{Value:{}}}", go_syntax(value)));
             }
             Type::Quantity | Type::Time | Type::MicroTime if value.is_array() || value.is_object() => {
-                self.add(&format!("expected any scalar, got &{{{}}}", plain(value)));
+                self.add(&format!("expected any scalar, got &{{{}}}", go_format(value)));
             }
             _ => {}
         }
-    }
-}
-
-/// Go's `%v`.
-fn plain(value: &Value) -> String {
-    crate::patch::go_format(value)
-}
-
-/// Go's `%T`.
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
     }
 }
 
@@ -144,6 +127,7 @@ fn go_syntax(value: &Value) -> String {
                 fields.iter().map(|(key, value)| format!("{key:?}:{}", go_syntax(value))).collect();
             format!("map[string]interface {{}}{{{}}}", fields.join(", "))
         }
+        Value::Null => "interface {}(nil)".to_owned(),
         scalar => scalar.to_string(),
     }
 }

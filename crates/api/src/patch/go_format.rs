@@ -1,4 +1,4 @@
-//! JSON values as Go's `%v` prints them, for error texts.
+//! JSON values and their types as Go prints them, for error texts.
 
 use std::fmt::Write;
 
@@ -38,5 +38,18 @@ fn write_value(value: &Value, out: &mut String) {
             out.push(']');
         }
         Value::Bool(_) | Value::Number(_) => write!(out, "{value}").expect("strings take everything"),
+    }
+}
+
+/// Go's `%T`: the type that `encoding/json` reads a value into.
+pub fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
     }
 }

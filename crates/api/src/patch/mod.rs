@@ -9,7 +9,7 @@ pub mod json;
 pub mod merge;
 pub mod strategic;
 
-pub use go_format::go_format;
+pub use go_format::{go_format, go_type};
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ mod schema;
 
 use serde_json::{Map, Value, json};
 
-use super::go_format::go_format;
+use super::go_format::{go_format, go_type};
 use super::merge::drop_nulls;
 use crate::schema::ObjectType;
 use crate::status::StatusError;
@@ -46,24 +46,24 @@ impl Error {
     }
 
     fn bad_type(expected: &str, actual: &Value) -> Self {
-        let actual = match actual {
-            Value::Null => "%!s(<nil>)",
-            Value::Bool(_) => "bool",
-            Value::Number(number) if number.is_f64() => "float64",
-            Value::Number(_) => "int64",
-            Value::String(_) => "string",
-            Value::Array(_) => "[]interface {}",
-            Value::Object(_) => "map[string]interface {}",
-        };
+        let actual = if actual.is_null() { NO_TEXT } else { go_type(actual) };
         Self::Other(format!("expected a {expected}, but received a {actual}"))
     }
 
     fn bad_directive(directive: &Value, object: &Map<String, Value>) -> Self {
         let object = go_format(&Value::Object(object.clone()));
-        Self::Other(format!("unknown patch type: {} in map: {object}", go_format(directive)))
+        let directive = match directive {
+            Value::Null => NO_TEXT.to_owned(),
+            // A text was expected, and Go says so.
+            Value::Bool(_) | Value::Number(_) => format!("%!s({}={directive})", go_type(directive)),
+            _ => go_format(directive),
+        };
+        Self::Other(format!("unknown patch type: {directive} in map: {object}"))
     }
 }
 
+/// What Go prints for a null where it was to print a text.
+const NO_TEXT: &str = "%!s(<nil>)";
 const LIST: &str = "[]interface {}";
 const OBJECT: &str = "map[string]interface {}";
 

@@ -258,6 +258,17 @@ fn strategic_refusals() {
             500,
             "The order in patch list:\n[map[name:c]]\n doesn't match $setElementOrder list:\n[map[name:b]]\n",
         ),
+        (
+            json!({ "$setElementOrder/containers": [{ "name": "b" }], "containers": [{ "name": "b" }, { "name": "a", "$patch": "replace" }] }),
+            500,
+            "The order in patch list:\n[map[name:b] map[$patch:replace name:a]]\n doesn't match $setElementOrder list:\n[map[name:b]]\n",
+        ),
+        (
+            json!({ "containers": [{ "name": "a", "$setElementOrder/ports": [], "ports": [] }] }),
+            500,
+            "no elements in any of the given slices",
+        ),
+        (json!({ "labels": { "$patch": 1 } }), 500, "unknown patch type: %!s(int64=1) in map: map[$patch:1]"),
         (json!({ "$deleteFromPrimitiveListx": ["a"] }), 400, "invalid patch format of primitive list"),
         (json!({ "strategy": { "$retainKeys": ["type"], "rolling": {} } }), 400, "invalid patch format of retainKeys"),
         (json!({ "finalizers": [1] }), 500, "list element types are not identical: [[a] [1]]"),

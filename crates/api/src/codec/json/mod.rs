@@ -69,6 +69,14 @@ pub(crate) fn decode_reporting(
     Ok((value, reports))
 }
 
+/// What a built-in type makes of an object, as if it had been sent; else why it cannot, in Go's words.
+pub(crate) fn reread(value: &Value, schema: &ObjectType) -> Result<Value, String> {
+    match Decoder::new(&encode(value), false).document(Some(schema)) {
+        Ok((value, _)) => Ok(value),
+        Err(Failure::Syntax(why) | Failure::Content { why, .. }) => Err(why),
+    }
+}
+
 /// Compact JSON.
 pub fn encode(value: &Value) -> Vec<u8> {
     serde_json::to_vec(value).expect("JSON values have only string keys")

@@ -143,7 +143,10 @@ fn status_and_spec_have_their_own_doors() {
     assert_eq!(
         owners(&new)["controller/Update/status"],
         json!({ "f:status": {
-            "f:conditions": { ".": {}, "k:{\"type\":\"Available\"}": { ".": {}, "f:status": {}, "f:type": {} } },
+            "f:conditions": { ".": {}, "k:{\"type\":\"Available\"}": {
+                // The times are there: null.
+                ".": {}, "f:lastTransitionTime": {}, "f:lastUpdateTime": {}, "f:status": {}, "f:type": {},
+            } },
             "f:replicas": {},
         } })
     );
@@ -311,6 +314,38 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
+fn applied_values_are_read_as_if_they_had_been_sent() {
+    let pod = |cpu: &str, port: Value| {
+        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p", "namespace": "n" }, "spec": { "containers": [{
+            "name": "c", "resources": { "limits": { "cpu": cpu } },
+            "livenessProbe": { "tcpSocket": { "port": port } },
+        }] } })
+    };
+    let object = applied("a", None, &pod("1000m", 80.into())).unwrap();
+    assert_eq!(object["spec"]["containers"][0]["resources"]["limits"]["cpu"], "1");
+    assert_eq!(object["status"], json!({}));
+    let refused = |config: &Value| applied("a", None, config).unwrap_err().message;
+    let why = "failed to convert new object (n/p; /v1, Kind=Pod) to proper version: unable to convert unstructured object to /v1, Kind=Pod: ";
+    assert_eq!(
+        refused(&pod("much", 80.into())),
+        format!("{why}quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
+    );
+    assert!(refused(&pod("1", json!([]))).starts_with(&format!("{why}json: cannot unmarshal array into Go ")));
+}
+
+#[test]
+fn who_owns_a_map_owns_it_emptied() {
+    let map = created("a", config_map(json!({})));
+    let object = applied("b", Some(&live(map)), &config_map(json!({ "x": "1" }))).unwrap();
+    let object = applied("c", Some(&live(object)), &config_map(json!({}))).unwrap();
+    let mut config = config_map(json!({}));
+    config.as_object_mut().unwrap().remove("data");
+    let object = applied("b", Some(&live(object)), &config).unwrap();
+    assert_eq!(object.get("data"), None);
+    assert_eq!(owners(&object), json!({ "a/Update": { "f:data": {} }, "c/Apply": { "f:data": {} } }));
+}
+
+#[test]
 fn a_missing_protocol_is_tcp() {
     let service = |ports: Value| json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "s" }, "spec": { "ports": ports } });
     let object = live(applied("a", None, &service(json!([{ "port": 80 }]))).unwrap());
@@ -320,7 +355,7 @@ fn a_missing_protocol_is_tcp() {
     );
     let object = updated("defaults", &object, |new| new["spec"]["ports"][0]["protocol"] = "TCP".into());
     let object = applied("a", Some(&object), &service(json!([{ "port": 80, "name": "http" }]))).unwrap();
-    assert_eq!(object["spec"]["ports"], json!([{ "port": 80, "name": "http", "protocol": "TCP" }]));
+    assert_eq!(object["spec"]["ports"], json!([{ "port": 80, "name": "http", "protocol": "TCP", "targetPort": 0 }]));
 }
 
 #[test]

@@ -35,7 +35,12 @@ pub fn merge_ordered_lists(original: &mut Object, patch: &mut Object, scope: Sco
             }
             (Some(_), Some(patched)) => patched.clone(),
         };
-        let ordered = in_order(merged, &order, current.map_or(&[], Vec::as_slice), key)?;
+        let (current, patched) = (current.map_or(&[][..], Vec::as_slice), patched.map_or(&[][..], Vec::as_slice));
+        if current.is_empty() && patched.is_empty() {
+            return Err(Error::Other("no elements in any of the given slices".to_owned()));
+        }
+        are_objects(current, patched)?;
+        let ordered = in_order(merged, &order, current, key)?;
         original.insert(field.to_owned(), ordered.into());
         patch.remove(field);
     }
@@ -123,27 +128,26 @@ fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<()
     if patch.is_empty() || order.is_empty() {
         return Ok(());
     }
-    let mut rest = order.iter();
+    let mut items = Vec::with_capacity(patch.len());
     for item in patch {
-        if key.is_some() {
-            as_object(item)?;
-        }
-        if item.get(DIRECTIVE).is_some() {
-            continue;
-        }
-        loop {
-            let Some(next) = rest.next() else {
-                let (patch, order) = (go_format(&patch.into()), go_format(&order.into()));
-                return Err(Error::Other(format!(
-                    "The order in patch list:\n{patch}\n doesn't match {SET_ELEMENT_ORDER} list:\n{order}\n"
-                )));
-            };
-            if same_item(item, next, key)? {
-                break;
-            }
+        let deleted = key.is_some() && as_object(item)?.get(DIRECTIVE).is_some_and(|directive| directive == "delete");
+        if !deleted {
+            items.push(item);
         }
     }
-    Ok(())
+    let mut items = items.into_iter().peekable();
+    for next in order {
+        while items.next_if(|item| item.get(DIRECTIVE).is_some()).is_some() {}
+        let Some(item) = items.peek() else { return Ok(()) };
+        if same_item(item, next, key)? {
+            items.next();
+        }
+    }
+    if items.peek().is_none() {
+        return Ok(());
+    }
+    let (patch, order) = (go_format(&patch.into()), go_format(&order.into()));
+    Err(Error::Other(format!("The order in patch list:\n{patch}\n doesn't match {SET_ELEMENT_ORDER} list:\n{order}\n")))
 }
 
 fn same_item(a: &Value, b: &Value, key: Option<&str>) -> Result<bool, Error> {
