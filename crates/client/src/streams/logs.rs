@@ -28,9 +28,10 @@ pub fn serve<B>(request: &mut Request<B>, body: Body) -> Result<Response<Body>, 
 
 async fn run(pending: hyper::upgrade::OnUpgrade, mut body: Body, base64: bool) -> Result<(), StreamError> {
     let (mut incoming, outgoing) = websocket::start(upgrade::connection(pending).await?, Role::Server);
-    let message = |bytes: Bytes| match base64 {
-        true => Message::Data { text: true, lead: None, payload: STANDARD.encode(bytes).into() },
-        false => Message::Data { text: false, lead: None, payload: bytes },
+    let message = |bytes: Bytes| Message::Data {
+        text: base64,
+        lead: None,
+        payload: if base64 { STANDARD.encode(bytes).into() } else { bytes },
     };
     let sending = async {
         // Tells the client that the stream stands before there is anything to read.

@@ -78,7 +78,7 @@ fn read(leaf: &[u8]) -> Option<Known> {
     let uid = subject.iter_attributes().find(|attribute| attribute.attr_type().to_id_string() == UID_OID);
     let uid = uid.and_then(|attribute| attribute.as_str().ok()).unwrap_or_default();
     let digest = ring::digest::digest(&ring::digest::SHA256, leaf);
-    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest.as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let user = UserInfo {
         name: name.into(),
         uid: uid.into(),

@@ -115,7 +115,7 @@ impl Escalation {
             describe(&lacking)
         );
         if !errors.is_empty() {
-            text.push_str(&format!("; resolution errors: [{}]", errors.join(" ")));
+            text = format!("{text}; resolution errors: [{}]", errors.join(" "));
         }
         Err(refusal(attributes, &text))
     }

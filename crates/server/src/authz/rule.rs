@@ -134,14 +134,14 @@ pub fn missing(held: &[Rule], asked: &[Rule]) -> Vec<Rule> {
 
 /// Missing atoms as upstream lists them: verbs on the same thing together, sorted, one per line.
 pub fn describe(atoms: &[Rule]) -> String {
-    let mut merged: BTreeMap<(Vec<String>, Vec<String>, Vec<String>), Rule> = BTreeMap::new();
+    let mut merged: BTreeMap<[Vec<String>; 3], Rule> = BTreeMap::new();
     let mut texts: Vec<String> = Vec::new();
     for atom in atoms {
         if atom.resources.is_empty() {
             texts.push(atom.compact_text());
             continue;
         }
-        let key = (atom.groups.clone(), atom.resources.clone(), atom.names.clone());
+        let key = [atom.groups.clone(), atom.resources.clone(), atom.names.clone()];
         let rule = merged.entry(key).or_insert_with(|| Rule { verbs: Vec::new(), ..atom.clone() });
         rule.verbs.extend(atom.verbs.iter().cloned());
     }

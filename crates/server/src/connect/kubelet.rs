@@ -77,10 +77,14 @@ fn escape(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            out.extend(['%', hex(byte >> 4), hex(byte & 0xf)]);
         }
     }
     out
+}
+
+fn hex(nibble: u8) -> char {
+    char::from(b"0123456789ABCDEF"[usize::from(nibble)])
 }
 
 #[cfg(test)]

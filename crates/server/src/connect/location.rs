@@ -84,8 +84,8 @@ fn pod(connections: &Connections, namespace: &str, id: &Id<'_>) -> Result<Target
 
 /// The first port that any container declares.
 fn first_port(pod: &Value) -> Option<u16> {
-    let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
-    let port = containers.filter_map(|container| container["ports"][0]["containerPort"].as_u64()).next()?;
+    let mut containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+    let port = containers.find_map(|container| container["ports"][0]["containerPort"].as_u64())?;
     u16::try_from(port).ok()
 }
 
@@ -96,11 +96,11 @@ fn service(connections: &Connections, namespace: &str, id: &Id<'_>) -> Result<Ta
         let mut ports = service["spec"]["ports"].as_array().into_iter().flatten();
         let Some(port) = ports.find(|port| port["port"] == number) else {
             let text = format!("no service port {number} found for service {:?}", id.name);
-            return Err(StatusError::unavailable(&text));
+            return Err(StatusError::unavailable(text));
         };
-        port_name = port["name"].as_str().unwrap_or_default().to_owned();
+        port["name"].as_str().unwrap_or_default().clone_into(&mut port_name);
     }
-    let none = || StatusError::unavailable(&format!("no endpoints available for service {:?}", id.name));
+    let none = || StatusError::unavailable(format!("no endpoints available for service {:?}", id.name));
     let (host, port) = ready_endpoint(connections, namespace, id.name, &port_name).ok_or_else(none)?;
     Ok(Target { encrypted: id.encrypted, host, port })
 }

@@ -99,7 +99,7 @@ pub(super) async fn plain(
     let rewrite = Rewrite { prefix: prefix.to_owned(), backend: target.to_string(), caller };
     let response = dialer.send(target, request).await;
     let response =
-        response.map_err(|error| StatusError::unavailable(&format!("error trying to reach service: {error}")))?;
+        response.map_err(|error| StatusError::unavailable(format!("error trying to reach service: {error}")))?;
     Ok(rewritten(response, rewrite))
 }
 

@@ -1,6 +1,6 @@
 //! Private keys: reading what tools write, and the one that signs ServiceAccount tokens.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -14,14 +14,13 @@ use super::{PkiError, der, files};
 /// PEM of a PKCS #8 document.
 pub(super) fn pem(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
-    let mut out = format!("-----BEGIN {label}-----\n");
+    let mut lines = String::new();
     // base64 is ASCII, so any cut is a character boundary.
     for line in text.as_bytes().chunks(64) {
-        out.push_str(&String::from_utf8_lossy(line));
-        out.push('\n');
+        lines.push_str(&String::from_utf8_lossy(line));
+        lines.push('\n');
     }
-    out.push_str(&format!("-----END {label}-----\n"));
-    out
+    format!("-----BEGIN {label}-----\n{lines}-----END {label}-----\n")
 }
 
 /// Reads a private key in any of the three PEM forms as PKCS #8.
@@ -197,8 +196,8 @@ impl PublicKey {
     }
 
     /// Reads further public keys to verify with (`--service-account-key-file`).
-    pub fn read(path: &PathBuf) -> Result<Self, PkiError> {
-        let wrong = |reason: String| PkiError::Content { path: path.clone(), expected: "a public key", reason };
+    pub fn read(path: &Path) -> Result<Self, PkiError> {
+        let wrong = |reason: String| PkiError::Content { path: path.to_owned(), expected: "a public key", reason };
         let text = files::read(path)?.ok_or_else(|| wrong("missing".into()))?;
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes()) {
             if let (SectionKind::PublicKey, info) = section.map_err(|error| wrong(error.to_string()))? {

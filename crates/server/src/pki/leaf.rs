@@ -122,6 +122,11 @@ impl Leaf {
         Ok(true)
     }
 
+    #[cfg(test)]
+    pub(super) fn make_due(&self) {
+        self.renew_at.store(0, Ordering::Relaxed);
+    }
+
     /// Whether it was time, and done.
     pub(super) fn renew_if_due(&self) -> Result<bool, PkiError> {
         if clock::unix_seconds() < self.renew_at() {
@@ -163,9 +168,17 @@ impl ResolvesClientCert for Leaf {
 }
 
 fn issue(path: &Path, authority: &Authority, profile: &Profile) -> Result<(Identity, i64), PkiError> {
+    issue_at(path, authority, profile, clock::unix_seconds())
+}
+
+pub(super) fn issue_at(
+    path: &Path,
+    authority: &Authority,
+    profile: &Profile,
+    now: i64,
+) -> Result<(Identity, i64), PkiError> {
     let failed = |error| authority::issue(format!("certificate {}", path.display()), error);
     let key = KeyPair::generate().map_err(failed)?;
-    let now = clock::unix_seconds();
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     if !profile.organization.is_empty() {

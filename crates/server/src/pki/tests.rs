@@ -32,7 +32,7 @@ fn the_files_are_kubeadms_and_private() {
         .collect();
     names.sort();
     for (name, mode) in &names {
-        assert_eq!(*mode, if name.ends_with(".key") { 0o600 } else { 0o644 }, "{name}");
+        assert_eq!(*mode, if name.contains(".key") { 0o600 } else { 0o644 }, "{name}");
     }
     let names: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
     for base in ["admin", "apiserver", "apiserver-kubelet-client", "ca", "front-proxy-ca", "front-proxy-client"] {
@@ -165,4 +165,43 @@ fn older_key_formats_are_read() {
     assert_eq!((&jwk["kty"], &jwk["e"]), (&"RSA".into(), &"AQAB".into()));
     let signature = pki.service_account_key().sign(b"message");
     assert!(pki.service_account_key().public().verifies(b"message", &signature));
+}
+
+/// Certificates that ran out while the machine was off, or that a wrong clock put into the future.
+#[test]
+fn certificates_that_are_not_valid_now_are_made_anew_at_start() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let first = Pki::open(config(dir.path())).expect("first");
+    let profile = Profile::client("kubernetes-admin", "system:masters");
+    let year = 365 * 24 * 60 * 60;
+    for (age, kept) in [(0, true), (year / 2, true), (year * 9 / 10, false), (2 * year, false), (-year, false)] {
+        let at = clock::unix_seconds() - age;
+        let (old, _) = leaf::issue_at(first.admin.path(), first.cluster_ca(), &profile, at).expect("issued");
+        let again = Pki::open(config(dir.path())).expect("again");
+        assert_eq!(again.admin.identity().certificate_pem == old.certificate_pem, kept, "{age} seconds old");
+    }
+}
+
+/// Timers stand still while a machine sleeps; the first handshake after it does not.
+#[tokio::test]
+async fn a_handshake_notices_that_it_is_time() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let pki = Arc::new(Pki::open(config(dir.path())).expect("opened"));
+    let running = pki.clone();
+    let renewing = tokio::spawn(async move { running.run().await });
+    // Let it look once and go to sleep.
+    tokio::task::yield_now().await;
+    let (old, tls) = (pki.serving.identity(), pki.server_config().expect("config"));
+    pki.serving.make_due();
+    let (client, server) = tokio::io::duplex(64 * 1024);
+    let connector = TlsConnector::from(pki.kubelet_client_config().expect("config"));
+    let name = ServerName::try_from("localhost").expect("name");
+    let (accepted, connected) = tokio::join!(TlsAcceptor::from(tls).accept(server), connector.connect(name, client));
+    accepted.expect("accepted");
+    connected.expect("connected");
+    while pki.serving.identity().certificate_pem == old.certificate_pem {
+        tokio::task::yield_now().await;
+    }
+    assert!(pki.serving.renew_at() > clock::unix_seconds());
+    renewing.abort();
 }

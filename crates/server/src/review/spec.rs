@@ -24,8 +24,8 @@ pub fn request(spec: &Value) -> (RequestInfo, Vec<String>) {
     let resource = &spec["resourceAttributes"];
     if !resource.is_object() {
         let attributes = &spec["nonResourceAttributes"];
-        let (path, verb) = (text(&attributes["path"]), text(&attributes["verb"]));
-        return (RequestInfo { path, verb, ..RequestInfo::default() }, Vec::new());
+        let (verb, path) = (text(&attributes["verb"]), text(&attributes["path"]));
+        return (RequestInfo { verb, path, ..RequestInfo::default() }, Vec::new());
     }
     let field = |name: &str| text(&resource[name]);
     let version = field("version");

@@ -3,7 +3,7 @@
 //! - [`jwt`]: the compact serialization, signing and verifying.
 //! - [`Claims`]: what a token says, and whether that still holds.
 //! - [`Issuer`]: whose tokens, for whom; verified tokens are remembered.
-//! - [`TokenRequest`]: `serviceaccounts/token`.
+//! - [`TokenRequest`] answers `serviceaccounts/token`.
 //! - [`discovery`]: how others learn to verify them.
 
 mod claims;

@@ -90,9 +90,11 @@ async fn connect_spdy(
     let name = spdy::handshake::chosen(&response);
     let connection =
         spdy::Connection::start(upgrade::connection(hyper::upgrade::on(response)).await?, spdy::Role::Client);
-    let open = async |kind: &str, wanted: bool| match wanted {
-        true => connection.open(&spdy::Headers::from([("streamtype", kind)])).await.map(Some),
-        false => Ok(None),
+    let open = async |kind: &str, wanted: bool| {
+        if !wanted {
+            return Ok(None);
+        }
+        connection.open(&spdy::Headers::from([("streamtype", kind)])).await.map(Some)
     };
     // The server counts streams; upstream's clients open them in this order.
     let error = open(stream_type::ERROR, true).await?.ok_or(StreamError::Closed)?;

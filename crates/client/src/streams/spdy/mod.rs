@@ -9,7 +9,9 @@ mod connection;
 mod frame;
 pub mod handshake;
 mod headers;
+mod state;
 mod stream;
+mod tasks;
 
 pub use connection::{Connection, Offered, Role};
 pub use frame::{Decoder, Error, Frame};

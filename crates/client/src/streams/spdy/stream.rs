@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use super::Headers;
-use super::connection::Shared;
 use super::frame::reset;
+use super::state::Shared;
 use crate::streams::pipe::{Feed, Sink, pipe};
 use crate::streams::{CHUNK_BYTES, Reader, Writer};
 

@@ -44,6 +44,10 @@ pub enum Error {
     Length,
 }
 
+/// In place of a short length: 2 or 8 bytes of length follow.
+const LENGTH_16: u8 = 0x7e;
+const LENGTH_64: u8 = 0x7f;
+
 /// Longest payload of a control frame.
 const MAX_CONTROL: u64 = 125;
 
@@ -136,8 +140,8 @@ impl Decoder {
             return Err(Error::Masking);
         }
         let extended = match b1 & 0x7f {
-            126 => 2,
-            127 => 8,
+            LENGTH_16 => 2,
+            LENGTH_64 => 8,
             _ => 0,
         };
         let mask_length = if masked { 4 } else { 0 };
@@ -215,11 +219,11 @@ pub(super) fn put_header(out: &mut BytesMut, opcode: Opcode, length: usize, mask
     match length {
         0..=125 => out.put_u8(mask_bit | length as u8),
         126..=0xffff => {
-            out.put_u8(mask_bit | 126);
+            out.put_u8(mask_bit | LENGTH_16);
             out.put_u16(length as u16);
         }
         _ => {
-            out.put_u8(mask_bit | 127);
+            out.put_u8(mask_bit | LENGTH_64);
             out.put_u64(length as u64);
         }
     }

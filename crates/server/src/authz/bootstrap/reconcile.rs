@@ -4,7 +4,7 @@
 use orlop_api::Value;
 use serde_json::{Map, json};
 
-use super::AUTO_UPDATE;
+use super::policy::AUTO_UPDATE;
 use crate::authz::rule::{Rule, missing};
 
 /// What to do about one object.

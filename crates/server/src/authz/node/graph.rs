@@ -109,7 +109,9 @@ impl Graph {
             return;
         }
         if let Some((node, keys)) = self.contributions.remove(&object) {
-            keys.iter().for_each(|key| self.release(key, &node));
+            for key in &keys {
+                self.release(key, &node);
+            }
         }
         if node.is_empty() {
             return;

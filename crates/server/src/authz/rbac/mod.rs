@@ -3,12 +3,16 @@
 //! Bindings are indexed by subject, so a decision costs what the user's own bindings cost, however
 //! many others the cluster has.
 
+mod bindings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use orlop_api::Value;
 use orlop_client::transport::UserInfo;
 use orlop_store::Store;
+
+use bindings::{Binding, Bindings, Subject};
 
 use super::follow::{Fold, Follower};
 use super::rule::Rule;
@@ -35,7 +39,7 @@ impl Rbac {
 
     /// The rules a role reference stands for in a binding of that namespace.
     pub fn role_rules(&self, role: &RoleRef, namespace: &str) -> Result<Vec<Rule>, String> {
-        self.0.read().role_rules(role, namespace).map(|rules| rules.to_vec())
+        self.0.read().role_rules(role, namespace).map(<[Rule]>::to_vec)
     }
 }
 
@@ -67,34 +71,6 @@ pub struct Policy {
     roles: BTreeMap<String, BTreeMap<String, Arc<[Rule]>>>,
     /// By namespace; cluster role bindings under the empty one.
     bindings: BTreeMap<String, Bindings>,
-}
-
-/// The bindings of one namespace.
-#[derive(Debug, Default)]
-struct Bindings {
-    by_name: BTreeMap<String, Binding>,
-    /// Names of the bindings that name a user or a group.
-    by_user: BTreeMap<String, BTreeSet<String>>,
-    by_group: BTreeMap<String, BTreeSet<String>>,
-}
-
-#[derive(Debug)]
-struct Binding {
-    role: RoleRef,
-    subjects: Vec<Subject>,
-}
-
-/// A subject, and how refusals and grants call it.
-#[derive(Debug, PartialEq, Eq)]
-struct Subject {
-    who: Who,
-    text: String,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Who {
-    User(String),
-    Group(String),
 }
 
 impl Fold for Policy {
@@ -202,73 +178,6 @@ impl std::fmt::Display for Grant<'_> {
             namespace => write!(f, "RoleBinding \"{}/{namespace}\"", self.name)?,
         }
         write!(f, " of {} {:?} to {}", self.binding.role.kind, self.binding.role.name, self.subject.text)
-    }
-}
-
-impl Bindings {
-    fn set(&mut self, name: &str, binding: Option<Binding>) {
-        if let Some(old) = self.by_name.remove(name) {
-            for subject in &old.subjects {
-                let (index, key) = self.index(&subject.who);
-                if let Some(names) = index.get_mut(key) {
-                    names.remove(name);
-                    if names.is_empty() {
-                        index.remove(key);
-                    }
-                }
-            }
-        }
-        let Some(binding) = binding else { return };
-        for subject in &binding.subjects {
-            let (index, key) = self.index(&subject.who);
-            index.entry(key.clone()).or_default().insert(name.to_owned());
-        }
-        self.by_name.insert(name.to_owned(), binding);
-    }
-
-    fn index<'a>(&mut self, who: &'a Who) -> (&mut BTreeMap<String, BTreeSet<String>>, &'a String) {
-        match who {
-            Who::User(name) => (&mut self.by_user, name),
-            Who::Group(name) => (&mut self.by_group, name),
-        }
-    }
-}
-
-impl Binding {
-    fn of(value: &Value, namespace: &str) -> Self {
-        let subjects = value["subjects"].as_array().into_iter().flatten();
-        Self { role: RoleRef::of(value), subjects: subjects.filter_map(|s| Subject::of(s, namespace)).collect() }
-    }
-}
-
-impl Subject {
-    /// `None` for one that is nobody: an unknown kind, or a ServiceAccount without a namespace.
-    fn of(value: &Value, binding_namespace: &str) -> Option<Self> {
-        let text = |field: &str| value[field].as_str().unwrap_or_default();
-        let (kind, name) = (text("kind"), text("name"));
-        let who = match kind {
-            "User" => Who::User(name.to_owned()),
-            "Group" => Who::Group(name.to_owned()),
-            "ServiceAccount" => {
-                let namespace = if text("namespace").is_empty() { binding_namespace } else { text("namespace") };
-                if namespace.is_empty() {
-                    return None;
-                }
-                let who = Who::User(format!("system:serviceaccount:{namespace}:{name}"));
-                return Some(Self { who, text: format!("ServiceAccount \"{name}/{namespace}\"") });
-            }
-            _ => return None,
-        };
-        Some(Self { who, text: format!("{kind} {name:?}") })
-    }
-}
-
-impl Who {
-    fn is(&self, user: &UserInfo) -> bool {
-        match self {
-            Self::User(name) => *name == user.name,
-            Self::Group(name) => user.groups.contains(name),
-        }
     }
 }
 
