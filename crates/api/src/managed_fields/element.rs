@@ -124,7 +124,10 @@ impl fmt::Display for PathElement {
 /// Upstream's `value.ToString`: what is no scalar has no business in a key, and may stand there all the same.
 fn shown(value: &Value) -> String {
     match value {
-        Value::Object(fields) => fields.iter().map(|(name, value)| format!("{name}={}", shown(value))).collect(),
+        Value::Object(fields) => {
+            let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", shown(value))).collect();
+            fields.concat()
+        }
         Value::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(",")),
         scalar => scalar.to_string(),
     }

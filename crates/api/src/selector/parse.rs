@@ -27,7 +27,9 @@ pub(super) fn selector(text: &str) -> Result<Vec<Requirement>> {
                 }
             }
             Word::End => return Ok(requirements),
-            other => return error(format!("found '{other}', expected: !, identifier, or 'end of string'")),
+            other @ Word::Symbol(_) => {
+                return error(format!("found '{other}', expected: !, identifier, or 'end of string'"));
+            }
         }
     }
 }
