@@ -1,5 +1,5 @@
 //! How long a pod takes and what its shim costs. Run as root:
-//! `cargo run --example runtime_bench [--release] -- [pods]`
+//! `cargo run --example runtime_bench -- [pods] [program that has the shim, such as orlop itself]`
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -24,11 +24,13 @@ fn main() -> Outcome<()> {
         shim::main(args);
     }
     let pods = first.and_then(|arg| arg.to_str()?.parse().ok()).unwrap_or(DEFAULT_PODS);
+    let mut command = ShimCommand::default();
+    command.program = args.next().map_or(command.program, Into::into);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(bench(pods))
+    runtime.block_on(bench(pods, command))
 }
 
-async fn bench(pods: usize) -> Outcome<()> {
+async fn bench(pods: usize, command: ShimCommand) -> Outcome<()> {
     let dir = tempfile::Builder::new().prefix("orlop-bench-").tempdir_in("/var/tmp")?;
     let image = dir.path().join("image");
     fs::create_dir_all(image.join("bin"))?;
@@ -37,7 +39,7 @@ async fn bench(pods: usize) -> Outcome<()> {
         state_dir: dir.path().join("state"),
         run_dir: dir.path().join("run"),
         cgroup_root: format!("orlop-bench/{}", std::process::id()),
-        shim: ShimCommand::default(),
+        shim: command,
     };
     let runtime = Runtime::open(options.clone()).await?;
     let mut times: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
@@ -52,7 +54,12 @@ async fn bench(pods: usize) -> Outcome<()> {
         let created = Instant::now();
         runtime.start_container(&id).await?;
         let started = Instant::now();
-        let exec = runtime.exec(&id, &orlop_runtime::ExecConfig { args: vec!["/bin/busybox".into(), "true".into()], ..Default::default() }).await?;
+        let exec = runtime
+            .exec(
+                &id,
+                &orlop_runtime::ExecConfig { args: vec!["/bin/busybox".into(), "true".into()], ..Default::default() },
+            )
+            .await?;
         exec.exit.await?;
         times.entry("1 run_sandbox").or_default().push(made - begin);
         times.entry("2 create_container").or_default().push(created - made);
@@ -110,8 +117,17 @@ fn container(image: &Path, dir: &Path, n: usize) -> ContainerConfig {
     config.security.seccomp = Seccomp::RuntimeDefault;
     // The kubelet's defaults.
     config.security.masked_paths = [
-        "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-        "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+        "/proc/asound",
+        "/proc/acpi",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/timer_list",
+        "/proc/timer_stats",
+        "/proc/sched_debug",
+        "/proc/scsi",
+        "/sys/firmware",
+        "/sys/devices/virtual/powercap",
     ]
     .map(str::to_owned)
     .to_vec();

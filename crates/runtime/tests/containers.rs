@@ -155,7 +155,7 @@ async fn mounts_of_every_sort() {
 #[tokio::test]
 async fn read_only_masked_and_hidden() {
     let node = Node::new().await;
-    let mut config = node.script("touch /x; cat /proc/uptime | wc -c; ls /sys/firmware | wc -l; echo 1 > /proc/sys/vm/swappiness; touch /tmp/ok && echo tmp");
+    let mut config = node.script("exec 2>&1; touch /x; cat /proc/uptime | wc -c; ls /sys/firmware | wc -l; echo 1 > /proc/sys/vm/swappiness; touch /tmp/ok && echo tmp");
     config.security.read_only_rootfs = true;
     config.security.masked_paths = vec!["/proc/uptime".into(), "/sys/firmware".into(), "/proc/none-such".into()];
     config.security.readonly_paths = vec!["/proc/sys".into(), "/proc/none-such".into()];
@@ -294,5 +294,23 @@ async fn limits_change_while_it_runs() {
     assert!((3 << 20..4 << 20).contains(&layer), "{layer}");
     let pod = node.runtime.cgroup_stats("kubepods/poduid").await.unwrap();
     assert!(pod.memory_usage_bytes > 0);
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn images_of_many_layers() {
+    let node = Node::new().await;
+    let mut config = node.script("cat /top /bottom; ls /layers | wc -l");
+    let base = config.rootfs_layers.pop().unwrap();
+    fs::write(base.join("bottom"), "bottom\n").unwrap();
+    for n in 0..200 {
+        let layer = node.dir.path().join(format!("layers/{n:064}"));
+        fs::create_dir_all(layer.join("layers")).unwrap();
+        fs::write(layer.join("layers").join(n.to_string()), "").unwrap();
+        fs::write(layer.join("top"), format!("{n}\n")).unwrap();
+        config.rootfs_layers.push(layer);
+    }
+    config.rootfs_layers.push(base);
+    assert_eq!(node.run(&config).await.text(), "0\nbottom\n200\n");
     node.finish().await;
 }

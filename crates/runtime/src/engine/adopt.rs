@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::records::{self, ContainerRecord};
-use super::shim::{self, ShimClient};
+use super::shim::list;
 use super::state::{ContainerEntry, Exit, Phase, SandboxEntry};
 use super::{Inner, blocking, io_error};
 use crate::Result;
-use crate::protocol::{ExitRecord, Listed, Reply, Request};
+use crate::protocol::{ExitRecord, Listed};
 
 impl Inner {
     pub async fn adopt(self: &Arc<Self>) -> Result<()> {
@@ -40,12 +40,6 @@ impl Inner {
             self.adopt_container(id, record, &listed).await?;
         }
         Ok(())
-    }
-
-    /// The shim of a sandbox, if it still answers.
-    async fn reconnect(self: &Arc<Self>, id: &str) -> Option<Arc<ShimClient>> {
-        let socket = shim::connect(&self.paths.sandbox_run(id)).ok()?;
-        self.listen_to(id, socket).ok()
     }
 
     async fn adopt_container(
@@ -99,13 +93,6 @@ impl Inner {
 fn entries(dir: PathBuf) -> Result<Vec<PathBuf>> {
     let read = || -> std::io::Result<Vec<PathBuf>> { fs::read_dir(&dir)?.map(|e| e.map(|e| e.path())).collect() };
     read().map_err(|e| io_error(format!("read {}", dir.display()), e))
-}
-
-async fn list(client: &ShimClient) -> Vec<Listed> {
-    match client.request(&Request::List, &[]).await {
-        Ok((Reply::Containers { list }, _)) => list,
-        _ => Vec::new(),
-    }
 }
 
 fn phase_of(dir: &std::path::Path, listed: Option<&Listed>) -> Phase {

@@ -7,10 +7,10 @@ use std::sync::{Arc, Weak};
 use tokio::process::Command;
 
 use super::records::{self, SandboxRecord};
-use super::shim::{self, Listener, ShimClient};
+use super::shim::{self, Listener, ShimClient, list};
 use super::state::{Exit, Phase, SandboxEntry};
 use super::{Inner, blocking, io_error, not_found};
-use crate::protocol::{self, ExitRecord, Reply, Request};
+use crate::protocol::{self, ExitRecord, Listed, Reply, Request};
 use crate::{Result, RuntimeError, RuntimeEvent, Sandbox, SandboxConfig, spec};
 
 /// Cgroup of the shims, beside those of the pods: what they use is the node's own.
@@ -154,6 +154,31 @@ impl Inner {
         cleaned
     }
 
+    /// A shim that still listens has only hung up, because too much waited unread; otherwise it is dead: the
+    /// kernel closes a dying process's listening socket, its older descriptor, before the connection.
+    async fn connection_lost(self: &Arc<Self>, id: &str) -> Result<()> {
+        let Some(client) = self.reconnect(id).await else { return self.sandbox_gone(id).await };
+        let listed = list(&client).await;
+        match self.state().sandboxes.get_mut(id) {
+            Some(SandboxEntry { shim: shim @ Some(_), .. }) => *shim = Some(client),
+            _ => return Ok(()),
+        }
+        for Listed { id, exit, .. } in listed {
+            if let Some(exit) = exit {
+                self.container_exited(&id, &exit);
+                let inner = self.clone();
+                tokio::task::spawn_blocking(move || inner.remove_container_cgroup(&id));
+            }
+        }
+        Ok(())
+    }
+
+    /// The shim of a sandbox, if it still answers.
+    pub async fn reconnect(self: &Arc<Self>, id: &str) -> Option<Arc<ShimClient>> {
+        let socket = shim::connect(&self.paths.sandbox_run(id)).ok()?;
+        self.listen_to(id, socket).ok()
+    }
+
     /// The shim of a sandbox that is there.
     pub fn shim_of(&self, sandbox_id: &str) -> Result<Arc<ShimClient>> {
         let state = self.state();
@@ -205,7 +230,7 @@ impl Listener for Watcher {
         let Some(inner) = self.inner.upgrade() else { return };
         let id = self.sandbox_id.clone();
         tokio::spawn(async move {
-            if let Err(error) = inner.sandbox_gone(&id).await {
+            if let Err(error) = inner.connection_lost(&id).await {
                 tracing::warn!(sandbox = id, error = orlop_base::error::chain(&error), "could not clear a sandbox");
             }
         });

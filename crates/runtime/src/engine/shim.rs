@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
-use crate::protocol::{self, EVENT, REPLY_BYTES_MAX, Reply, Request};
+use crate::protocol::{self, EVENT, Listed, REPLY_BYTES_MAX, Reply, Request};
 use crate::{Result, RuntimeError};
 
 /// Name of the socket in a sandbox's run directory.
@@ -206,6 +206,14 @@ pub fn done(answer: Answer) -> Result<()> {
     match answer.0 {
         Reply::Failed { text } => Err(RuntimeError::Other(text)),
         _ => Ok(()),
+    }
+}
+
+/// What a shim says it has; nothing if it does not answer.
+pub async fn list(client: &ShimClient) -> Vec<Listed> {
+    match client.request(&Request::List, &[]).await {
+        Ok((Reply::Containers { list }, _)) => list,
+        _ => Vec::new(),
     }
 }
 

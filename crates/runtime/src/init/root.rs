@@ -255,3 +255,40 @@ fn mount_overlay_at_once(plan: &RootPlan) -> io::Result<()> {
 fn show(text: &CStr) -> std::borrow::Cow<'_, str> {
     text.to_string_lossy()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// What kernels before 6.7 get.
+    #[test]
+    fn layers_in_one_string() {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let path = |name: &str| {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+            crate::sys::c_path(&dir.path().join(name))
+        };
+        let lowers: Vec<CString> = (0..50).map(|n| path(&format!("layers/{n:064}"))).collect();
+        for (n, lower) in lowers.iter().enumerate() {
+            fs::write(Path::new(std::ffi::OsStr::from_bytes(lower.to_bytes())).join("top"), n.to_string()).unwrap();
+        }
+        let plan = RootPlan {
+            lowers,
+            upper: path("upper"),
+            work: path("work"),
+            target: path("target"),
+            read_only: false,
+            steps: Vec::new(),
+        };
+        let target = dir.path().join("target/top");
+        // A thread of its own can leave the mount namespace and the working directory of the others.
+        let mounted = std::thread::spawn(move || {
+            crate::sys::process::unshare(libc::CLONE_NEWNS).unwrap();
+            rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+            mount_overlay_at_once(&plan).unwrap();
+            fs::read_to_string(target).unwrap()
+        });
+        assert_eq!(mounted.join().unwrap(), "0");
+    }
+}

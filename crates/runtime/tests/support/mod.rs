@@ -146,8 +146,9 @@ impl Node {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(dir.path().to_str().unwrap()), "mounts are left");
         assert!(!options.state_dir.exists() && !options.run_dir.exists(), "files are left");
-        for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap() {
-            let left = hierarchy.unwrap().path().join(&options.cgroup_root);
+        let hierarchies = fs::read_dir("/sys/fs/cgroup").unwrap().map(|entry| entry.unwrap().path());
+        for hierarchy in hierarchies.chain([path("/sys/fs/cgroup")]) {
+            let left = hierarchy.join(&options.cgroup_root);
             assert!(!left.exists(), "{} is left", left.display());
         }
     }
