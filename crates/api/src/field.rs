@@ -5,34 +5,74 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::quote::quote;
+
 /// A path to a field: `spec.containers[0].name`, `metadata.labels[a/b]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Path(String);
+///
+/// A path borrows its parent and becomes text only when an error needs it, so that checking a valid object
+/// allocates nothing for paths. The default path is upstream's nil, `<nil>`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    part: Part<'a>,
+}
 
-impl Path {
-    pub fn new(root: &str) -> Self {
-        Self(root.to_owned())
+#[derive(Clone, Copy, Debug, Default)]
+enum Part<'a> {
+    #[default]
+    Nil,
+    /// One field, or several with dots between them.
+    Field(&'a str),
+    Index(usize),
+    Key(&'a str),
+}
+
+impl<'a> Path<'a> {
+    pub fn new(root: &'a str) -> Self {
+        Self { parent: None, part: Part::Field(root) }
+    }
+
+    /// A field below this one; `a.b` is `b` below `a`.
+    #[must_use]
+    pub fn child(&'a self, name: &'a str) -> Self {
+        Self { parent: Some(self), part: Part::Field(name) }
     }
 
     #[must_use]
-    pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self(name.to_owned()) } else { Self(format!("{}.{name}", self.0)) }
+    pub fn index(&'a self, i: usize) -> Self {
+        Self { parent: Some(self), part: Part::Index(i) }
     }
 
     #[must_use]
-    pub fn index(&self, i: usize) -> Self {
-        Self(format!("{}[{i}]", self.0))
+    pub fn key(&'a self, key: &'a str) -> Self {
+        Self { parent: Some(self), part: Part::Key(key) }
     }
 
-    #[must_use]
-    pub fn key(&self, key: &str) -> Self {
-        Self(format!("{}[{key}]", self.0))
+    /// Writes the path; says whether a name after it needs a dot.
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> Result<bool, fmt::Error> {
+        let dot = match self.parent {
+            Some(parent) => parent.write(f)?,
+            None => false,
+        };
+        match self.part {
+            Part::Nil => return Ok(false),
+            // Upstream takes an empty name for a subscript.
+            Part::Field("") => f.write_str("[]")?,
+            Part::Field(name) if dot => write!(f, ".{name}")?,
+            Part::Field(name) => f.write_str(name)?,
+            Part::Index(i) => write!(f, "[{i}]")?,
+            Part::Key(key) => write!(f, "[{key}]")?,
+        }
+        Ok(true)
     }
 }
 
-impl fmt::Display for Path {
+impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "<nil>" } else { &self.0 })
+        match (self.parent, self.part) {
+            (None, Part::Nil) => f.write_str("<nil>"),
+            _ => self.write(f).map(drop),
+        }
     }
 }
 
@@ -94,7 +134,7 @@ pub struct Error {
 }
 
 impl Error {
-    fn new(kind: ErrorType, path: &Path, value: Option<Value>, detail: impl Into<String>) -> Self {
+    fn new(kind: ErrorType, path: &Path<'_>, value: Option<Value>, detail: impl Into<String>) -> Self {
         Self { kind, field: path.to_string(), value, detail: detail.into() }
     }
 
@@ -103,7 +143,10 @@ impl Error {
         let mut text = self.kind.words().to_owned();
         if let Some(value) = &self.value {
             text.push_str(": ");
-            text.push_str(&value.to_string());
+            match value {
+                Value::String(value) => text.push_str(&quote(value)),
+                value => text.push_str(&value.to_string()),
+            }
         }
         if !self.detail.is_empty() {
             text.push_str(": ");
@@ -136,49 +179,63 @@ impl ErrorList {
         self.0.extend(other.0);
     }
 
-    pub fn invalid(&mut self, path: &Path, value: impl Into<Value>, detail: impl Into<String>) {
+    pub fn invalid(&mut self, path: &Path<'_>, value: impl Into<Value>, detail: impl Into<String>) {
         self.push(Error::new(ErrorType::Invalid, path, Some(value.into()), detail));
     }
 
-    pub fn type_invalid(&mut self, path: &Path, value: impl Into<Value>, detail: impl Into<String>) {
+    /// One error for each of a rule's messages.
+    pub fn each_invalid(&mut self, path: &Path<'_>, value: &str, messages: Vec<String>) {
+        for message in messages {
+            self.invalid(path, value, message);
+        }
+    }
+
+    pub fn type_invalid(&mut self, path: &Path<'_>, value: impl Into<Value>, detail: impl Into<String>) {
         self.push(Error::new(ErrorType::TypeInvalid, path, Some(value.into()), detail));
     }
 
-    pub fn required(&mut self, path: &Path, detail: impl Into<String>) {
+    pub fn required(&mut self, path: &Path<'_>, detail: impl Into<String>) {
         self.push(Error::new(ErrorType::Required, path, None, detail));
     }
 
-    pub fn forbidden(&mut self, path: &Path, detail: impl Into<String>) {
+    pub fn forbidden(&mut self, path: &Path<'_>, detail: impl Into<String>) {
         self.push(Error::new(ErrorType::Forbidden, path, None, detail));
     }
 
-    pub fn duplicate(&mut self, path: &Path, value: impl Into<Value>) {
+    pub fn duplicate(&mut self, path: &Path<'_>, value: impl Into<Value>) {
         self.push(Error::new(ErrorType::Duplicate, path, Some(value.into()), ""));
     }
 
-    pub fn not_found(&mut self, path: &Path, value: impl Into<Value>) {
+    /// An error whose value is given as the text that upstream prints for its internal type.
+    pub fn shown(&mut self, kind: ErrorType, path: &Path<'_>, value: &str, detail: &str) {
+        let text = if detail.is_empty() { value.to_owned() } else { format!("{value}: {detail}") };
+        self.push(Error::new(kind, path, None, text));
+    }
+
+    pub fn not_found(&mut self, path: &Path<'_>, value: impl Into<Value>) {
         self.push(Error::new(ErrorType::NotFound, path, Some(value.into()), ""));
     }
 
-    pub fn not_supported(&mut self, path: &Path, value: impl Into<Value>, supported: &[&str]) {
-        let quoted: Vec<String> = supported.iter().map(|s| format!("\"{s}\"")).collect();
+    pub fn not_supported(&mut self, path: &Path<'_>, value: impl Into<Value>, supported: &[&str]) {
+        let quoted: Vec<String> = supported.iter().map(|s| quote(s)).collect();
         let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
         self.push(Error::new(ErrorType::NotSupported, path, Some(value.into()), detail));
     }
 
     /// More than `max_length` bytes.
-    pub fn too_long(&mut self, path: &Path, max_length: usize) {
-        self.push(Error::new(ErrorType::TooLong, path, None, format!("may not be more than {max_length} bytes")));
+    pub fn too_long(&mut self, path: &Path<'_>, max_length: usize) {
+        let plural = if max_length == 1 { "byte" } else { "bytes" };
+        self.push(Error::new(ErrorType::TooLong, path, None, format!("may not be more than {max_length} {plural}")));
     }
 
     /// `actual` items where at most `max` may stand.
-    pub fn too_many(&mut self, path: &Path, actual: usize, max: usize) {
+    pub fn too_many(&mut self, path: &Path<'_>, actual: usize, max: usize) {
         let plural = if max == 1 { "item" } else { "items" };
         let detail = format!("must have at most {max} {plural}");
         self.push(Error::new(ErrorType::TooMany, path, Some(actual.into()), detail));
     }
 
-    pub fn internal(&mut self, path: &Path, detail: impl Into<String>) {
+    pub fn internal(&mut self, path: &Path<'_>, detail: impl Into<String>) {
         self.push(Error::new(ErrorType::InternalError, path, None, detail));
     }
 

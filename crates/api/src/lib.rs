@@ -11,6 +11,7 @@ pub mod defaults;
 pub mod kind;
 pub mod kinds;
 pub mod schema;
+mod validation;
 
 pub mod codec;
 pub mod managed_fields;

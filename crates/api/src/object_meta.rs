@@ -21,19 +21,24 @@ pub fn path_segment_rule(name: &str, prefix: bool) -> Vec<String> {
 
 /// `example.com`; a prefix may end in a dash.
 pub fn subdomain_rule(name: &str, prefix: bool) -> Vec<String> {
-    names::dns1123_subdomain(&mask_trailing_dash(name, prefix))
+    masked(name, prefix, names::dns1123_subdomain)
 }
 
 /// `my-name`; a prefix may end in a dash.
 pub fn label_rule(name: &str, prefix: bool) -> Vec<String> {
-    names::dns1123_label(&mask_trailing_dash(name, prefix))
+    masked(name, prefix, names::dns1123_label)
 }
 
-/// What follows a trailing dash of a prefix is generated and fits.
-fn mask_trailing_dash(name: &str, prefix: bool) -> String {
-    match name.strip_suffix('-') {
-        Some(head) if prefix && !head.is_empty() => format!("{head}a"),
-        _ => name.to_owned(),
+/// `my-name`, not starting with a digit; a prefix may end in a dash.
+pub fn dns1035_rule(name: &str, prefix: bool) -> Vec<String> {
+    masked(name, prefix, names::dns1035_label)
+}
+
+/// What follows a trailing dash of a prefix is generated and fits; upstream also overlooks what stands before it.
+fn masked(name: &str, prefix: bool, rule: fn(&str) -> Vec<String>) -> Vec<String> {
+    match name.strip_suffix('-').and_then(|head| head.char_indices().next_back().map(|(at, _)| &head[..at])) {
+        Some(head) if prefix => rule(&format!("{head}a")),
+        _ => rule(name),
     }
 }
 
@@ -96,7 +101,7 @@ fn is_empty(value: &Value) -> bool {
     value.is_null() || value == ""
 }
 
-fn check_common(metadata: &Value, path: &Path, errors: &mut ErrorList) {
+fn check_common(metadata: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     if metadata["generation"].as_i64().is_some_and(|n| n < 0) {
         errors.invalid(&path.child("generation"), metadata["generation"].clone(), "must be greater than or equal to 0");
     }
@@ -107,7 +112,7 @@ fn check_common(metadata: &Value, path: &Path, errors: &mut ErrorList) {
 }
 
 /// A map of labels anywhere in an object.
-pub fn check_labels(labels: &Value, path: &Path, errors: &mut ErrorList) {
+pub fn check_labels(labels: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     for (key, value) in labels.as_object().into_iter().flatten() {
         names::qualified_name(key).into_iter().for_each(|e| errors.invalid(path, key.as_str(), e));
         let value = value.as_str().unwrap_or_default();
@@ -116,11 +121,13 @@ pub fn check_labels(labels: &Value, path: &Path, errors: &mut ErrorList) {
 }
 
 /// A map of annotations anywhere in an object.
-pub fn check_annotations(annotations: &Value, path: &Path, errors: &mut ErrorList) {
+pub fn check_annotations(annotations: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     let mut size = 0;
     for (key, value) in annotations.as_object().into_iter().flatten() {
         // The rule is the labels', except that case does not matter in the prefix.
-        names::qualified_name(&key.to_lowercase()).into_iter().for_each(|e| errors.invalid(path, key.as_str(), e));
+        let lower: std::borrow::Cow<'_, str> =
+            if key.bytes().all(|b| !b.is_ascii_uppercase()) { key.into() } else { key.to_lowercase().into() };
+        names::qualified_name(&lower).into_iter().for_each(|e| errors.invalid(path, key.as_str(), e));
         size += key.len() + value.as_str().map_or(0, str::len);
     }
     if size > TOTAL_ANNOTATION_SIZE_LIMIT {
@@ -128,7 +135,7 @@ pub fn check_annotations(annotations: &Value, path: &Path, errors: &mut ErrorLis
     }
 }
 
-fn check_owner_references(references: &Value, path: &Path, errors: &mut ErrorList) {
+fn check_owner_references(references: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     let mut controller: Option<String> = None;
     for (i, reference) in references.as_array().into_iter().flatten().enumerate() {
         check_owner_reference(reference, &path.index(i), errors);
@@ -149,7 +156,7 @@ fn check_owner_references(references: &Value, path: &Path, errors: &mut ErrorLis
     }
 }
 
-fn check_owner_reference(reference: &Value, path: &Path, errors: &mut ErrorList) {
+fn check_owner_reference(reference: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     let text = |field: &str| reference[field].as_str().unwrap_or_default();
     let api_version = text("apiVersion");
     if api_version.is_empty() {
@@ -171,7 +178,7 @@ fn finalizers(metadata: &Value) -> impl Iterator<Item = &str> {
     metadata["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
-fn check_finalizers(metadata: &Value, path: &Path, errors: &mut ErrorList) {
+fn check_finalizers(metadata: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     for finalizer in finalizers(metadata) {
         names::qualified_name(finalizer).into_iter().for_each(|e| errors.invalid(path, finalizer, e));
     }
@@ -182,7 +189,7 @@ fn check_finalizers(metadata: &Value, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn check_no_new_finalizers(new: &Value, old: &Value, path: &Path, errors: &mut ErrorList) {
+fn check_no_new_finalizers(new: &Value, old: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     let mut added: Vec<&str> = finalizers(new).filter(|f| !finalizers(old).any(|o| o == *f)).collect();
     if added.is_empty() {
         return;
@@ -198,7 +205,7 @@ fn check_no_new_finalizers(new: &Value, old: &Value, path: &Path, errors: &mut E
     errors.forbidden(path, detail);
 }
 
-fn check_managed_fields(entries: &Value, path: &Path, errors: &mut ErrorList) {
+fn check_managed_fields(entries: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     for (i, entry) in entries.as_array().into_iter().flatten().enumerate() {
         let path = path.index(i);
         let text = |field: &str| entry[field].as_str().unwrap_or_default();

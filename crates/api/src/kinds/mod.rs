@@ -30,10 +30,11 @@ pub mod storagemigration;
 
 mod facts;
 mod labels;
-mod pod;
+pub(crate) mod pod;
 mod prelude;
 mod prepare;
-mod read;
+pub(crate) mod read;
+mod validation;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

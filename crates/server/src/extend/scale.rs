@@ -42,7 +42,7 @@ impl View for Scale {
         let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
         if replicas < 0 {
             let mut errors = ErrorList::default();
-            let path = Path::new("spec").child("replicas");
+            let path = Path::new("spec.replicas");
             errors.invalid(&path, replicas, "must be greater than or equal to 0");
             return Err(StatusError::invalid("autoscaling", "Scale", meta::name(scale), &errors));
         }

@@ -110,7 +110,7 @@ fn allocate_one(
     };
     result.map(|()| pinned.to_owned()).map_err(|why| {
         let mut errors = ErrorList::default();
-        let path = Path::new("spec").child("clusterIPs");
+        let path = Path::new("spec.clusterIPs");
         let detail = format!("failed to allocate IP {pinned}: {why}");
         errors.invalid(&path, service["spec"]["clusterIPs"].clone(), detail);
         StatusError::invalid("", "Service", meta::name(service), &errors)

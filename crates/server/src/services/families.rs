@@ -94,7 +94,7 @@ fn shrink(service: &mut Value, old: &Value, errors: &mut ErrorList) {
                 list.truncate(1);
             }
         } else if count(service, field) > 0 && count(service, field) < count(old, field) {
-            let path = Path::new("spec").child("ipFamilyPolicy");
+            let path = Path::new("spec.ipFamilyPolicy");
             let detail = format!("must be 'SingleStack' to release the secondary {what}");
             errors.invalid(&path, policy(service), detail);
         }
@@ -107,7 +107,7 @@ fn check_single_stack(service: &Value, errors: &mut ErrorList) {
     }
     for (field, what) in [("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families")] {
         if count(service, field) == 2 {
-            let path = Path::new("spec").child("ipFamilyPolicy");
+            let path = Path::new("spec.ipFamilyPolicy");
             let detail = format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified");
             errors.invalid(&path, policy(service), detail);
         }
@@ -126,9 +126,9 @@ fn infer_from_addresses(service: &mut Value, available: &[Family], errors: &mut 
         if available.contains(&family) {
             push_family(service, family);
         } else {
-            let path = Path::new("spec").child("clusterIPs").index(i);
+            let path = Path::new("spec.clusterIPs");
             let detail = format!("{} is not configured on this cluster", family.name());
-            errors.invalid(&path, service["spec"]["clusterIPs"].clone(), detail);
+            errors.invalid(&path.index(i), service["spec"]["clusterIPs"].clone(), detail);
         }
     }
 }
@@ -141,8 +141,8 @@ fn check_available(service: &Value, available: &[Family]) -> Result<(), StatusEr
     }
     for (i, name) in texts(&service["spec"]["ipFamilies"]).enumerate() {
         if Family::parse(name).is_none_or(|family| !available.contains(&family)) {
-            let path = Path::new("spec").child("ipFamilies").index(i);
-            errors.invalid(&path, name, "not configured on this cluster");
+            let path = Path::new("spec.ipFamilies");
+            errors.invalid(&path.index(i), name, "not configured on this cluster");
         }
     }
     reject(service, errors)

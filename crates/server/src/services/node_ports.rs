@@ -126,8 +126,8 @@ fn take(service: &Value, i: usize, pinned: u16, reservation: &mut Reservation) -
         }
         Err(why) => {
             let mut errors = ErrorList::default();
-            let path = Path::new("spec").child("ports").index(i).child("nodePort");
-            errors.invalid(&path, pinned, why.to_string());
+            let path = Path::new("spec.ports");
+            errors.invalid(&path.index(i).child("nodePort"), pinned, why.to_string());
             Err(StatusError::invalid("", "Service", meta::name(service), &errors))
         }
     }

@@ -77,6 +77,14 @@ pub(crate) fn reread(value: &Value, schema: &ObjectType) -> Result<Value, String
     }
 }
 
+/// What is wrong with a text that is no JSON, in Go's words.
+pub(crate) fn syntax_error(bytes: &[u8]) -> String {
+    match Decoder::new(bytes, false).document(None) {
+        Ok(_) => String::new(),
+        Err(Failure::Syntax(why) | Failure::Content { why, .. }) => why,
+    }
+}
+
 /// Compact JSON.
 pub fn encode(value: &Value) -> Vec<u8> {
     serde_json::to_vec(value).expect("JSON values have only string keys")

@@ -18,6 +18,13 @@ impl Kind for Deployment {
         &FACTS
     }
 
+    validation! {
+        create: workloads::deployment,
+        update: workloads::deployment_update,
+        "status": workloads::deployment_status,
+        warn: workloads::warnings,
+    }
+
     fn reset_fields(&self, subresource: &str) -> ResetFields {
         match subresource {
             "" => ResetFields::Only(&["status"]),

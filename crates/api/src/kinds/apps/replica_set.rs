@@ -12,6 +12,13 @@ impl Kind for ReplicaSet {
         &FACTS
     }
 
+    validation! {
+        create: workloads::replica_set,
+        update: workloads::replica_set_update,
+        "status": workloads::replicas_status,
+        warn: workloads::warnings,
+    }
+
     fn columns(&self) -> Vec<Column> {
         columns("Name, Desired:integer, Current:integer, Ready:integer, Age, Containers*, Images*, Selector*")
     }

@@ -11,6 +11,11 @@ impl Kind for Lease {
         &FACTS
     }
 
+    validation! {
+        create: lease::lease,
+        update: lease::update,
+    }
+
     fn unconditional_update(&self) -> bool {
         false
     }

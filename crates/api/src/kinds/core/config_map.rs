@@ -10,6 +10,8 @@ impl Kind for ConfigMap {
         &FACTS
     }
 
+    validation! { create: config::config_map, update: config::config_map_update, }
+
     fn columns(&self) -> Vec<Column> {
         columns("Name, Data, Age")
     }

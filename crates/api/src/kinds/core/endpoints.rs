@@ -10,6 +10,12 @@ impl Kind for Endpoints {
         &FACTS
     }
 
+    validation! {
+        create: endpoints::endpoints,
+        update: endpoints::endpoints_update,
+        warn: endpoints::endpoints_warnings,
+    }
+
     fn create_on_update(&self) -> bool {
         true
     }

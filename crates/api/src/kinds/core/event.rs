@@ -10,6 +10,11 @@ impl Kind for Event {
         &FACTS
     }
 
+    validation! {
+        create: event::core_event,
+        update: event::core_event_update,
+    }
+
     fn create_on_update(&self) -> bool {
         true
     }

@@ -17,6 +17,13 @@ impl Kind for Namespace {
         &FACTS
     }
 
+    validation! {
+        create: namespace::namespace,
+        update: namespace::update,
+        "status": namespace::status,
+        "finalize": namespace::finalize,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

@@ -18,6 +18,13 @@ impl Kind for Node {
         &FACTS
     }
 
+    validation! {
+        create: node::node,
+        update: node::update,
+        "status": node::status,
+        warn: node::warnings,
+    }
+
     fn field_labels(&self) -> &'static [FieldLabel] {
         field_labels!["spec.unschedulable" => flag]
     }

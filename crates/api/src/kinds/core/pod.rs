@@ -29,6 +29,15 @@ impl Kind for Pod {
         &FACTS
     }
 
+    validation! {
+        create: pod::pod,
+        update: pod::update,
+        "status": pod_status::status,
+        "ephemeralcontainers": pod::ephemeral_containers,
+        "resize": pod::resize,
+        warn: pod_warnings::of_pod,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

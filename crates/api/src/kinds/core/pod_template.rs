@@ -11,6 +11,12 @@ impl Kind for PodTemplate {
         &FACTS
     }
 
+    validation! {
+        create: pod_template::pod_template,
+        update: pod_template::pod_template_update,
+        warn: pod_template::pod_template_warnings,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

@@ -17,6 +17,13 @@ impl Kind for ReplicationController {
         &FACTS
     }
 
+    validation! {
+        create: workloads::replication_controller,
+        update: workloads::replication_controller_update,
+        "status": workloads::replicas_status,
+        warn: workloads::replication_controller_warnings,
+    }
+
     fn orphans_by_default(&self) -> bool {
         true
     }

@@ -13,6 +13,8 @@ impl Kind for Secret {
         &FACTS
     }
 
+    validation! { create: config::secret, update: config::secret_update, }
+
     fn field_labels(&self) -> &'static [FieldLabel] {
         field_labels!["type"]
     }

@@ -19,6 +19,13 @@ impl Kind for Service {
         &FACTS
     }
 
+    validation! {
+        create: service::service,
+        update: service::update,
+        "status": service::status,
+        warn: service::warnings,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

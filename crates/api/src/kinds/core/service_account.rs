@@ -15,6 +15,12 @@ impl Kind for ServiceAccount {
         &FACTS
     }
 
+    validation! {
+        create: service_account::service_account,
+        update: service_account::update,
+        warn: service_account::warnings,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

@@ -12,6 +12,12 @@ impl Kind for EndpointSlice {
         &FACTS
     }
 
+    validation! {
+        create: endpoints::slice,
+        update: endpoints::slice_update,
+        warn: endpoints::slice_warnings,
+    }
+
     /// Everything counts but metadata, and of that the labels.
     fn generation_changed(&self, obj: &Value, old: &Value) -> bool {
         ["addressType", "endpoints", "ports"].iter().any(|field| !same_field(obj, old, field))

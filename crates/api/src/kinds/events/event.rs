@@ -11,6 +11,11 @@ impl Kind for Event {
         &FACTS
     }
 
+    validation! {
+        create: event::new_event,
+        update: event::new_event_update,
+    }
+
     fn create_on_update(&self) -> bool {
         true
     }

@@ -9,6 +9,11 @@ impl Kind for ClusterRole {
         &FACTS
     }
 
+    validation! {
+        create: rbac::cluster_role,
+        update: rbac::cluster_role_update,
+    }
+
     fn create_on_update(&self) -> bool {
         true
     }

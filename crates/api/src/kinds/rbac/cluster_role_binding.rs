@@ -11,6 +11,11 @@ impl Kind for ClusterRoleBinding {
         &FACTS
     }
 
+    validation! {
+        create: rbac::cluster_role_binding,
+        update: rbac::cluster_role_binding_update,
+    }
+
     fn create_on_update(&self) -> bool {
         true
     }

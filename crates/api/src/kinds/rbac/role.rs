@@ -9,6 +9,11 @@ impl Kind for Role {
         &FACTS
     }
 
+    validation! {
+        create: rbac::role,
+        update: rbac::role_update,
+    }
+
     fn create_on_update(&self) -> bool {
         true
     }

@@ -11,6 +11,11 @@ impl Kind for RoleBinding {
         &FACTS
     }
 
+    validation! {
+        create: rbac::role_binding,
+        update: rbac::role_binding_update,
+    }
+
     fn create_on_update(&self) -> bool {
         true
     }

@@ -1,0 +1,47 @@
+//! What an object of a built-in kind must be like, in upstream's words, paths and order
+//! (`pkg/apis/*/validation`, called by the strategies in `pkg/registry`), with feature gates as v1.37 has them.
+//!
+//! One file a subject. A rule takes the value it is about, its path, and the list that broken rules go to; it never
+//! panics, whatever the value. A rule that upstream has moved to declarative validation stands where upstream's
+//! server reports it: after all others.
+
+pub(crate) mod common;
+
+pub(crate) mod config;
+pub(crate) mod endpoints;
+pub(crate) mod event;
+pub(crate) mod lease;
+pub(crate) mod namespace;
+pub(crate) mod node;
+pub(crate) mod pod;
+pub(crate) mod pod_status;
+pub(crate) mod pod_template;
+pub(crate) mod pod_warnings;
+pub(crate) mod rbac;
+pub(crate) mod service;
+pub(crate) mod service_account;
+pub(crate) mod workloads;
+
+mod claim;
+mod containers;
+mod diff;
+mod env;
+mod mounts;
+mod network;
+mod options;
+mod pod_annotations;
+mod pod_resize;
+mod pod_spec;
+mod probes;
+mod projected;
+mod resources;
+mod scheduling;
+mod security;
+mod selector;
+mod service_ips;
+mod volume_warnings;
+mod volumes;
+mod windows;
+
+#[cfg(test)]
+mod tests;
