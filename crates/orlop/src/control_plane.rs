@@ -49,6 +49,7 @@ impl ControlPlane {
         let plane = Self { store, pki, server };
         plane.listen(listener, shutdown, tasks)?;
         plane.bootstrap(&security).await?;
+        tasks.spawn(plane.server.clone().maintain(shutdown.clone()));
         let (server, stop) = (plane.server.clone(), shutdown.clone());
         tasks.spawn(async move { stop.run_until_cancelled(security.run(&server)).await.unwrap_or_default() });
         plane.spawn_controllers(machine, shutdown, tasks);
@@ -74,7 +75,6 @@ impl ControlPlane {
                 tracing::error!(%error, "the API server has ended");
             }
         });
-        tasks.spawn(self.server.clone().maintain(shutdown.clone()));
         Ok(())
     }
 
