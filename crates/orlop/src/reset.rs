@@ -11,6 +11,9 @@ use orlop_store::disk::RealDisk;
 use crate::logging::{answer, say};
 use crate::paths::{self, Paths};
 
+/// Above all our control groups.
+const CGROUP: &str = "orlop";
+
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// Where the cluster's state is kept
@@ -63,6 +66,7 @@ async fn reset(arguments: &Arguments) -> Result<()> {
     let host_name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
     let node_name = arguments.node_name.clone().unwrap_or(host_name);
     orlop_runtime::reset(&paths.runtime(&node_name)).await.context("removing containers")?;
+    remove_cgroup_roots()?;
     unmount_below(&paths.kubelet())?;
     unmount_below(&paths.run)?;
     let dataplane = Linux::new().context("reaching the kernel's network")?;
@@ -76,6 +80,28 @@ async fn reset(arguments: &Arguments) -> Result<()> {
         remove(&paths.data)?;
     }
     answer("removed");
+    Ok(())
+}
+
+/// The parents of every node's cgroups, where no other node of this machine has any: one in each
+/// hierarchy of cgroups v1, one at all in v2.
+fn remove_cgroup_roots() -> Result<()> {
+    let mount = Path::new("/sys/fs/cgroup");
+    let hierarchies = std::fs::read_dir(mount).context("reading the control groups")?;
+    let below = hierarchies.filter_map(|entry| entry.ok()).map(|entry| entry.path().join(CGROUP));
+    for path in below.chain([mount.join(CGROUP)]) {
+        match std::fs::remove_dir(&path) {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::ResourceBusy
+                ) =>
+            {
+                return Err(error).with_context(|| format!("removing {}", path.display()));
+            }
+            _ => {}
+        }
+    }
     Ok(())
 }
 
