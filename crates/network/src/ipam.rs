@@ -81,7 +81,7 @@ impl Ipam {
 
     pub fn release(&mut self, sandbox_id: &str) -> io::Result<Option<Lease>> {
         match std::fs::remove_file(self.dir.join(sandbox_id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(self.leases.remove(sandbox_id)),
         }
     }

@@ -97,7 +97,7 @@ impl Layout {
     }
 
     /// Stops the rule unless the source (or destination) address is (not) in `cidr`.
-    fn match_cidr(self, load: Expr, op: CmpOp, cidr: Cidr) -> Vec<Expr> {
+    fn match_cidr(load: Expr, op: CmpOp, cidr: Cidr) -> Vec<Expr> {
         let address = octets(cidr.address);
         let mask = prefix_mask(cidr.prefix, address.len());
         let value = address.iter().zip(&mask).map(|(a, m)| a & m).collect();
@@ -137,9 +137,9 @@ pub fn base(layout: Layout, node: &NodeNetwork) -> Vec<Op> {
     ] {
         ops.push(Op::AddChain { name: name.into(), base: Some(BaseChain { kind, hook, priority }) });
     }
-    ops.extend(rule(REFUSE, with(l4_is(6), [Expr::RejectTcpReset])));
-    ops.extend(rule(REFUSE, vec![Expr::RejectPortUnreachable]));
-    ops.extend(rule("mark", mark()));
+    ops.push(rule(REFUSE, with(l4_is(6), [Expr::RejectTcpReset])));
+    ops.push(rule(REFUSE, vec![Expr::RejectPortUnreachable]));
+    ops.push(rule("mark", mark()));
     nat_rules(&mut ops, layout, node);
     check_rules(&mut ops, layout);
     ops
@@ -166,57 +166,51 @@ fn nat_rules(ops: &mut Vec<Op>, layout: Layout, node: &NodeNetwork) {
     let words = layout.words();
     for chain in ["prerouting", "output"] {
         // A cluster IP that someone outside the pod network asks for: the answer must come back through here.
-        let from_outside = layout.match_cidr(layout.load_source(0), CmpOp::Ne, node.cluster_cidr);
-        let to_service = layout.match_cidr(layout.load_destination(0), CmpOp::Eq, node.service_cidr);
-        ops.extend(rule(chain, with(with(from_outside, to_service), [Expr::Verdict(Verdict::Jump("mark".into()))])));
-        ops.extend(rule(
-            chain,
-            with(layout.load_service_key(), [Expr::LookupVerdict { map: SERVICES.into(), key: 0 }]),
-        ));
+        let from_outside = Layout::match_cidr(layout.load_source(0), CmpOp::Ne, node.cluster_cidr);
+        let to_service = Layout::match_cidr(layout.load_destination(0), CmpOp::Eq, node.service_cidr);
+        ops.push(rule(chain, with(with(from_outside, to_service), [Expr::Verdict(Verdict::Jump("mark".into()))])));
+        ops.push(rule(chain, with(layout.load_service_key(), [Expr::LookupVerdict { map: SERVICES.into(), key: 0 }])));
         let at_address = [Expr::LookupMap { map: HOST_PORTS_AT.into(), key: 0, to: 0 }, layout.dnat(0)];
-        ops.extend(rule(chain, with(layout.load_service_key(), at_address)));
+        ops.push(rule(chain, with(layout.load_service_key(), at_address)));
         let node_port =
             with(layout.load_port_key(0).to_vec(), [Expr::LookupVerdict { map: NODE_PORTS.into(), key: 0 }]);
-        ops.extend(rule(chain, with(destination_is_local(), node_port)));
+        ops.push(rule(chain, with(destination_is_local(), node_port)));
         let host_port = [Expr::LookupMap { map: HOST_PORTS.into(), key: 0, to: 0 }, layout.dnat(0)];
-        ops.extend(rule(chain, with(with(destination_is_local(), layout.load_port_key(0)), host_port)));
+        ops.push(rule(chain, with(with(destination_is_local(), layout.load_port_key(0)), host_port)));
     }
     let masquerade = [Expr::Masquerade { random_fully: true }];
     let marked = masked(CtKey::Mark, MASQUERADE_MARK);
-    ops.extend(rule("postrouting", with(marked, masquerade.clone())));
+    ops.push(rule("postrouting", with(marked, masquerade.clone())));
     let itself = [
         layout.load_source(0),
         layout.load_destination(words),
         Expr::Lookup { set: HAIRPIN.into(), key: 0, inverted: false },
     ];
-    ops.extend(rule(
-        "postrouting",
-        with(with(masked(CtKey::Status, DESTINATION_NAT_DONE), itself), masquerade.clone()),
-    ));
+    ops.push(rule("postrouting", with(with(masked(CtKey::Status, DESTINATION_NAT_DONE), itself), masquerade.clone())));
     if layout.family == Family::Ipv4 {
         let loopback = Cidr { address: std::net::Ipv4Addr::LOCALHOST.into(), prefix: 8 };
-        let from_loopback = layout.match_cidr(layout.load_source(0), CmpOp::Eq, loopback);
-        ops.extend(rule(
+        let from_loopback = Layout::match_cidr(layout.load_source(0), CmpOp::Eq, loopback);
+        ops.push(rule(
             "postrouting",
             with(with(from_loopback, output_is(CmpOp::Eq, &node.bridge)), masquerade.clone()),
         ));
     }
-    let from_pod = layout.match_cidr(layout.load_source(0), CmpOp::Eq, node.node_cidr);
-    let to_world = layout.match_cidr(layout.load_destination(0), CmpOp::Ne, node.cluster_cidr);
+    let from_pod = Layout::match_cidr(layout.load_source(0), CmpOp::Eq, node.node_cidr);
+    let to_world = Layout::match_cidr(layout.load_destination(0), CmpOp::Ne, node.cluster_cidr);
     let leaving = with(with(from_pod, to_world), output_is(CmpOp::Ne, &node.bridge));
-    ops.extend(rule("postrouting", with(leaving, masquerade)));
+    ops.push(rule("postrouting", with(leaving, masquerade)));
 }
 
 fn check_rules(ops: &mut Vec<Op>, layout: Layout) {
     let new = || masked(CtKey::State, NEW_CONNECTION);
     let refused = || with(layout.load_service_key(), [Expr::LookupVerdict { map: REFUSED.into(), key: 0 }]);
     for chain in ["check-input", "check-forward", "check-output"] {
-        ops.extend(rule(chain, with(new(), refused())));
+        ops.push(rule(chain, with(new(), refused())));
     }
     for chain in ["check-input", "check-output"] {
         let lookup = Expr::LookupVerdict { map: REFUSED_NODE_PORTS.into(), key: 0 };
         let node_port = with(with(destination_is_local(), layout.load_port_key(0)), [lookup]);
-        ops.extend(rule(chain, with(new(), node_port)));
+        ops.push(rule(chain, with(new(), node_port)));
     }
     for chain in ["check-forward", "check-cluster-ips"] {
         let unserved = [
@@ -224,7 +218,7 @@ fn check_rules(ops: &mut Vec<Op>, layout: Layout) {
             Expr::Lookup { set: CLUSTER_IPS.into(), key: 0, inverted: false },
             Expr::Verdict(Verdict::Goto(REFUSE.into())),
         ];
-        ops.extend(rule(chain, with(new(), unserved)));
+        ops.push(rule(chain, with(new(), unserved)));
     }
 }
 
@@ -263,7 +257,7 @@ pub fn shared_chains(layout: Layout, n: u32) -> Vec<Op> {
     ops.extend([Op::AddSet(by_service), Op::AddSet(by_port)]);
     ops.extend(chains.iter().map(|(name, _)| Op::AddChain { name: name.clone(), base: None }));
     for (name, rules) in chains {
-        ops.extend(rules.into_iter().flat_map(|exprs| rule(&name, exprs)));
+        ops.extend(rules.into_iter().map(|exprs| rule(&name, exprs)));
     }
     ops
 }
@@ -292,7 +286,7 @@ pub fn mark() -> Vec<Expr> {
 
 /// Stops the rule unless the packet comes from a pod of the cluster.
 pub fn source_is_pod(layout: Layout, cluster_cidr: Cidr) -> Vec<Expr> {
-    layout.match_cidr(layout.load_source(0), CmpOp::Eq, cluster_cidr)
+    Layout::match_cidr(layout.load_source(0), CmpOp::Eq, cluster_cidr)
 }
 
 fn destination_is_local() -> Vec<Expr> {
@@ -318,8 +312,8 @@ fn masked(key: CtKey, bits: u32) -> Vec<Expr> {
     ]
 }
 
-pub fn rule(chain: &str, exprs: Vec<Expr>) -> Option<Op> {
-    Some(Op::AddRule { chain: chain.into(), exprs })
+pub fn rule(chain: &str, exprs: Vec<Expr>) -> Op {
+    Op::AddRule { chain: chain.into(), exprs }
 }
 
 pub fn with(mut head: Vec<Expr>, tail: impl IntoIterator<Item = Expr>) -> Vec<Expr> {

@@ -258,7 +258,7 @@ impl PortPlan<'_> {
         let chain = Op::AddChain { name: name.clone(), base: None };
         if !self.out.own.contains(&chain) {
             self.out.own.push(chain);
-            self.out.own.extend(rules.into_iter().flat_map(|exprs| rule(&name, exprs)));
+            self.out.own.extend(rules.into_iter().map(|exprs| rule(&name, exprs)));
         }
         name
     }

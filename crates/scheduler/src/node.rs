@@ -40,7 +40,7 @@ impl NodeInfo {
                 self.images.insert(name.clone(), image.size_bytes.unwrap_or(0));
             }
         }
-        self.name = node.name().to_owned();
+        node.name().clone_into(&mut self.name);
         self.node = Some(node);
     }
 

@@ -112,7 +112,7 @@ fn room_on(
     filter(pod, &bare, plugins)
         .map_err(|(_, rejection)| Some(rejection.reasons.iter().map(ToString::to_string).collect()))?;
     // Give back as many as fit, the most important and those under a budget first.
-    candidates.sort_by(|a, b| importance(b).cmp(&importance(a)));
+    candidates.sort_by_key(|pod| std::cmp::Reverse(importance(pod)));
     let (protected, free) = split_by_budget(candidates, budgets);
     let (mut victims, mut violated_budgets) = (Vec::new(), 0);
     for (group, violates) in [(protected, true), (free, false)] {
@@ -125,7 +125,7 @@ fn room_on(
             }
         }
     }
-    victims.sort_by(|a, b| importance(b).cmp(&importance(a)));
+    victims.sort_by_key(|pod| std::cmp::Reverse(importance(pod)));
     Ok(Room { node: node.name.clone(), victims, violated_budgets })
 }
 

@@ -137,11 +137,11 @@ fn stateful_set(set_: &mut Object) {
         set_text(strategy, "type", "RollingUpdate");
         child(strategy, "rollingUpdate");
     }
-    if text(strategy, "type") == "RollingUpdate" {
-        if let Some(rolling) = existing(strategy, "rollingUpdate") {
-            set(rolling, "partition", 0);
-            set(rolling, "maxUnavailable", 1);
-        }
+    if text(strategy, "type") == "RollingUpdate"
+        && let Some(rolling) = existing(strategy, "rollingUpdate")
+    {
+        set(rolling, "partition", 0);
+        set(rolling, "maxUnavailable", 1);
     }
     let retention = child(spec, "persistentVolumeClaimRetentionPolicy");
     set_text(retention, "whenDeleted", "Retain");

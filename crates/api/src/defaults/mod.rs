@@ -113,10 +113,10 @@ fn round_up_to_milli(value: &mut Value) {
     let Some(text) = value.as_str() else { return };
     // Only a suffix or a long fraction can say less than a thousandth.
     let is_fine = text.ends_with(['n', 'u']) || text.contains(['.', 'e', 'E']);
-    if let Some(mut quantity) = is_fine.then(|| Quantity::parse(text).ok()).flatten() {
-        if !quantity.round_up(-3) {
-            *value = quantity.to_string().into();
-        }
+    if let Some(mut quantity) = is_fine.then(|| Quantity::parse(text).ok()).flatten()
+        && !quantity.round_up(-3)
+    {
+        *value = quantity.to_string().into();
     }
 }
 

@@ -64,7 +64,7 @@ fn score(pod: &PodInfo, node: &NodeInfo, _: &Snapshot) -> i64 {
         free(used.milli_cpu, want.milli_cpu, have.milli_cpu),
         free(used.memory_bytes, want.memory_bytes, have.memory_bytes),
     ];
-    let known: Vec<i128> = parts.into_iter().flatten().map(i128::from).collect();
+    let known: Vec<i128> = parts.into_iter().flatten().collect();
     if known.is_empty() {
         return 0;
     }

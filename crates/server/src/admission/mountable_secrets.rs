@@ -77,7 +77,8 @@ pub fn check(a: &Attributes, account: &Value) -> Result<(), String> {
 fn check_containers(spec: &Value, lists: &[(&str, &str)], mountable: &[&str], account: &str) -> Result<(), String> {
     for (list, what) in lists {
         for container in items(spec, list) {
-            for (variable, secret) in of_container(container).filter(|(_, secret)| !mountable.contains(secret)) {
+            let refused = of_container(container).find(|(_, secret)| !mountable.contains(secret));
+            if let Some((variable, secret)) = refused {
                 let container = container["name"].as_str().unwrap_or_default();
                 let place = variable.map_or("envFrom".to_owned(), |variable| format!("envVar {variable}"));
                 return Err(format!(
