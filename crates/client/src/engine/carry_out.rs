@@ -24,6 +24,10 @@ const REPEAT_BACKOFF: Backoff = Backoff { initial: Duration::from_millis(100), m
 /// How often a made-up name may be taken already.
 const MAX_NAMES: u32 = 8;
 
+/// One subject's writes under way: well below what a server takes from everybody together (upstream
+/// refuses more than 200 writes in flight).
+const MAX_AT_ONCE: usize = 50;
+
 /// client-go's slow start.
 const FIRST_BATCH: usize = 1;
 
@@ -90,9 +94,12 @@ impl Hands {
         Verdict::Done
     }
 
-    /// All at once; the worst outcome counts, the first of its kind.
+    /// All at once, within reason; the worst outcome counts, the first of its kind.
     async fn all(&self, writes: &[Write], fence: &mut Fence) -> Verdict {
-        let effects = futures_util::future::join_all(writes.iter().map(|write| self.write(write))).await;
+        let mut effects = Vec::with_capacity(writes.len());
+        for part in writes.chunks(MAX_AT_ONCE) {
+            effects.extend(futures_util::future::join_all(part.iter().map(|write| self.write(write))).await);
+        }
         let mut verdict = Verdict::Done;
         for (write, effect) in writes.iter().zip(effects) {
             let until = match effect {

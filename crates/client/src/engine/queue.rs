@@ -91,13 +91,8 @@ impl Queue {
 
     /// Wants `key` decided about at `at`, or at the time already set if that is earlier.
     pub fn add_at(&self, key: Key, at: Instant) {
-        let mut state = self.state();
-        let known = state.subjects.get(&key).and_then(|s| s.due);
-        if known.is_none_or(|known| at < known) {
-            state.delay(key, at);
-            drop(state);
-            self.0.changed.notify_one();
-        }
+        self.state().delay(key, at);
+        self.0.changed.notify_one();
     }
 
     /// The next subject to run, marked as running, with the failure it has yet to report.
@@ -121,9 +116,6 @@ impl Queue {
         let subject = state.subjects.get_mut(&key).expect("what runs is known");
         let ran = subject.running_since.take().map(|since| now - since).unwrap_or_default();
         let again = std::mem::take(&mut subject.again);
-        if let Some(due) = subject.due.take() {
-            state.delayed.remove(&(due, key.clone()));
-        }
         self.0.metrics.finished(ran);
         match outcome {
             Outcome::Done { wake_at } => {
@@ -203,8 +195,12 @@ impl State {
         true
     }
 
+    /// Makes `key` due at `at`, unless it is due earlier.
     fn delay(&mut self, key: Key, at: Instant) {
         let subject = self.subject(&key);
+        if subject.due.is_some_and(|due| due <= at) {
+            return;
+        }
         if let Some(before) = subject.due.replace(at) {
             self.delayed.remove(&(before, key.clone()));
         }

@@ -21,6 +21,9 @@ use crate::cache::Factory;
 use crate::client::Client;
 use crate::events::Recorder;
 
+/// How long plans under way may take to end at shutdown.
+const DRAIN: Duration = Duration::from_secs(10);
+
 /// A controller at work.
 pub struct Running {
     queue: Queue,
@@ -48,8 +51,8 @@ pub fn start(controller: Controller, factory: &Factory, writer: Client, shutdown
     let recorder = Recorder::new(writer.clone(), controller.event_source, "", shutdown.clone());
     let slots = Arc::new(Semaphore::new(controller.workers));
     let hands = Hands { client: writer, recorder };
-    let engine = Arc::new(Engine { controller, sources, hands, queue: queue.clone(), slots });
-    let task = tokio::spawn(run(engine, shutdown));
+    let engine = Arc::new(Engine { controller, sources, hands, queue: queue.clone(), slots, shutdown });
+    let task = tokio::spawn(run(engine));
     Running { queue, task }
 }
 
@@ -60,9 +63,10 @@ struct Engine {
     queue: Queue,
     /// Decisions and writes at a time; waiting behind the fence takes no slot.
     slots: Arc<Semaphore>,
+    shutdown: CancellationToken,
 }
 
-async fn run(engine: Arc<Engine>, shutdown: CancellationToken) {
+async fn run(engine: Arc<Engine>) {
     let mut subjects = JoinSet::new();
     let work = async {
         for source in &engine.sources.0 {
@@ -83,8 +87,11 @@ async fn run(engine: Arc<Engine>, shutdown: CancellationToken) {
             subjects.spawn(async move { engine.subject(key, failure, slot).await });
         }
     };
-    shutdown.run_until_cancelled(work).await;
-    while subjects.join_next().await.is_some() {}
+    engine.shutdown.run_until_cancelled(work).await;
+    let drained = tokio::time::timeout(DRAIN, async { while subjects.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        tracing::warn!(controller = engine.controller.name, "plans were cut off by shutdown");
+    }
 }
 
 impl Engine {
@@ -95,7 +102,8 @@ impl Engine {
         let outcome = match run {
             Ok((outcome, fence)) => {
                 if !fence.is_empty() {
-                    fence.passed(&self.sources).await;
+                    // Nobody decides again after shutdown, and the caches move no more.
+                    self.shutdown.run_until_cancelled(fence.passed(&self.sources)).await;
                 }
                 outcome
             }

@@ -1,9 +1,8 @@
 //! Pod templates: when two are the same, and the name of one.
 
 use orlop_api::equality;
-use orlop_api::typed::k8s_openapi::api::core::v1::PodTemplateSpec;
+use orlop_api::typed::k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use orlop_base::id::safe_encode;
-use serde_json::Value;
 
 /// Tells the pods of one Deployment's sets apart.
 pub const HASH_LABEL: &str = "pod-template-hash";
@@ -14,11 +13,18 @@ const MAX_NAME_BYTES: usize = 253;
 /// Whether a set was made from this template: the same but for the hash label.
 pub fn same(set: Option<&PodTemplateSpec>, wanted: &PodTemplateSpec) -> bool {
     let Some(set) = set else { return false };
-    if set.spec == wanted.spec && same_metadata(set, wanted) {
+    if !same_metadata(set, wanted) {
+        return false;
+    }
+    if set.spec == wanted.spec {
         return true;
     }
+    if images(set) != images(wanted) {
+        return false;
+    }
     // The same thing may be written in several ways (nothing as null or as an empty list).
-    equality::same(&without_hash(set), &without_hash(wanted))
+    let value = |spec: &Option<PodSpec>| serde_json::to_value(spec).unwrap_or_default();
+    equality::same(&value(&set.spec), &value(&wanted.spec))
 }
 
 fn same_metadata(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
@@ -33,12 +39,10 @@ fn same_metadata(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
     labels(a) == labels(b) && rest(a) == rest(b)
 }
 
-fn without_hash(template: &PodTemplateSpec) -> Value {
-    let mut value = serde_json::to_value(template).unwrap_or_default();
-    if let Some(labels) = value["metadata"]["labels"].as_object_mut() {
-        labels.remove(HASH_LABEL);
-    }
-    value
+/// What rollouts change most: tells most templates apart at once.
+fn images(template: &PodTemplateSpec) -> Vec<(&str, Option<&str>)> {
+    let containers = template.spec.iter().flat_map(|s| &s.containers);
+    containers.map(|c| (c.name.as_str(), c.image.as_deref())).collect()
 }
 
 /// Stable over restarts and different for different templates; `collisions` makes another one when
@@ -66,7 +70,7 @@ pub fn set_name(deployment: &str, hash: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn template(value: Value) -> PodTemplateSpec {
         serde_json::from_value(value).unwrap()

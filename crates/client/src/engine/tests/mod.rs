@@ -279,3 +279,21 @@ async fn a_conflict_is_decided_anew_from_a_fresh_view() {
     let maps = world.factory.cache::<ConfigMap>();
     maps.wait_until(|s| s.get("d", "a").is_some_and(|m| m.data.as_ref().unwrap().contains_key("done"))).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_waits_for_no_cache() {
+    let world = World::new();
+    let running = world.start(toy(keep_secrets));
+    world.secrets().synced().await;
+    // The reply to the last write is lost, and so is the watch that would show it.
+    world.put("a", 1).await;
+    for _ in 0..100 {
+        world.api.fail_next(Method::GET, "secrets", Fault::LostRequest);
+    }
+    world.api.break_watches();
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    let start = tokio::time::Instant::now();
+    world.shutdown.cancel();
+    running.ended().await;
+    assert!(start.elapsed() < std::time::Duration::from_secs(11));
+}
