@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use orlop_client::transport::BoxError;
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -28,10 +29,12 @@ const MAX_CONNECTIONS: usize = 65_536;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Go's `ReadHeaderTimeout` of the API server.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
+/// Go's default for listeners: a probe after this long without traffic, and between probes.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Requests at once on one HTTP/2 connection (upstream's default).
 const MAX_STREAMS: u32 = 250;
 /// Requests under way at shutdown get this long: as long as any of them may take.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+const DRAIN_TIMEOUT: Duration = Duration::from_mins(1);
 /// Accepting failed for want of descriptors: let some connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -79,6 +82,15 @@ impl Server {
     }
 }
 
+/// Answers leave at once; the kernel finds out about peers that vanished, so that their watches end.
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE)?;
+    Ok(())
+}
+
 struct Connection {
     server: Arc<Server>,
     address: SocketAddr,
@@ -88,7 +100,9 @@ struct Connection {
 
 impl Connection {
     async fn run(self, stream: TcpStream, acceptor: TlsAcceptor) {
-        let _ = stream.set_nodelay(true);
+        if let Err(error) = tune(&stream) {
+            tracing::debug!(address = %self.address, %error, "setting socket options failed");
+        }
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => self.speak(stream).await,
             Ok(Err(error)) => {

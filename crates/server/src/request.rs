@@ -86,9 +86,9 @@ impl RequestInfo {
             }
         }
         parts[0].clone_into(&mut self.resource);
-        self.name = parts.get(1).copied().unwrap_or_default().to_owned();
+        parts.get(1).copied().unwrap_or_default().clone_into(&mut self.name);
         if self.verb != "proxy" {
-            self.subresource = parts.get(2).copied().unwrap_or_default().to_owned();
+            parts.get(2).copied().unwrap_or_default().clone_into(&mut self.subresource);
         }
         if parts.len() > 3 {
             self.tail = self.path_tail(parts[3..].join("/"));
@@ -112,7 +112,8 @@ impl RequestInfo {
         }
         match &*self.verb {
             "get" => {
-                self.verb = if self.query_flag("watch") { "watch" } else { "list" }.to_owned();
+                let verb = if self.query_flag("watch") { "watch" } else { "list" };
+                verb.clone_into(&mut self.verb);
                 if let Some(name) = self.query("fieldSelector").and_then(exact_name) {
                     self.name = name;
                 }

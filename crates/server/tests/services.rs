@@ -77,7 +77,7 @@ async fn node_ports_too() {
 async fn a_restart_knows_what_is_taken() {
     let api = api().await;
     api.post(SERVICES, service("a", json!({"clusterIP": "10.96.0.10"}))).await.is(201);
-    let again = harness::over(api.server.store().clone()).await;
+    let again = harness::over(api.server.store().clone());
     again.post(SERVICES, service("b", json!({"clusterIP": "10.96.0.10"}))).await.is(422);
 }
 

@@ -1,5 +1,7 @@
 //! A document that changes seldom: kept as small as it goes, told apart by its hash.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::request::Parts;
@@ -19,7 +21,10 @@ impl Document {
     pub fn new(value: &Value) -> Self {
         let json = orlop_api::codec::json::encode(value);
         let digest = ring::digest::digest(&ring::digest::SHA512, &json);
-        let etag = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+        let mut etag = String::with_capacity(digest.as_ref().len() * 2);
+        for byte in digest.as_ref() {
+            let _ = write!(etag, "{byte:02X}");
+        }
         Self { packed: pieces::pack(&json), etag }
     }
 

@@ -141,15 +141,16 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        pairs.iter().for_each(|(name, value)| {
+        for (name, value) in pairs {
             headers.append(*name, value.parse().unwrap());
-        });
+        }
         headers
     }
 
     #[test]
     fn impersonated_users_and_their_groups() {
-        let cases: &[(&[(&str, &str)], &str, &[&str])] = &[
+        type Case = (&'static [(&'static str, &'static str)], &'static str, &'static [&'static str]);
+        let cases: &[Case] = &[
             (&[(USER, "jane")], "jane", &["system:authenticated"]),
             (&[(USER, "jane"), (GROUP, "a"), (GROUP, "b")], "jane", &["a", "b", "system:authenticated"]),
             (

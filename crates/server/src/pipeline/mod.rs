@@ -22,7 +22,7 @@ use crate::request::RequestInfo;
 use crate::wire::respond;
 
 /// Requests that are not long-running must finish within this (`--request-timeout`).
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// Longer ids from clients are replaced.
 const AUDIT_ID_MAX_LENGTH: usize = 64;

@@ -148,7 +148,8 @@ pub fn update(
             store(service, ips);
         }
         (2, 1) => {
-            released.ips.extend(texts(&old["spec"]["clusterIPs"]).nth(1).and_then(|ip| ip.parse::<IpAddr>().ok()))
+            let second = texts(&old["spec"]["clusterIPs"]).nth(1);
+            released.ips.extend(second.and_then(|ip| ip.parse::<IpAddr>().ok()));
         }
         _ => {}
     }

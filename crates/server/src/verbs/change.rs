@@ -175,7 +175,9 @@ fn prepare(attributes: &mut Attributes, old: &Value) -> Result<(), StatusError> 
     if !errors.is_empty() {
         return Err(StatusError::invalid(&info.group, &info.kind, meta::name(object), &errors));
     }
-    kind.warnings(object, Some(old)).into_iter().for_each(|text| attributes.warnings.add(text));
+    for text in kind.warnings(object, Some(old)) {
+        attributes.warnings.add(text);
+    }
     Ok(())
 }
 

@@ -128,7 +128,9 @@ fn prepare(resource: &Resource, object: &mut Value, user: &UserInfo, warnings: &
     if !errors.is_empty() {
         return Err(StatusError::invalid(&info.group, &info.kind, meta::name(object), &errors));
     }
-    kind.warnings(object, None).into_iter().for_each(|text| warnings.add(text));
+    for text in kind.warnings(object, None) {
+        warnings.add(text);
+    }
     Ok(())
 }
 

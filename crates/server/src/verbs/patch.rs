@@ -138,7 +138,9 @@ impl Patch {
         match self.options.field_validation {
             FieldValidation::Ignore => Ok(()),
             FieldValidation::Warn => {
-                reports.into_iter().for_each(|text| call.warnings.add(text));
+                for text in reports {
+                    call.warnings.add(text);
+                }
                 Ok(())
             }
             FieldValidation::Strict if reports.is_empty() => Ok(()),

@@ -35,7 +35,7 @@ use crate::wire::shape::Include;
 /// `--min-request-timeout`: watches without `timeoutSeconds` end after once to twice this long.
 const MIN_REQUEST_TIMEOUT_SECONDS: u64 = 1800;
 /// About how often an idle watcher hears how far it has got.
-const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+const BOOKMARK_PERIOD: Duration = Duration::from_mins(1);
 /// A last bookmark comes this long before the end, so that the next watch starts fresh.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 /// Events sent in one chunk at most: initial state comes in bulk.

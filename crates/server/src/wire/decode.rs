@@ -32,7 +32,9 @@ pub fn object(
 ) -> Result<Value, StatusError> {
     let media = negotiate::input(headers, expected.protobuf)?;
     let (mut value, texts) = parse(media, body, expected, validation)?;
-    texts.into_iter().for_each(|text| warnings.add(text));
+    for text in texts {
+        warnings.add(text);
+    }
     check_kind(&mut value, expected)?;
     Ok(value)
 }

@@ -1,6 +1,6 @@
 //! A server in memory that allows everything, and a terse way to talk to it.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, reason = "helpers of tests, each using some of them")]
 
 use std::sync::{Arc, Mutex};
 
@@ -62,7 +62,7 @@ pub async fn with(authorizer: Arc<dyn Authorizer>, adjust: impl FnOnce(&mut Serv
 }
 
 /// Another server over a store that already holds something.
-pub async fn over(store: Store) -> Api {
+pub fn over(store: Store) -> Api {
     serve(ServerConfig::new(store, Arc::new(AllowAll::default())))
 }
 
