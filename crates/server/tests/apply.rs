@@ -1,5 +1,7 @@
 //! Field ownership through the server.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes only #[test] functions for tests")]
+
 mod harness;
 
 use harness::api;

@@ -1,5 +1,7 @@
 //! The server over real connections.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes only #[test] functions for tests")]
+
 mod harness;
 
 use std::net::SocketAddr;

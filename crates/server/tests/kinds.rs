@@ -1,5 +1,7 @@
 //! What must hold for every kind in the list.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes only #[test] functions for tests")]
+
 mod harness;
 
 use harness::{Api, api};

@@ -1,5 +1,7 @@
 //! Lists and watches.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes only #[test] functions for tests")]
+
 mod harness;
 
 use harness::{Api, api};

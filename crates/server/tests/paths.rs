@@ -1,6 +1,8 @@
 //! Everything that is not a verb on a resource: discovery, OpenAPI, health, metrics, and the guards
 //! in front of every route.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes only #[test] functions for tests")]
+
 mod harness;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! What Services draw from the pools, and what admission makes of pods.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes only #[test] functions for tests")]
+
 mod harness;
 
 use harness::{Api, api};
