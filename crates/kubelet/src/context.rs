@@ -3,16 +3,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use orlop_api::typed::Typed;
 use orlop_client::Client;
 use orlop_client::cache::Cache;
 use orlop_client::events::{EventType, Recorder, reference};
 use orlop_image::ImageService;
 use orlop_runtime::{ContainerRuntime, PodNetwork};
+use tokio::sync::Notify;
 
 use crate::config::KubeletConfig;
-use crate::corev1::{Container, ObjectReference, Service};
+use crate::corev1::{Container, Node, ObjectReference, Service};
+use crate::images::collector::Uses;
 use crate::images::puller::Puller;
 use crate::metrics::Metrics;
+use crate::node::gauges::Gauges;
 use crate::node::machine::Machine;
 use crate::objects::Objects;
 use crate::observed::Observed;
@@ -38,7 +42,13 @@ pub struct Context {
     pub puller: Puller,
     pub metrics: Metrics,
     pub machine: Machine,
+    pub gauges: Arc<dyn Gauges>,
+    pub image_uses: Uses,
+    /// What all pods together may use.
+    pub pods_limit: ResourceList,
     pub allocatable: ResourceList,
+    /// Something that the node's status shows has changed.
+    pub node_changed: Notify,
     /// When this agent started, wall clock.
     pub started_nanos: i64,
 }
@@ -54,6 +64,17 @@ impl Context {
 
     pub fn pod_event(&self, pod: &NodePod, kind: EventType, reason: &str, message: impl Into<String>) {
         self.events.event(&reference(&*pod.object), kind, reason, message);
+    }
+
+    /// An event about this node; by upstream's custom its name stands for its uid.
+    pub fn node_event(&self, kind: EventType, reason: &str, message: impl Into<String>) {
+        let about = ObjectReference {
+            kind: Some(Node::KIND.to_owned()),
+            name: Some(self.config.node_name.clone()),
+            uid: Some(self.config.node_name.clone()),
+            ..ObjectReference::default()
+        };
+        self.events.event(&about, kind, reason, message);
     }
 
     /// An event about one container of a pod.

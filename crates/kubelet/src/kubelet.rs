@@ -8,15 +8,18 @@ use orlop_client::events::Recorder;
 use orlop_client::{Client, Resource};
 use orlop_image::ImageService;
 use orlop_runtime::{ContainerRuntime, PodNetwork};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::KubeletConfig;
 use crate::context::Context;
 use crate::corev1::{Node, Pod};
-use crate::eviction::Pressure;
+use crate::eviction::{self, Pressure};
+use crate::images::collector::{self, Uses};
 use crate::images::puller::Puller;
 use crate::metrics::Metrics;
+use crate::node::gauges::{Gauges, SystemGauges};
 use crate::node::lease::Heartbeat;
 use crate::node::machine::Machine;
 use crate::node::object;
@@ -24,6 +27,7 @@ use crate::node::reporter::Reporter;
 use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::pods::Wakers;
+use crate::resources::cgroup::{KUBEPODS, all_pods};
 use crate::roster::Roster;
 use crate::server::{Server, listen};
 use crate::sources;
@@ -39,6 +43,7 @@ pub struct Kubelet {
     network: Arc<dyn PodNetwork>,
     mounter: Arc<dyn Mounter>,
     machine: Machine,
+    gauges: Arc<dyn Gauges>,
 }
 
 impl Kubelet {
@@ -51,13 +56,15 @@ impl Kubelet {
         network: Arc<dyn PodNetwork>,
     ) -> Self {
         let mounter = Arc::new(SystemMounter);
-        Self { config, client, runtime, images, network, mounter, machine: Machine::read() }
+        let machine = Machine::read();
+        Self { config, client, runtime, images, network, mounter, machine, gauges: Arc::new(SystemGauges) }
     }
 
     /// Another machine and other mounts than this one's: for simulations.
     #[must_use]
-    pub fn on(mut self, machine: Machine, mounter: Arc<dyn Mounter>) -> Self {
+    pub fn on(mut self, machine: Machine, gauges: Arc<dyn Gauges>, mounter: Arc<dyn Mounter>) -> Self {
         self.machine = machine;
+        self.gauges = gauges;
         self.mounter = mounter;
         self
     }
@@ -66,7 +73,8 @@ impl Kubelet {
     pub async fn run(self, shutdown: CancellationToken) {
         let tasks = TaskTracker::new();
         let factory = Factory::new(self.client.clone(), shutdown.clone());
-        let storage = storage_bytes(&self.config);
+        let storage = self.gauges.file_system(&self.config.dirs.root).map_or(0, |disk| disk.total_bytes);
+        let storage = i64::try_from(storage).unwrap_or(i64::MAX);
         let capacity = object::capacity(&self.config, &self.machine, storage);
         let context = self.context(&factory, &capacity, &shutdown);
         let pressure = Arc::new(Pressure::default());
@@ -90,6 +98,8 @@ impl Kubelet {
         tasks.spawn(async move { reporting.run(node, stop).await });
 
         tasks.spawn(crate::logs::rotate::run(context.clone(), shutdown.clone()));
+        tasks.spawn(collector::run(context.clone(), shutdown.clone()));
+        tasks.spawn(eviction::manager::Manager::new(context.clone(), pressure).run(shutdown.clone()));
         if context.config.server.enabled {
             let (server, context, stop) = (Arc::new(Server::new(context.clone())), context.clone(), shutdown.clone());
             tasks.spawn(async move {
@@ -111,7 +121,7 @@ impl Kubelet {
         capacity: &crate::resources::ResourceList,
         shutdown: &CancellationToken,
     ) -> Arc<Context> {
-        let Self { config, client, runtime, images, network, mounter, machine } = self;
+        let Self { config, client, runtime, images, network, mounter, machine, gauges } = self;
         let pods = Arc::new(Wakers::default());
         Arc::new(Context {
             events: Recorder::new(client.clone(), "kubelet", &config.node_name, shutdown.clone()),
@@ -121,7 +131,10 @@ impl Kubelet {
             tokens: Tokens::default(),
             puller: Puller::default(),
             metrics: Metrics::default(),
+            image_uses: Uses::default(),
+            pods_limit: object::pods_limit(&config, capacity),
             allocatable: object::allocatable(&config, capacity),
+            node_changed: Notify::new(),
             started_nanos: clock::unix_nanos(),
             config,
             client,
@@ -131,6 +144,7 @@ impl Kubelet {
             mounter,
             pods,
             machine,
+            gauges,
         })
     }
 
@@ -174,6 +188,9 @@ impl Kubelet {
 /// Finds out what runs, and keeps its network; returns why the node is not ready, if so.
 async fn adopt(context: &Context) -> Vec<String> {
     let mut errors = Vec::new();
+    if let Err(error) = context.runtime.ensure_cgroup(KUBEPODS, &all_pods(&context.pods_limit)).await {
+        errors.push(format!("Failed to start ContainerManager: {error}"));
+    }
     let live: Vec<String> = match context.runtime.sandboxes().await {
         Ok(sandboxes) => sandboxes.into_iter().filter(|s| s.ready).map(|s| s.id).collect(),
         Err(error) => {
@@ -190,14 +207,4 @@ async fn adopt(context: &Context) -> Vec<String> {
         tracing::error!(%error, "listing what runs");
     }
     errors
-}
-
-/// Size of the file system that pods' local storage comes from.
-fn storage_bytes(config: &KubeletConfig) -> i64 {
-    let root = &config.dirs.root;
-    // The directory may not be there yet: its file system is that of the nearest one above.
-    let existing = root.ancestors().find(|dir| dir.exists()).unwrap_or(root);
-    rustix::fs::statvfs(existing)
-        .map(|fs| i64::try_from(fs.f_blocks.saturating_mul(fs.f_frsize)).unwrap_or(i64::MAX))
-        .unwrap_or(0)
 }

@@ -15,6 +15,7 @@ mod objects;
 mod observed;
 mod pods;
 mod roster;
+mod usage;
 
 pub mod admission;
 pub mod container;

@@ -141,7 +141,7 @@ impl PodHandle {
 
     pub fn set_status(&self, status: Arc<PodStatus>, done: bool) {
         let mut shared = self.lock();
-        let news = *shared.status != *status;
+        let news = *shared.status != *status || done != shared.done;
         shared.status = status;
         shared.done |= done;
         drop(shared);

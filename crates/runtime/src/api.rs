@@ -232,6 +232,7 @@ pub struct Stats {
     pub memory_working_set_bytes: u64,
     pub memory_rss_bytes: u64,
     pub writable_layer_bytes: u64,
+    pub writable_layer_inodes: u64,
     pub pids: u64,
 }
 

@@ -1,4 +1,14 @@
 //! When the node runs short: which pods go.
+//!
+//! [`manager`] looks and acts; everything it decides by is pure: what is too little ([`threshold`]),
+//! what the node is short of ([`judge`]), who goes first ([`rank`]), what is said ([`message`]).
+
+pub mod judge;
+pub mod local_storage;
+pub mod manager;
+pub mod message;
+pub mod rank;
+pub mod threshold;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -132,6 +132,8 @@ impl Puller {
         self.release(&image);
         match result {
             Ok(pulled) => {
+                context.metrics.image_pull_seconds.observe(pulling.elapsed().as_secs_f64());
+                context.node_changed.notify_one();
                 let message = format!(
                     "Successfully pulled image {image:?} in {} ({} including waiting). Image size: {} bytes.",
                     go_millis(pulling.elapsed()),

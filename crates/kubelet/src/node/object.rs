@@ -11,6 +11,7 @@ use crate::corev1::{
     ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures,
     NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeSpec, NodeStatus, NodeSwapStatus, NodeSystemInfo, Taint,
 };
+use crate::eviction::threshold::Threshold;
 use crate::resources::{Amount, CPU, EPHEMERAL_STORAGE, HUGEPAGES_PREFIX, MEMORY, PODS, ResourceList};
 
 /// The Kubernetes version this node speaks, with this project's own.
@@ -147,39 +148,37 @@ fn kibibytes(bytes: i64) -> Amount {
     Amount::bytes(bytes / 1024 * 1024)
 }
 
-/// What pods may have of it: less what is reserved, kept free by hard eviction, and taken by huge
-/// pages.
-pub fn allocatable(config: &KubeletConfig, capacity: &ResourceList) -> ResourceList {
-    let mut left: ResourceList = capacity.clone();
-    let mut take = |name: &str, amount: &Amount| {
-        if let Some(have) = Amount::find(Some(&left), name) {
-            left.insert(name.to_owned(), have.saturating_sub(amount).to_quantity());
-        }
-    };
+/// What all pods together may use: all but what is reserved.
+pub fn pods_limit(config: &KubeletConfig, capacity: &ResourceList) -> ResourceList {
+    let mut left = capacity.clone();
     for (name, reserved) in &config.reserved {
         if let Some(amount) = Amount::parse(reserved) {
-            take(name, &amount);
+            take(&mut left, name, &amount);
         }
     }
+    left
+}
+
+/// What the scheduler may give away: of that, less what hard eviction keeps free and huge pages take.
+pub fn allocatable(config: &KubeletConfig, capacity: &ResourceList) -> ResourceList {
+    let mut left = pods_limit(config, capacity);
     for (signal, name) in [("memory.available", MEMORY), ("nodefs.available", EPHEMERAL_STORAGE)] {
         let total = Amount::of(Some(capacity), name);
-        if let Some(threshold) = config.eviction.hard.get(signal).and_then(|t| threshold_of(t, total.value())) {
-            take(name, &Amount::bytes(threshold));
+        if let Some(threshold) = config.eviction.hard.get(signal).and_then(|t| Threshold::parse(signal, t).ok()) {
+            take(&mut left, name, &Amount::bytes(threshold.units(total.value())));
         }
     }
     let pages: Vec<Quantity> =
         capacity.iter().filter(|(name, _)| name.starts_with(HUGEPAGES_PREFIX)).map(|(_, q)| q.clone()).collect();
     for pages in pages.iter().filter_map(|q| Amount::parse(&q.0)) {
-        take(MEMORY, &pages);
+        take(&mut left, MEMORY, &pages);
     }
     left
 }
 
-/// `100Mi` or `10%` of `total`.
-pub fn threshold_of(text: &str, total: i64) -> Option<i64> {
-    match text.strip_suffix('%') {
-        Some(percent) => Some((total as f64 * percent.trim().parse::<f64>().ok()? / 100.0) as i64),
-        None => Amount::parse(text).map(|amount| amount.value()),
+fn take(left: &mut ResourceList, name: &str, amount: &Amount) {
+    if let Some(have) = Amount::find(Some(left), name) {
+        left.insert(name.to_owned(), have.saturating_sub(amount).to_quantity());
     }
 }
 

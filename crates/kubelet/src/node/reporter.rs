@@ -10,13 +10,12 @@ use orlop_client::events::EventType;
 use orlop_client::{Api, Patch};
 use orlop_image::Image;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::conditions::{Health, conditions};
 use super::object::{self, Facts};
 use crate::context::Context;
-use crate::corev1::{Node, NodeStatus, ObjectReference};
+use crate::corev1::{Node, NodeStatus};
 use crate::eviction::Pressure;
 use crate::resources::ResourceList;
 use crate::status::seconds;
@@ -33,22 +32,16 @@ pub struct Reporter {
     pressure: Arc<Pressure>,
     /// Why the runtime or the network is not ready.
     errors: Mutex<Vec<String>>,
-    changed: Notify,
 }
 
 impl Reporter {
     pub fn new(context: Arc<Context>, capacity: ResourceList, pressure: Arc<Pressure>) -> Self {
-        Self { context, capacity, pressure, errors: Mutex::default(), changed: Notify::new() }
-    }
-
-    /// Something the status shows has changed.
-    pub fn changed(&self) {
-        self.changed.notify_one();
+        Self { context, capacity, pressure, errors: Mutex::default() }
     }
 
     pub fn set_errors(&self, errors: Vec<String>) {
         *self.errors.lock().unwrap_or_else(PoisonError::into_inner) = errors;
-        self.changed();
+        self.context.node_changed.notify_one();
     }
 
     fn nodes(&self) -> Api<Node> {
@@ -80,11 +73,11 @@ impl Reporter {
             }
             created => {
                 let created = created?;
-                self.tell(&created, &events);
+                self.tell(&events);
                 created
             }
         };
-        self.event(&registered, "Starting", "Starting kubelet.");
+        self.context.node_event(EventType::Normal, "Starting", "Starting kubelet.");
         Ok(registered)
     }
 
@@ -113,7 +106,7 @@ impl Reporter {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                () = self.changed.notified() => tokio::time::sleep(SETTLE).await,
+                () = self.context.node_changed.notified() => tokio::time::sleep(SETTLE).await,
                 () = tokio::time::sleep(due) => {}
             }
             let images = self.images().await;
@@ -149,7 +142,7 @@ impl Reporter {
         };
         let patch = patch(&to_value(&old), &to_value(&new));
         let written = self.nodes().patch_status(&self.context.config.node_name, &Patch::Strategic(patch)).await?;
-        self.tell(&written, &events);
+        self.tell(&events);
         Ok(Some(written))
     }
 
@@ -181,22 +174,11 @@ impl Reporter {
         })
     }
 
-    fn tell(&self, node: &Node, events: &[&'static str]) {
+    fn tell(&self, events: &[&'static str]) {
         for event in events {
             let message = format!("Node {} status is now: {event}", self.context.config.node_name);
-            self.event(node, event, &message);
+            self.context.node_event(EventType::Normal, event, message);
         }
-    }
-
-    fn event(&self, node: &Node, reason: &str, message: &str) {
-        let about = ObjectReference {
-            kind: Some(Node::KIND.to_owned()),
-            api_version: Some(Node::API_VERSION.to_owned()),
-            name: Some(self.context.config.node_name.clone()),
-            uid: Some(Typed::uid(node).to_owned()),
-            ..ObjectReference::default()
-        };
-        self.context.events.event(&about, EventType::Normal, reason, message);
     }
 }
 

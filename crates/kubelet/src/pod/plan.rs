@@ -62,7 +62,7 @@ pub struct Memory {
     /// Why containers do not start, by name.
     pub failures: BTreeMap<String, StartFailure>,
     pub backoff: BackoffTable,
-    /// Instances this node killed in order to start them again: their end is not a crash.
+    /// Instances this node killed in order to start them again: their end alone is no crash.
     pub killed: BTreeSet<String>,
     /// All containers are being started over (KEP-5532).
     pub restarting_all: bool,
@@ -371,10 +371,10 @@ enum Held {
 fn held_back(input: &PlanInput<'_>, name: &str, plan: &mut PodPlan) -> Held {
     let Some((_, container)) = input.pod.container(name) else { return Held::Yes };
     let failure = input.memory.failures.get(name);
-    let crashed_nanos = last_crash(input, name).map(|i| i.runtime.finished_unix_nanos);
+    let key = backoff_key(&container.name, image(container));
+    let crashed_nanos = last_end(input, name, &key);
     if let Some(since) = crashed_nanos
-        && let Some(wait) =
-            input.memory.backoff.waiting(&backoff_key(&container.name, image(container)), since, input.now, CRASH_LOOP)
+        && let Some(wait) = input.memory.backoff.waiting(&key, since, input.now, CRASH_LOOP)
     {
         plan.wake_at(wait.until_nanos);
         if failure.is_none_or(|f| f.retry_nanos != wait.until_nanos) {
@@ -402,9 +402,20 @@ pub fn backoff_key(name: &str, image: &str) -> String {
     format!("{name}\0{image}")
 }
 
-fn last_crash<'a>(input: &'a PlanInput<'_>, name: &str) -> Option<&'a Instance> {
+/// The end that the back-off of a container counts from.
+///
+/// Upstream's `SyncPod` kills and restarts in one go, by the view from before the kill: a kill of our own
+/// is no crash, but one that comes too soon after an earlier end waits like one.
+fn last_end(input: &PlanInput<'_>, name: &str, key: &str) -> Option<i64> {
     let mut exited = input.view.containers.iter().filter(|i| i.name() == name && i.has_exited());
-    exited.find(|i| !input.memory.killed.contains(i.id()))
+    let newest = exited.next()?;
+    let end = newest.runtime.finished_unix_nanos;
+    if !input.memory.killed.contains(newest.id()) {
+        return Some(end);
+    }
+    let before = exited.next()?.runtime.finished_unix_nanos;
+    let too_soon = input.memory.backoff.waiting(key, before, end, CRASH_LOOP).is_some();
+    Some(if too_soon { end } else { before })
 }
 
 /// Stops everything; a shorter grace period than the one under way is applied at once.

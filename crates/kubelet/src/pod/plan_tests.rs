@@ -169,13 +169,27 @@ fn probes_kill_and_restart() {
     assert_eq!(kill.message, "Container a failed liveness probe, will be restarted");
     case.busy.kills.insert(id.clone());
     assert!(case.actions().is_empty());
-    // The kill was ours: the restart does not wait.
-    case.busy.kills.clear();
-    case.view.containers[0].runtime.state = Exited;
-    case.memory.killed.insert(id);
-    let now = case.now;
-    case.memory.backoff.next(&backoff_key("a", ""), now, now, super::backoff::CRASH_LOOP);
-    assert_eq!(case.actions(), ["start a"]);
+}
+
+#[test]
+fn a_kill_of_our_own_waits_only_when_it_follows_another_end_too_soon() {
+    let mut case = Case::new(json!({"containers": [{"name": "a"}]}));
+    let mut restarts = Vec::new();
+    for ran_seconds in [2, 2, 2, 60] {
+        case.now += ran_seconds * SECOND;
+        case = case.has("a", Exited, 137);
+        case.memory.killed.insert(case.view.containers[0].id().to_owned());
+        let ended = case.now;
+        if let Some(until) = case.plan().wake_nanos {
+            case.now = until;
+        }
+        let Some(Action::Start { crashed_nanos, .. }) = case.plan().actions.pop() else { panic!("no start") };
+        restarts.push((case.now - ended) / SECOND);
+        if let Some(crashed) = crashed_nanos {
+            case.memory.backoff.next(&backoff_key("a", ""), crashed, case.now, super::backoff::CRASH_LOOP);
+        }
+    }
+    assert_eq!(restarts, [0, 0, 10, 0]);
 }
 
 #[test]

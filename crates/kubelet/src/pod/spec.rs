@@ -25,6 +25,17 @@ pub enum Role {
     Ephemeral,
 }
 
+impl Role {
+    /// Upstream's `container_type` label.
+    pub fn metric(self) -> &'static str {
+        match self {
+            Self::Init | Self::Sidecar => "init_container",
+            Self::Main => "container",
+            Self::Ephemeral => "ephemeral_container",
+        }
+    }
+}
+
 /// A pod as this node runs it.
 #[derive(Clone, Debug)]
 pub struct NodePod {

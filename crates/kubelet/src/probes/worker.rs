@@ -13,6 +13,7 @@ use super::{Answer, Outcome, ProbeKind, ProbeResults, command, grpc, http, tcp};
 use crate::context::Context;
 use crate::corev1::{Container, Probe};
 use crate::env::expansion::expand;
+use crate::metrics::ProbeLabels;
 use crate::pod::spec::NodePod;
 use crate::pods::PodHandle;
 
@@ -72,6 +73,7 @@ impl Prober {
             let asked = Instant::now();
             let answer = self.ask(id, &target.pod_ip).await;
             self.tell(&answer);
+            self.context.metrics.probes.get_or_create(&self.labels(result(&answer))).inc();
             if let Some(outcome) = judge.hear(&answer) {
                 self.believe(id, outcome);
             }
@@ -164,6 +166,17 @@ impl Prober {
         self.context.container_event(&self.pod, &self.container.name, EventType::Warning, reason, message);
     }
 
+    fn labels(&self, result: &'static str) -> ProbeLabels {
+        ProbeLabels {
+            probe_type: self.kind.as_str(),
+            result,
+            container: self.container.name.clone(),
+            pod: self.pod.name().to_owned(),
+            namespace: self.pod.namespace().to_owned(),
+            pod_uid: self.pod.uid().to_owned(),
+        }
+    }
+
     fn believe(&self, id: &str, outcome: Outcome) {
         let news = self.results.lock().unwrap_or_else(PoisonError::into_inner).set(self.kind, id, outcome);
         if news {
@@ -173,6 +186,25 @@ impl Prober {
 
     fn seconds(&self, value: Option<i32>, default: u64) -> Duration {
         Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).unwrap_or(default))
+    }
+}
+
+/// What is counted goes with the probe, or the series would grow with every pod there ever was.
+impl Drop for Prober {
+    fn drop(&mut self) {
+        for result in RESULTS {
+            self.context.metrics.probes.remove(&self.labels(result));
+        }
+    }
+}
+
+const RESULTS: [&str; 3] = ["successful", "failed", "unknown"];
+
+fn result(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Success | Answer::Warning(_) => RESULTS[0],
+        Answer::Failure(_) => RESULTS[1],
+        Answer::Error(_) => RESULTS[2],
     }
 }
 

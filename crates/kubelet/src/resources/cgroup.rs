@@ -31,6 +31,15 @@ pub fn pod_cgroup(class: QosClass, uid: &str) -> String {
     }
 }
 
+/// The cgroup of all pods together.
+pub fn all_pods(limit: &ResourceList) -> Resources {
+    Resources {
+        cpu_shares: Some(milli_cpu_to_shares(Amount::of(Some(limit), CPU).milli_value())),
+        memory_limit_bytes: positive(Amount::of(Some(limit), MEMORY).value()),
+        ..Resources::default()
+    }
+}
+
 pub fn milli_cpu_to_shares(milli: i64) -> u64 {
     if milli <= 0 {
         return MIN_SHARES;

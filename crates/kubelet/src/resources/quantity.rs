@@ -1,6 +1,7 @@
 //! Amounts in lists of resources.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use orlop_api::quantity::{Format, Quantity as Exact};
 use orlop_api::typed::k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -66,7 +67,13 @@ impl Amount {
     }
 
     pub fn to_quantity(&self) -> Quantity {
-        Quantity(self.0.to_string())
+        Quantity(self.to_string())
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

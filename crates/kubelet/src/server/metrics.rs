@@ -1,6 +1,7 @@
 //! `/metrics` and below it, for Prometheus.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use http::{Response, StatusCode};
 use orlop_client::transport::Body;
@@ -8,10 +9,10 @@ use orlop_runtime::Stats;
 
 use super::{reply, stats};
 use crate::context::Context;
-use crate::pod::view::Instance;
-use crate::pods::PodHandle;
-use crate::resources::cgroup::pod_cgroup;
-use crate::resources::qos::qos_class;
+use crate::pod::spec::NodePod;
+use crate::usage::{self, ContainerUsage, Depth, PodUsage};
+
+type PodUsed = (Arc<NodePod>, PodUsage);
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -42,14 +43,6 @@ pub fn probes(context: &Context) -> Response<Body> {
     text(context.metrics.probes())
 }
 
-/// What one container uses, with the names it is known by.
-struct Used<'a> {
-    namespace: &'a str,
-    pod: &'a str,
-    instance: &'a Instance,
-    stats: Stats,
-}
-
 /// `/metrics/resource`: what metrics-server reads.
 pub async fn resource(context: &Context) -> Response<Body> {
     let mut out = Page::default();
@@ -62,68 +55,50 @@ pub async fn resource(context: &Context) -> Response<Body> {
         out.head(name, kind, help);
         out.value_at(name, &[], value, at);
     }
-    let pods = context.pods.all();
-    let views: Vec<_> = pods.iter().map(|handle| (handle.pod(), context.observed.view(handle.pod().uid()))).collect();
-    let mut used = Vec::new();
-    for (pod, view) in &views {
-        for instance in view.running() {
-            if let Ok(stats) = context.runtime.container_stats(instance.id()).await {
-                used.push(Used { namespace: pod.namespace(), pod: pod.name(), instance, stats });
-            }
-        }
-    }
+    let used = usage::of_all(context, Depth::Counters).await;
     containers(&mut out, &used);
-    of_pods(context, &mut out, &pods).await;
+    of_pods(&mut out, &used);
     out.head("resource_scrape_error", "gauge", "1 if something could not be read");
     out.value("resource_scrape_error", &[], 0.0);
     text(out.0)
 }
 
-fn containers(out: &mut Page, used: &[Used<'_>]) {
-    type Read = fn(&Used<'_>) -> f64;
+fn containers(out: &mut Page, used: &[PodUsed]) {
+    type Read = fn(&ContainerUsage) -> f64;
     let series: [(&str, &str, &str, Read); 3] = [
-        ("container_cpu_usage_seconds_total", "counter", "CPU time used by the container", |u| {
-            seconds(u.stats.cpu_usage_nanos)
+        ("container_cpu_usage_seconds_total", "counter", "CPU time used by the container", |c| {
+            seconds(c.stats.cpu_usage_nanos)
         }),
-        ("container_memory_working_set_bytes", "gauge", "Working set of the container", |u| {
-            u.stats.memory_working_set_bytes as f64
+        ("container_memory_working_set_bytes", "gauge", "Working set of the container", |c| {
+            c.stats.memory_working_set_bytes as f64
         }),
-        ("container_start_time_seconds", "gauge", "When the container started", |u| {
-            seconds(u.instance.runtime.started_unix_nanos.max(0).unsigned_abs())
+        ("container_start_time_seconds", "gauge", "When the container started", |c| {
+            seconds(c.started_nanos.max(0).unsigned_abs())
         }),
     ];
     for (name, kind, help, read) in series {
         out.head(name, kind, help);
-        for u in used {
-            let labels = [("container", u.instance.name()), ("namespace", u.namespace), ("pod", u.pod)];
-            out.value_at(name, &labels, read(u), u.stats.unix_nanos / 1_000_000);
+        for (pod, usage) in used {
+            for container in &usage.containers {
+                let labels = [("container", &*container.name), ("namespace", pod.namespace()), ("pod", pod.name())];
+                out.value_at(name, &labels, read(container), container.stats.unix_nanos / 1_000_000);
+            }
         }
     }
 }
 
-async fn of_pods(context: &Context, out: &mut Page, pods: &[std::sync::Arc<PodHandle>]) {
-    let mut used = Vec::new();
-    for pod in pods.iter().filter(|handle| !handle.is_done()).map(|handle| handle.pod()) {
-        let path = pod_cgroup(qos_class(pod.spec()), pod.uid());
-        if let Ok(stats) = context.runtime.cgroup_stats(&path).await {
-            used.push((pod, stats));
+fn of_pods(out: &mut Page, used: &[PodUsed]) {
+    type Read = fn(&Stats) -> f64;
+    let series: [(&str, &str, &str, Read); 2] = [
+        ("pod_cpu_usage_seconds_total", "counter", "CPU time used by the pod", |s| seconds(s.cpu_usage_nanos)),
+        ("pod_memory_working_set_bytes", "gauge", "Working set of the pod", |s| s.memory_working_set_bytes as f64),
+    ];
+    for (name, kind, help, read) in series {
+        out.head(name, kind, help);
+        for (pod, whole) in used.iter().filter_map(|(pod, usage)| Some((pod, usage.whole.as_ref()?))) {
+            let labels = [("namespace", pod.namespace()), ("pod", pod.name())];
+            out.value_at(name, &labels, read(whole), whole.unix_nanos / 1_000_000);
         }
-    }
-    out.head("pod_cpu_usage_seconds_total", "counter", "CPU time used by the pod");
-    for (pod, stats) in &used {
-        let labels = [("namespace", pod.namespace()), ("pod", pod.name())];
-        out.value_at(
-            "pod_cpu_usage_seconds_total",
-            &labels,
-            seconds(stats.cpu_usage_nanos),
-            stats.unix_nanos / 1_000_000,
-        );
-    }
-    out.head("pod_memory_working_set_bytes", "gauge", "Working set of the pod");
-    for (pod, stats) in &used {
-        let labels = [("namespace", pod.namespace()), ("pod", pod.name())];
-        let value = stats.memory_working_set_bytes as f64;
-        out.value_at("pod_memory_working_set_bytes", &labels, value, stats.unix_nanos / 1_000_000);
     }
 }
 
@@ -134,16 +109,7 @@ pub async fn cadvisor(context: &Context) -> Response<Body> {
     out.value("machine_cpu_cores", &[], context.machine.cpus as f64);
     out.head("machine_memory_bytes", "gauge", "Memory of the machine");
     out.value("machine_memory_bytes", &[], context.machine.memory_bytes as f64);
-    let pods: Vec<_> = context.pods.all().iter().map(|handle| handle.pod()).collect();
-    let views: Vec<_> = pods.iter().map(|pod| (pod, context.observed.view(pod.uid()))).collect();
-    let mut used = Vec::new();
-    for (pod, view) in &views {
-        for instance in view.running() {
-            if let Ok(stats) = context.runtime.container_stats(instance.id()).await {
-                used.push(Used { namespace: pod.namespace(), pod: pod.name(), instance, stats });
-            }
-        }
-    }
+    let used = usage::of_all(context, Depth::Counters).await;
     type Read = fn(&Stats) -> f64;
     let series: [(&str, &str, &str, Read); 5] = [
         ("container_cpu_usage_seconds_total", "counter", "CPU time used", |s| seconds(s.cpu_usage_nanos)),
@@ -154,16 +120,18 @@ pub async fn cadvisor(context: &Context) -> Response<Body> {
     ];
     for (name, kind, help, read) in series {
         out.head(name, kind, help);
-        for u in &used {
-            let labels = [
-                ("container", u.instance.name()),
-                ("id", u.instance.id()),
-                ("image", u.instance.runtime.image.as_str()),
-                ("name", u.instance.id()),
-                ("namespace", u.namespace),
-                ("pod", u.pod),
-            ];
-            out.value_at(name, &labels, read(&u.stats), u.stats.unix_nanos / 1_000_000);
+        for (pod, usage) in &used {
+            for container in &usage.containers {
+                let labels = [
+                    ("container", &*container.name),
+                    ("id", &container.id),
+                    ("image", &container.image),
+                    ("name", &container.id),
+                    ("namespace", pod.namespace()),
+                    ("pod", pod.name()),
+                ];
+                out.value_at(name, &labels, read(&container.stats), container.stats.unix_nanos / 1_000_000);
+            }
         }
     }
     text(out.0)

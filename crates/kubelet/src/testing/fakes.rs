@@ -6,6 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::BoxFuture;
@@ -16,6 +17,7 @@ use orlop_runtime::{
 };
 use tokio::sync::{broadcast, watch};
 
+use crate::node::gauges::{FileSystem, Gauges};
 use crate::volumes::mounter::Mounter;
 
 #[derive(Default)]
@@ -23,6 +25,8 @@ pub struct World {
     pub sandboxes: BTreeMap<String, Sandbox>,
     pub containers: BTreeMap<String, (Container, ContainerConfig)>,
     pub cgroups: BTreeMap<String, Resources>,
+    /// Working sets by cgroup.
+    pub memory: BTreeMap<String, u64>,
     /// What was asked of the runtime, in short.
     pub calls: Vec<String>,
     /// Containers of these names ignore the stop signal until its grace period is over.
@@ -104,8 +108,9 @@ impl ContainerRuntime for FakeRuntime {
         Box::pin(async { Ok(()) })
     }
 
-    fn cgroup_stats<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Stats>> {
-        Box::pin(async { Ok(Stats::default()) })
+    fn cgroup_stats<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Stats>> {
+        let memory = self.world().memory.get(path).copied().unwrap_or(0);
+        Box::pin(async move { Ok(Stats { memory_working_set_bytes: memory, ..Stats::default() }) })
     }
 
     fn run_sandbox<'a>(&'a self, config: &'a SandboxConfig) -> BoxFuture<'a, Result<Sandbox>> {
@@ -362,7 +367,7 @@ impl ImageService for FakeImages {
     }
 
     fn remove<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, std::result::Result<(), ImageError>> {
-        self.here.lock().unwrap().remove(reference);
+        self.here.lock().unwrap().retain(|name, image| name != reference && image.id != reference);
         Box::pin(async { Ok(()) })
     }
 
@@ -440,5 +445,41 @@ impl Mounter for FakeMounter {
 
     fn mounts_below(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         Ok(self.mounted.lock().unwrap().iter().rev().filter(|mounted| mounted.starts_with(dir)).cloned().collect())
+    }
+}
+
+/// A machine as full as the test says.
+pub struct FakeGauges {
+    pub memory_available: AtomicI64,
+    pub disk: Mutex<FileSystem>,
+}
+
+impl Default for FakeGauges {
+    fn default() -> Self {
+        let disk = FileSystem {
+            total_bytes: 100 << 30,
+            available_bytes: 90 << 30,
+            used_bytes: 10 << 30,
+            ..FileSystem::default()
+        };
+        Self { memory_available: AtomicI64::new(4 << 30), disk: Mutex::new(disk) }
+    }
+}
+
+impl Gauges for FakeGauges {
+    fn memory_available_bytes(&self) -> i64 {
+        self.memory_available.load(Ordering::SeqCst)
+    }
+
+    fn file_system(&self, _: &Path) -> Option<FileSystem> {
+        Some(*self.disk.lock().unwrap())
+    }
+
+    fn tasks(&self) -> i64 {
+        100
+    }
+
+    fn cpu_busy_nanos(&self) -> u64 {
+        0
     }
 }

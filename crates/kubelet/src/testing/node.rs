@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::fakes::{FakeImages, FakeMounter, FakeNetwork, FakeRuntime};
+use super::fakes::{FakeGauges, FakeImages, FakeMounter, FakeNetwork, FakeRuntime};
 use crate::config::KubeletConfig;
 use crate::corev1::{Node, Pod};
 use crate::kubelet::Kubelet;
@@ -24,6 +24,7 @@ pub struct TestNode {
     pub images: Arc<FakeImages>,
     pub network: Arc<FakeNetwork>,
     pub mounter: Arc<FakeMounter>,
+    pub gauges: Arc<FakeGauges>,
     pub dir: TempDir,
     pub config: KubeletConfig,
     stop: CancellationToken,
@@ -49,6 +50,7 @@ impl TestNode {
             images: FakeImages::with(images),
             network: Arc::default(),
             mounter: Arc::default(),
+            gauges: Arc::default(),
             dir,
             config,
             stop: CancellationToken::new(),
@@ -67,7 +69,7 @@ impl TestNode {
             self.images.clone(),
             self.network.clone(),
         )
-        .on(machine, self.mounter.clone());
+        .on(machine, self.gauges.clone(), self.mounter.clone());
         self.task = Some(tokio::spawn(kubelet.run(self.stop.clone())));
         let nodes: Api<Node> = self.client.all();
         self.until("the node", async || nodes.get_opt("n1").await.unwrap().is_some()).await;

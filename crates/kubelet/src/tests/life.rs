@@ -46,7 +46,7 @@ async fn a_pod_runs_and_is_deleted() {
     assert_eq!(calls[0], "stop a 30");
     assert!(calls[1].starts_with("stop-sandbox"));
     let cgroups: Vec<String> = node.runtime.world().cgroups.keys().cloned().collect();
-    assert_eq!(cgroups, ["kubepods/besteffort", "kubepods/burstable"]);
+    assert_eq!(cgroups, ["kubepods", "kubepods/besteffort", "kubepods/burstable"]);
     node.until("no directory", async || {
         std::fs::read_dir(node.dir.path().join("kubelet/pods")).unwrap().next().is_none()
     })

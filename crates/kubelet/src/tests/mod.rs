@@ -1,6 +1,7 @@
 //! The whole agent on fakes, under virtual time.
 
 mod endpoint;
+mod eviction;
 mod life;
 
 /// Starts virtual time for a test: sleeping costs nothing.

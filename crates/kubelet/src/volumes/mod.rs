@@ -105,6 +105,24 @@ pub fn tear_down(mounter: &dyn mounter::Mounter, pod_dir: &Path) -> io::Result<(
     Ok(())
 }
 
+fn volume_dir(pod_dir: &Path, kind: &str, name: &str) -> PathBuf {
+    pod_dir.join("volumes").join(format!("kubernetes.io~{kind}")).join(name)
+}
+
+/// Volumes whose contents lie on the node's own disk: names and directories (upstream's
+/// `IsLocalEphemeralVolume`).
+pub fn on_disk(pod_dir: &Path, pod: &NodePod) -> Vec<(String, PathBuf)> {
+    let kind = |volume: &Volume| match volume {
+        Volume { empty_dir: Some(source), .. } => {
+            source.medium.as_deref().unwrap_or_default().is_empty().then_some("empty-dir")
+        }
+        Volume { config_map: Some(_), .. } => Some("configmap"),
+        _ => None,
+    };
+    let volumes = pod.spec().volumes.iter().flatten();
+    volumes.filter_map(|v| Some((v.name.clone(), volume_dir(pod_dir, kind(v)?, &v.name)))).collect()
+}
+
 /// Names of volumes that containers mount or read variables from.
 fn used(pod: &NodePod) -> BTreeSet<&str> {
     pod.containers().flat_map(|(_, container)| named(container)).collect()
@@ -156,7 +174,7 @@ impl Setup<'_> {
 
     /// `<pod>/volumes/kubernetes.io~<kind>/<name>`
     fn dir(&self, kind: &str, name: &str) -> PathBuf {
-        self.context.pod_dir(self.pod).join("volumes").join(format!("kubernetes.io~{kind}")).join(name)
+        volume_dir(&self.context.pod_dir(self.pod), kind, name)
     }
 
     fn fs_group(&self) -> Option<u32> {

@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use orlop_base::disk_usage::disk_usage;
+
 use super::records::{self, ContainerRecord, FailedRecord, SandboxRecord};
 use super::sandboxes::new_id;
 use super::shim::done;
 use super::state::{ContainerEntry, Exit, Phase};
-use super::{Inner, blocking, io_error, not_found, usage};
+use super::{Inner, blocking, io_error, not_found};
 use crate::protocol::{self, Reply, Request};
 use crate::spec::{self, Places};
 use crate::{Container, ContainerConfig, Resources, Result, RuntimeError, RuntimeEvent, Stats};
@@ -235,7 +237,9 @@ impl Inner {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => none(),
                 stats => stats.map_err(|e| io_error(format!("read cgroup {path}"), e))?,
             };
-            stats.writable_layer_bytes = usage::bytes(&upper);
+            let written = disk_usage(&upper).unwrap_or_default();
+            stats.writable_layer_bytes = written.bytes;
+            stats.writable_layer_inodes = written.inodes;
             Ok(stats)
         })
         .await

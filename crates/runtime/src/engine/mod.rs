@@ -16,7 +16,6 @@ mod sandboxes;
 mod service;
 mod shim;
 mod state;
-mod usage;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

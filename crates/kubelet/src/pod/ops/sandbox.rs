@@ -19,14 +19,17 @@ pub async fn run(
     attempt: u32,
     cancelled: &CancellationToken,
 ) -> Result<(), SetupError> {
-    let failed =
-        |why: String| SetupError::new("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {why}"));
+    let failed = |why: String| {
+        context.metrics.started_pods_errors.inc();
+        SetupError::new("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {why}"))
+    };
     let config = config(context, pod, attempt).map_err(failed)?;
     let sandbox = context.runtime.run_sandbox(&config).await.map_err(|error| failed(error.to_string()))?;
     if let Err(why) = attach(context, pod, &sandbox, cancelled).await {
         undo(context, &sandbox).await;
         return Err(failed(why));
     }
+    context.metrics.started_pods.inc();
     context.observed.sandbox_made(sandbox);
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::env::{self, EnvInput, Objects, services};
 use crate::files::hostname::{PodName, kernel_name, pod_name};
 use crate::files::{hosts, resolv};
 use crate::images::puller::{Policy, Wanted};
+use crate::metrics::ContainerType;
 use crate::names;
 use crate::pod::hooks;
 use crate::pod::kill::KillReason;
@@ -55,6 +56,15 @@ pub struct Start<'a> {
 
 impl Start<'_> {
     pub async fn run(&self) -> Result<(), StartError> {
+        let result = self.start().await;
+        let metrics = &self.context.metrics;
+        let container_type = self.pod.container(&self.container.name).map_or("container", |(role, _)| role.metric());
+        let family = if result.is_ok() { &metrics.started_containers } else { &metrics.started_containers_errors };
+        family.get_or_create(&ContainerType { container_type }).inc();
+        result
+    }
+
+    async fn start(&self) -> Result<(), StartError> {
         let image = self.image().await?;
         self.check_cancelled()?;
         let attempt = self.attempt();
