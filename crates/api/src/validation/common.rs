@@ -132,6 +132,23 @@ pub(crate) fn non_reserved_path(value: &str, path: &Path<'_>, errors: &mut Error
     }
 }
 
+/// `acme.io/foo`
+pub(crate) fn domain_path(value: &str, path: &Path<'_>, errors: &mut ErrorList) {
+    if value.is_empty() {
+        return errors.required(path, "");
+    }
+    match value.split_once('/') {
+        Some((domain, rest)) if !domain.is_empty() && !rest.is_empty() => {
+            dns1123_subdomain(domain, path, errors);
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b);
+            if !rest.bytes().all(fits) {
+                errors.invalid(path, rest, names::pattern("Invalid path", "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+", &[]));
+            }
+        }
+        _ => errors.invalid(path, value, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
+    }
+}
+
 /// User and group ids.
 pub(crate) fn id(value: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     if let Some(id) = value.as_i64() {

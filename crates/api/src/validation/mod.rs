@@ -7,11 +7,13 @@
 
 pub(crate) mod common;
 
+pub(crate) mod batch;
 pub(crate) mod config;
 pub(crate) mod endpoints;
 pub(crate) mod event;
 pub(crate) mod lease;
 pub(crate) mod namespace;
+pub(crate) mod networking;
 pub(crate) mod node;
 pub(crate) mod pod;
 pub(crate) mod pod_status;
@@ -20,6 +22,8 @@ pub(crate) mod pod_warnings;
 pub(crate) mod rbac;
 pub(crate) mod service;
 pub(crate) mod service_account;
+pub(crate) mod sets;
+pub(crate) mod storage;
 pub(crate) mod workloads;
 
 mod claim;

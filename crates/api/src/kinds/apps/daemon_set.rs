@@ -12,6 +12,13 @@ impl Kind for DaemonSet {
         &FACTS
     }
 
+    validation! {
+        create: sets::daemon_set,
+        update: sets::daemon_set_update,
+        "status": sets::daemon_set_status,
+        warn: workloads::template_warnings,
+    }
+
     fn prepare_create(&self, obj: &mut Value) {
         self.reset_fields("").drop_from(obj);
         set_template_generation(obj, template_generation(obj).max(1));

@@ -17,6 +17,13 @@ impl Kind for StatefulSet {
         &FACTS
     }
 
+    validation! {
+        create: sets::stateful_set,
+        update: sets::stateful_set_update,
+        "status": sets::stateful_set_status,
+        warn: sets::stateful_set_warnings,
+    }
+
     fn columns(&self) -> Vec<Column> {
         columns("Name, Ready, Age, Containers*, Images*")
     }

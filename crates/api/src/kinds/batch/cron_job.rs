@@ -10,6 +10,11 @@ impl Kind for CronJob {
         &FACTS
     }
 
+    validation! {
+        create: batch::cron_job,
+        update: batch::cron_job_update,
+    }
+
     fn columns(&self) -> Vec<Column> {
         columns(
             "Name, Schedule, Timezone, Suspend:boolean, Active:integer, Last Schedule, Age, Containers*, Images*, Selector*",

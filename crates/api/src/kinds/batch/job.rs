@@ -11,6 +11,13 @@ impl Kind for Job {
         &FACTS
     }
 
+    validation! {
+        create: batch::job,
+        update: batch::job_update,
+        "status": batch::job_status,
+        warn: workloads::template_warnings,
+    }
+
     fn orphans_by_default(&self) -> bool {
         true
     }

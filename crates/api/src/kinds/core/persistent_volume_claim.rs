@@ -12,6 +12,12 @@ impl Kind for PersistentVolumeClaim {
         &FACTS
     }
 
+    validation! {
+        create: storage::claim,
+        update: storage::claim_update,
+        warn: storage::claim_warnings,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

@@ -11,6 +11,12 @@ impl Kind for Ingress {
         &FACTS
     }
 
+    validation! {
+        create: networking::ingress,
+        update: networking::ingress_update,
+        "status": networking::ingress_status,
+    }
+
     fn columns(&self) -> Vec<Column> {
         columns("Name, Class, Hosts, Address, Ports, Age")
     }

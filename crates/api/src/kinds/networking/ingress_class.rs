@@ -10,6 +10,11 @@ impl Kind for IngressClass {
         &FACTS
     }
 
+    validation! {
+        create: networking::ingress_class,
+        update: networking::ingress_class_update,
+    }
+
     fn columns(&self) -> Vec<Column> {
         columns("Name, Controller, Parameters, Age")
     }

@@ -10,6 +10,11 @@ impl Kind for NetworkPolicy {
         &FACTS
     }
 
+    validation! {
+        create: networking::network_policy,
+        update: networking::network_policy_update,
+    }
+
     fn columns(&self) -> Vec<Column> {
         columns("Name, Pod-Selector, Age")
     }

@@ -10,6 +10,11 @@ impl Kind for PodDisruptionBudget {
         &FACTS
     }
 
+    validation! {
+        create: sets::disruption_budget,
+        update: sets::disruption_budget_update,
+    }
+
     fn unconditional_update(&self) -> bool {
         false
     }

@@ -10,6 +10,11 @@ impl Kind for PriorityClass {
         &FACTS
     }
 
+    validation! {
+        create: storage::priority_class,
+        update: storage::priority_class_update,
+    }
+
     fn generation_changed(&self, _obj: &Value, _old: &Value) -> bool {
         false
     }

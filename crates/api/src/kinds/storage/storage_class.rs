@@ -10,6 +10,11 @@ impl Kind for StorageClass {
         &FACTS
     }
 
+    validation! {
+        create: storage::class,
+        update: storage::class_update,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

@@ -11,6 +11,7 @@ const FILES: &[(&str, &str)] = &[
     ("pod", include_str!("pod.yaml")),
     ("service", include_str!("service.yaml")),
     ("workloads", include_str!("workloads.yaml")),
+    ("others", include_str!("others.yaml")),
     ("cluster", include_str!("cluster.yaml")),
 ];
 
