@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::common::*;
 use super::options::Options;
 use super::pod_template::template;
+use super::prelude::*;
 use super::selector::label_selector;
 use super::workloads::selects;
 use crate::names;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::common::*;
+use super::prelude::*;
 use super::resources::{quantity, resource_amount};
 use super::selector::label_selector;
 use crate::object_meta::{check_annotations, check_labels, label_rule, subdomain_rule};

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::common::*;
+use super::prelude::*;
 use crate::kinds::read::annotation;
 use crate::names;
 use crate::object_meta::subdomain_rule;

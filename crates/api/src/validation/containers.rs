@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::common::*;
 use super::env::{env, env_from};
 use super::mounts::{devices, mounts};
 use super::options::Options;
+use super::prelude::*;
 use super::probes::{lifecycle, probes};
 use super::resources::{Holder, requirements};
 use super::security::container_security_context;

@@ -3,6 +3,8 @@
 //! Upstream prints its internal types, whose fields have Go's names and stand in Go's order, empty ones too. Here the
 //! names are Go's and only fields that are set are printed, by name.
 
+use std::fmt::Write;
+
 use serde_json::Value;
 
 /// Lines around a change.
@@ -11,16 +13,17 @@ const CONTEXT: usize = 3;
 pub(crate) fn diff(old: &Value, new: &Value) -> String {
     let (old, new) = (lines(old), lines(new));
     let mut out = String::new();
+    let mut push = |text: std::fmt::Arguments<'_>| out.write_fmt(text).expect("strings take everything");
     for hunk in hunks(&edits(&old, &new)) {
         let count = |skip: fn(&Edit) -> bool| hunk.iter().filter(|edit| !skip(edit)).count();
         let (removed, added) = (count(Edit::is_added), count(Edit::is_removed));
         let (at_old, at_new) = hunk.first().map_or((0, 0), Edit::position);
-        out.push_str(&format!("@@ -{} +{} @@\n", range(at_old, removed), range(at_new, added)));
+        push(format_args!("@@ -{} +{} @@\n", range(at_old, removed), range(at_new, added)));
         for edit in hunk {
             match edit {
-                Edit::Same(i, _) => out.push_str(&format!(" {}", old[*i])),
-                Edit::Removed(i, _) => out.push_str(&format!("-{}", old[*i])),
-                Edit::Added(_, j) => out.push_str(&format!("+{}", new[*j])),
+                Edit::Same(i, _) => push(format_args!(" {}", old[*i])),
+                Edit::Removed(i, _) => push(format_args!("-{}", old[*i])),
+                Edit::Added(_, j) => push(format_args!("+{}", new[*j])),
             }
         }
     }

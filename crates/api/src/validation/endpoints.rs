@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::common::*;
 use super::containers::PROTOCOLS;
 use super::network::{ip, ip_warning, is_ipv6, legacy_ip, parse_ip_sloppy};
+use super::prelude::*;
 use crate::equality::same_field;
 use crate::names;
 use crate::object_meta::{check_labels, subdomain_rule};

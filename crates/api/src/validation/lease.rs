@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::common::*;
+use super::prelude::*;
 use crate::names;
 use crate::object_meta::{self, subdomain_rule};
 

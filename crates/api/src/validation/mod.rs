@@ -5,7 +5,7 @@
 //! panics, whatever the value. A rule that upstream has moved to declarative validation stands where upstream's
 //! server reports it: after all others.
 
-pub(crate) mod common;
+pub(crate) mod prelude;
 
 pub(crate) mod batch;
 pub(crate) mod config;

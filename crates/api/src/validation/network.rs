@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::Value;
 
-use super::common::*;
+use super::prelude::*;
 use crate::names;
 
 /// Reads as Go once did: leading zeros in IPv4 are decimal.

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::common::*;
 use super::network::{legacy_cidr, legacy_ip, network_of, parse_cidr_sloppy, parse_ip_sloppy};
+use super::prelude::*;
 use super::selector::label_selector;
 use crate::kinds::read::annotation;
 use crate::names;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::common::*;
 use super::network::{cidr_warnings, is_dual_stack, legacy_cidr};
+use super::prelude::*;
 use super::resources::{quantity, resource_amount};
 use super::scheduling::TAINT_EFFECTS;
 use crate::kinds::read::annotation;

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::common::*;
 use super::containers::each_container;
+use super::prelude::*;
 use super::scheduling::match_label_keys;
 use super::security::host_sysctl;
 use super::selector::{has_bad_values, label_selector};

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::common::*;
 use super::containers::images_are_trimmed;
 use super::diff::diff;
 use super::options::Options;
 use super::pod_annotations::{self, MIRROR};
 use super::pod_spec::pod_spec;
+use super::prelude::*;
 use super::scheduling;
 use crate::equality::same;
 use crate::object_meta::subdomain_rule;

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::common::*;
 use super::containers::each_container;
 use super::options::{DELETION_COST, Options, deletion_cost_error};
+use super::prelude::*;
 use super::scheduling;
 use crate::kinds::read::annotation;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::common::*;
+use super::prelude::*;
 use crate::equality::same;
 use crate::kinds::pod::qos::class;
 
@@ -107,10 +107,11 @@ fn only_amounts(munged: &mut Value, old: &Value, path: &Path<'_>, errors: &mut E
             }
             let is_init = field == "initContainers";
             if !same(container, old) {
-                let detail = "only cpu and memory resources for init or sidecar containers are mutable";
-                match is_init {
-                    true => errors.forbidden(&at.index(i), detail),
-                    false => errors.forbidden(path, "only cpu and memory resources are mutable"),
+                if is_init {
+                    let detail = "only cpu and memory resources for init or sidecar containers are mutable";
+                    errors.forbidden(&at.index(i), detail);
+                } else {
+                    errors.forbidden(path, "only cpu and memory resources are mutable");
                 }
             }
             if is_init && changed && container.text("restartPolicy") != "Always" {

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::common::*;
 use super::containers::{Context, containers, each_container, ephemeral_containers, init_containers};
 use super::network::{host_aliases, pod_dns};
 use super::options::Options;
+use super::prelude::*;
 use super::resources::{self, Holder, requirements};
 use super::volumes::volumes;
 use super::{scheduling, security, windows};

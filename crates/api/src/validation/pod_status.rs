@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::common::*;
 use super::network::{is_dual_stack, legacy_ip};
 use super::options::Options;
 use super::pod_annotations;
+use super::prelude::*;
 use crate::object_meta::subdomain_rule;
 
 pub(crate) fn status(obj: &Value, old: &Value, errors: &mut ErrorList) {

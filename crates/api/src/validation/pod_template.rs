@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::common::*;
 use super::options::Options;
 use super::pod_annotations;
 use super::pod_spec::pod_spec;
+use super::prelude::*;
 use crate::object_meta::{check_annotations, check_labels, subdomain_rule};
 
 pub(crate) fn template(template: &Value, path: &Path<'_>, options: &Options, errors: &mut ErrorList) {

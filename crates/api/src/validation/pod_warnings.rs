@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::common::*;
 use super::containers::each_container;
 use super::network::ip_warning;
 use super::node::{deprecated_label, node_selector_term_warnings};
+use super::prelude::*;
 use super::resources::quantity;
 use crate::names;
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::common::*;
+use super::prelude::*;
 use crate::names;
 
 /// The three probes of a container; absent ones are fine.

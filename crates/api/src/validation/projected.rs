@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::common::*;
 use super::env::{field_selector, resource_selector};
 use super::options::Options;
+use super::prelude::*;
 use super::selector::label_selector;
 use super::volumes::{Taken, items, mode};
 use crate::names;

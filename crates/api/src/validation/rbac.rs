@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::common::*;
+use super::prelude::*;
 use super::selector::label_selector;
 use super::workloads::selects;
 use crate::names;

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::common::*;
 use super::options::Options;
+use super::prelude::*;
 use crate::names;
 use crate::quantity::Quantity;
 

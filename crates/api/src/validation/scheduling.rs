@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::common::*;
 use super::options::Options;
+use super::prelude::*;
 use super::selector::{label_selector, node_selector, node_selector_term};
 use crate::names;
 use crate::object_meta::label_rule;

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::common::*;
 use super::containers::Context;
 use super::options::Options;
+use super::prelude::*;
 use super::windows;
 
 pub(crate) fn container_security_context(

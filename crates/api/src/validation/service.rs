@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::common::*;
 use super::containers::PROTOCOLS;
 use super::endpoints::reachable_ip;
 use super::network::{cidr_warnings, ip_warning, legacy_cidr, legacy_ip, parse_ip_sloppy};
+use super::prelude::*;
 use super::service_ips;
 use crate::kinds::read::annotation;
 use crate::object_meta::{check_labels, label_rule};

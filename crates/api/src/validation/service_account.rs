@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::common::*;
+use super::prelude::*;
 use crate::kinds::read::annotation;
 use crate::object_meta::subdomain_rule;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::common::*;
 use super::network::{is_dual_stack, is_ipv6, legacy_ip, parse_ip_sloppy};
+use super::prelude::*;
 use super::service::is_headless;
 
 pub(crate) fn fields(obj: &Value, old: &Value, errors: &mut ErrorList) {

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::claim::{ClaimOptions, claim_spec};
-use super::common::*;
 use super::options::Options;
 use super::pod_template::{metadata_of, template};
+use super::prelude::*;
 use super::selector::{has_bad_values, is_empty, label_selector};
 use super::volume_warnings;
 use super::workloads::{

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::claim::{ClaimOptions, claim_spec};
-use super::common::*;
 use super::diff::diff;
+use super::prelude::*;
 use super::resources::quantity;
 use super::selector::label_selector;
 use super::volume_warnings;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::common::*;
 use super::options::Options;
+use super::prelude::*;
 use super::{claim, projected};
 use crate::names;
 use crate::object_meta::subdomain_rule;

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::common::*;
 use super::containers::each_container;
+use super::prelude::*;
 
 pub(crate) fn operating_system(spec: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     if !spec.has("os") {

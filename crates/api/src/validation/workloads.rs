@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::common::*;
 use super::options::Options;
 use super::pod_template::template;
 use super::pod_warnings;
+use super::prelude::*;
 use super::selector::{is_empty, label_selector};
 use crate::names;
 use crate::object_meta::subdomain_rule;

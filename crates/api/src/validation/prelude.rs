@@ -1,4 +1,4 @@
-//! Small rules that many subjects share.
+//! Small rules that many subjects share, and what every file here reads and writes with, in one `use`.
 
 use serde_json::Value;
 
