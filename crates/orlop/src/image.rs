@@ -9,12 +9,16 @@ use orlop_image::{Hosts, Image, ImageConfig, ImageService, ImageStore, Progress}
 
 use crate::logging::{answer, say};
 use crate::paths::{self, Paths};
+use crate::registries;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// Where the cluster's state is kept
     #[arg(long, default_value = paths::DATA_DIR, global = true)]
     data_dir: PathBuf,
+    /// Registry mirrors and credentials
+    #[arg(long, default_value = registries::FILE, global = true)]
+    registries: PathBuf,
     #[command(subcommand)]
     action: Action,
 }
@@ -83,7 +87,7 @@ async fn act(arguments: Arguments) -> Result<()> {
     {
         return build_archive(build, output).await;
     }
-    let store = open(&dir).await?;
+    let store = open(&dir, registries::read(&arguments.registries)?).await?;
     match arguments.action {
         Action::Ls => list(&store).await,
         Action::Import { archive, name } => {
@@ -122,15 +126,15 @@ async fn act(arguments: Arguments) -> Result<()> {
     }
 }
 
-async fn open(dir: &std::path::Path) -> Result<Arc<ImageStore>> {
-    ImageStore::open(dir, Hosts::default()).await.context("opening the image store")
+async fn open(dir: &std::path::Path, hosts: Hosts) -> Result<Arc<ImageStore>> {
+    ImageStore::open(dir, hosts).await.context("opening the image store")
 }
 
 /// Builds in a store of its own, so that nothing but the archive remains.
 async fn build_archive(build: &Build, output: &std::path::Path) -> Result<()> {
     let scratch = output.with_extension("building");
     let built = async {
-        let store = open(&scratch).await?;
+        let store = open(&scratch, Hosts::default()).await?;
         store
             .build(&build.root, build.config(), &build.name)
             .await

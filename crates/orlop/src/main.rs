@@ -6,6 +6,7 @@ mod image;
 mod logging;
 mod node;
 mod paths;
+mod registries;
 mod reset;
 mod server;
 

@@ -61,7 +61,7 @@ pub struct Arguments {
     #[arg(long, default_value = "/var/log/pods")]
     pub pod_logs_dir: PathBuf,
     /// Registry mirrors and credentials
-    #[arg(long, default_value = "/etc/orlop/registries.yaml")]
+    #[arg(long, default_value = crate::registries::FILE)]
     pub registries: PathBuf,
     /// Also add the cluster to ~/.kube/config
     #[arg(long)]
