@@ -1,5 +1,6 @@
 //! Developer tasks: `cargo xtask <task>`. One file for each.
 
+mod bench;
 mod gen_api;
 mod layers;
 
@@ -7,6 +8,8 @@ use clap::Parser;
 
 #[derive(Parser)]
 enum Task {
+    /// Measure how fast and how small a release binary is.
+    Bench(bench::Args),
     /// Generate the field tables of every built-in type from Kubernetes' published definitions.
     GenApi(gen_api::Args),
     /// Check that crates depend only on crates of lower layers.
@@ -15,6 +18,7 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
+        Task::Bench(args) => bench::run(&args),
         Task::GenApi(args) => gen_api::run(&args),
         Task::Layers => layers::run(),
     }

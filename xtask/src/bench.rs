@@ -1,0 +1,94 @@
+//! `cargo xtask bench`: how fast and how small a release binary is, measured from outside, as a user would
+//! start it. Medians of several runs, no test: machines differ.
+
+mod cluster;
+mod connection;
+mod load;
+mod pods;
+mod process;
+mod report;
+mod start;
+mod watchers;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use report::{Goal, Report, Row};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The binary to measure, as scripts/build made it
+    #[arg(long, default_value = ".orlop/orlop")]
+    orlop: PathBuf,
+    /// Measure only these
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Subject>,
+    /// Put the table into docs/performance.md
+    #[arg(long, conflicts_with = "only")]
+    write: bool,
+}
+
+/// What can be measured on its own.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Subject {
+    Start,
+    Apply,
+    Pods,
+    Idle,
+    Creates,
+    List,
+    Watch,
+    Size,
+}
+
+const ALL: [Subject; 8] = {
+    use Subject::{Apply, Creates, Idle, List, Pods, Size, Start, Watch};
+    [Start, Apply, Pods, Idle, Creates, List, Watch, Size]
+};
+
+pub fn run(args: &Args) -> Result<()> {
+    let orlop = args.orlop.canonicalize().with_context(|| {
+        format!("finding {}: scripts/build makes it, or name another with --orlop", args.orlop.display())
+    })?;
+    if !rustix::process::geteuid().is_root() {
+        bail!("containers need root: run as root");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let report = runtime.block_on(async {
+        tokio::select! {
+            report = measure(&orlop, &args.only) => report,
+            // Dropping what is under way stops the servers and removes what they made.
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        }
+    })?;
+    report::say(&report.to_string())?;
+    if args.write { report.write() } else { Ok(()) }
+}
+
+/// A subject that fails leaves its reason in the report, and the others are measured all the same.
+async fn measure(orlop: &Path, only: &[Subject]) -> Result<Report> {
+    let mut report = Report::new();
+    for subject in ALL.into_iter().filter(|s| only.is_empty() || only.contains(s)) {
+        let outcome = match subject {
+            Subject::Start => start::measure(orlop).await,
+            Subject::Apply => pods::apply(orlop).await,
+            Subject::Pods => pods::hundred(orlop).await,
+            Subject::Idle => process::idle(orlop).await,
+            Subject::Creates => load::creates(orlop).await,
+            Subject::List => load::list(orlop).await,
+            Subject::Watch => watchers::measure(orlop).await,
+            Subject::Size => size(orlop),
+        };
+        match outcome {
+            Ok(rows) => report.add(rows)?,
+            Err(error) => report.fail(&format!("{error:#}"))?,
+        }
+    }
+    Ok(report)
+}
+
+fn size(orlop: &Path) -> Result<Vec<Row>> {
+    let bytes = std::fs::metadata(orlop)?.len();
+    Ok(vec![Row::new("binary", Goal::AtMost(40.0), "MB", vec![bytes as f64 / 1e6])])
+}

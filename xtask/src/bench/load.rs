@@ -1,0 +1,116 @@
+//! Requests as fast as the API takes them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use serde_json::{Value, json};
+
+use super::cluster::{Cluster, Role};
+use super::connection::Connection;
+use super::pods::settle;
+use super::report::{Goal, Row};
+
+const CLIENTS: usize = 64;
+const CREATE_RUNS: usize = 5;
+const CREATES_PER_RUN: usize = 10_000;
+const PODS: usize = 10_000;
+const LISTS: usize = 21;
+
+pub async fn creates(orlop: &Path) -> Result<Vec<Row>> {
+    let cluster = Cluster::ready(orlop, Role::Plane).await?;
+    let mut clients = connect(&cluster, CLIENTS).await?;
+    let mut rates = Vec::new();
+    for run in 0..CREATE_RUNS {
+        let began = Instant::now();
+        let path = "/api/v1/namespaces/default/configmaps";
+        clients = create_all(clients, path, CREATES_PER_RUN, move |n| config_map(&format!("c{run}-{n}"))).await?;
+        rates.push(CREATES_PER_RUN as f64 / began.elapsed().as_secs_f64());
+    }
+    Ok(vec![Row::new("durable creates, 64 clients over HTTPS, ConfigMap of 1 KB", Goal::AtLeast(5000.0), "/s", rates)])
+}
+
+pub async fn list(orlop: &Path) -> Result<Vec<Row>> {
+    let cluster = Cluster::ready(orlop, Role::Plane).await?;
+    // Pods need the namespace's service account, which a controller makes.
+    settle().await;
+    let clients = connect(&cluster, CLIENTS).await?;
+    let path = "/api/v1/namespaces/default/pods";
+    let mut clients = create_all(clients, path, PODS, |n| pod(&format!("pod-{n}"))).await?;
+    settle().await;
+    let client = clients.first_mut().context("no client")?;
+    let (mut milliseconds, mut size) = (Vec::new(), 0);
+    for _ in 0..LISTS {
+        let began = Instant::now();
+        let answer = client.get("/api/v1/pods").await?;
+        milliseconds.push(began.elapsed().as_secs_f64() * 1e3);
+        if !answer.status.is_success() {
+            bail!("listing pods: {}", answer.status);
+        }
+        size = answer.bytes;
+    }
+    let figure = format!("list of 10,000 pods over HTTPS ({} MB), p50", size / 1_000_000);
+    Ok(vec![Row::new(figure, Goal::AtMost(50.0), "ms", milliseconds)])
+}
+
+async fn connect(cluster: &Cluster, count: usize) -> Result<Vec<Connection>> {
+    let config = cluster.config()?;
+    try_join_all((0..count).map(|_| Connection::open(&config))).await
+}
+
+/// `count` creations, shared among the clients; each sends its next when the last is answered.
+async fn create_all(
+    clients: Vec<Connection>,
+    path: &'static str,
+    count: usize,
+    body: impl Fn(usize) -> Bytes + Send + Sync + 'static,
+) -> Result<Vec<Connection>> {
+    let (next, body) = (Arc::new(AtomicUsize::new(0)), Arc::new(body));
+    let tasks = clients.into_iter().map(|mut client| {
+        let (next, body) = (next.clone(), body.clone());
+        tokio::spawn(async move {
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if n >= count {
+                    return Ok(client);
+                }
+                let answer = client.post(path, body(n)).await?;
+                if !answer.status.is_success() {
+                    bail!("creating at {path}: {}", answer.status);
+                }
+            }
+        })
+    });
+    let tasks = tokio::time::timeout(Duration::from_secs(300), try_join_all(tasks)).await;
+    tasks.context("creating took too long")??.into_iter().collect()
+}
+
+pub fn config_map(name: &str) -> Bytes {
+    let object = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+        "data": {"content": "x".repeat(1024)},
+    });
+    object.to_string().into()
+}
+
+/// A pod as a Deployment would make it, for a scheduler that is not there.
+fn pod(name: &str) -> Bytes {
+    let probe = |path: &str| json!({"httpGet": {"path": path, "port": 8080}, "periodSeconds": 10});
+    let variable = |name: &str, value: &str| -> Value { json!({"name": name, "value": value}) };
+    let object = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": "web", "pod-template-hash": "5d59d67564", "tier": "front"}},
+        "spec": {"schedulerName": "nobody", "containers": [{
+            "name": "web", "image": "registry.example.com/shop/web:1.4.2", "args": ["--listen", ":8080"],
+            "env": [variable("LOG_LEVEL", "info"), variable("DATABASE", "postgres.shop.svc")],
+            "ports": [{"name": "http", "containerPort": 8080}],
+            "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
+            "livenessProbe": probe("/alive"), "readinessProbe": probe("/ready"),
+        }]},
+    });
+    object.to_string().into()
+}
