@@ -1,5 +1,6 @@
 //! Wall-clock time that follows tokio's clock, so that paused (virtual) time moves it too.
 
+use std::cell::Cell;
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,7 +19,8 @@ static ORIGIN: LazyLock<Origin> = LazyLock::new(|| Origin {
 /// When tests pause time, wall time is derived from tokio's instant; else it is the system's.
 fn since_epoch() -> Duration {
     if VIRTUAL.load(std::sync::atomic::Ordering::Relaxed) {
-        VIRTUAL_EPOCH + Instant::now().duration_since(ORIGIN.instant)
+        let origin = VIRTUAL_ORIGIN.get().unwrap_or(ORIGIN.instant);
+        VIRTUAL_EPOCH + Instant::now().duration_since(origin)
     } else {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(ORIGIN.unix)
     }
@@ -28,9 +30,16 @@ fn since_epoch() -> Duration {
 const VIRTUAL_EPOCH: Duration = Duration::from_secs(1_767_225_600);
 static VIRTUAL: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
-/// Derives wall time from tokio's (paused) clock from now on, for this process. For simulations.
+thread_local! {
+    /// Each thread may run a simulation of its own, on a clock of its own.
+    static VIRTUAL_ORIGIN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Derives wall time from tokio's (paused) clock from now on, for this process. For simulations: to
+/// this thread it is the start of virtual time right now, so that each one begins at the same instant.
 pub fn use_virtual_time() {
     LazyLock::force(&ORIGIN);
+    VIRTUAL_ORIGIN.set(Some(Instant::now()));
     VIRTUAL.store(true, std::sync::atomic::Ordering::Relaxed);
 }
 

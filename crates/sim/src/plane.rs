@@ -1,0 +1,187 @@
+//! The control plane's process: born on a disk, killed at any moment, born again on what is left.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use orlop_client::Client;
+use orlop_client::cache::Factory;
+use orlop_client::engine::lease::{Terms, lead};
+use orlop_client::events::Recorder;
+use orlop_client::transport::UserInfo;
+use orlop_controllers::list::{Settings, start};
+use orlop_scheduler::run::Scheduler;
+use orlop_server::authz::{self, Authorization, Escalation, NodeRestriction};
+use orlop_server::{Server, ServerConfig};
+use orlop_store::disk::{Disk, Faults, SimDisk};
+use orlop_store::{Config, Limits, Store};
+use tokio_util::sync::CancellationToken;
+
+use crate::network::Network;
+use crate::violation::Violation;
+
+/// Small, so that even a short run fills and cleans several segments.
+const SEGMENT_BYTES: u64 = 256 << 10;
+
+/// Store and API server of one process.
+pub struct Plane {
+    pub disk: SimDisk,
+    pub store: Store,
+    pub server: Arc<Server>,
+}
+
+impl Plane {
+    /// Opens what the disk holds and serves it.
+    pub async fn start(disk: SimDisk, flush_delay: Duration, network: &Network) -> Result<Self, Violation> {
+        disk.set_faults(Faults { flush_delay, ..Faults::default() });
+        let store = open(&disk).await?;
+        let server = Server::new(secured(&store));
+        let down = CancellationToken::new();
+        network.serve(server.clone(), down.clone());
+        tokio::spawn(server.clone().maintain(down));
+        Ok(Self { disk, store, server })
+    }
+
+    /// Pulls the plug; what survives is on the answer's disk.
+    pub fn kill(&self, network: &Network, seed: u64) -> SimDisk {
+        network.unplug();
+        self.disk.crash(seed)
+    }
+}
+
+/// A disk with what every cluster has: built once, a fork for each run.
+///
+/// The default policy alone is some two hundred objects; making them again for each of a thousand
+/// seeds would take longer than all the rest.
+pub fn fresh_disk() -> Result<SimDisk, Violation> {
+    static IMAGE: OnceLock<Result<SimDisk, Violation>> = OnceLock::new();
+    IMAGE
+        .get_or_init(|| std::thread::spawn(build_image).join().unwrap_or_else(|_| failed(&"a panic")))
+        .clone()
+        .map(|disk| disk.fork())
+}
+
+fn failed<T>(error: &dyn std::fmt::Display) -> Result<T, Violation> {
+    Err(Violation::Setup(error.to_string()))
+}
+
+/// On a thread, and so with a clock and a generator, of its own.
+fn build_image() -> Result<SimDisk, Violation> {
+    orlop_base::id::seed_thread(0);
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        orlop_base::clock::use_virtual_time();
+        let disk = SimDisk::new();
+        let store = open(&disk).await?;
+        let server = Server::new(secured(&store));
+        server.bootstrap().await.or_else(|error| failed(&error))?;
+        let master =
+            Client::new(server.component(user("system:apiserver", &[authz::MASTERS])), "kube-apiserver/v1.37.0");
+        authz::bootstrap::ensure(&master).await.or_else(|error| failed(&error))?;
+        store.close().await.or_else(|error| failed(&error))?;
+        Ok(disk.fork())
+    })
+}
+
+/// One thread, its clock stopped whenever there is something to do.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Violation> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .or_else(|error| failed(&error))
+}
+
+async fn open(disk: &SimDisk) -> Result<Store, Violation> {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let limits = Limits { segment_bytes: SEGMENT_BYTES, ..Limits::default() };
+    Store::open(Config::on(disk).with_limits(limits)).await.map_err(|error| Violation::Open(error.to_string()))
+}
+
+/// With the real authorization; callers are who their line says, so keys and tokens are not needed.
+fn secured(store: &Store) -> ServerConfig {
+    let authorization = Authorization::new(store);
+    let mut config = ServerConfig::new(store.clone(), Arc::new(authorization.clone()));
+    config.admission.push(Arc::new(NodeRestriction::new(store, &authorization)));
+    config.admission.push(Arc::new(Escalation(authorization)));
+    config
+}
+
+/// Controllers and scheduler, apart from the server: they may outlive it, or die alone.
+pub struct Managers {
+    dead: CancellationToken,
+    shutdown: CancellationToken,
+}
+
+impl Managers {
+    pub fn start(network: &Network, identity: &str) -> Self {
+        let managers = Self { dead: CancellationToken::new(), shutdown: CancellationToken::new() };
+        let connect = {
+            let (network, dead) = (network.clone(), managers.dead.clone());
+            move |name: &str| client(&network, name, &[], &dead)
+        };
+        let stop = managers.shutdown.clone();
+        tokio::spawn(control(connect.clone(), identity.to_owned(), stop.clone()));
+        tokio::spawn(schedule(connect("system:kube-scheduler"), identity.to_owned(), stop));
+        managers
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.dead.is_cancelled()
+    }
+
+    /// Like `kill -9`: whatever they were doing, nobody hears of them again.
+    pub fn kill(&self) {
+        self.dead.cancel();
+        self.shutdown.cancel();
+    }
+}
+
+/// A leader that has lost its lease starts over as a candidate, as its process would.
+async fn control(connect: impl Fn(&str) -> Client + Clone, identity: String, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        let manager = connect("system:kube-controller-manager");
+        let connect = connect.clone();
+        let terms = Terms::new("kube-controller-manager", identity.clone());
+        lead(manager.clone(), terms, shutdown.clone(), |leading| async move {
+            let settings = Settings { root_ca: "-----BEGIN CERTIFICATE-----\n".to_owned() };
+            let reader = Factory::new(manager, leading.clone());
+            let account = |name: &str| connect(&format!("system:serviceaccount:kube-system:{name}"));
+            let running = start(&settings, &reader, account, &leading);
+            leading.cancelled().await;
+            for controller in running {
+                controller.ended().await;
+            }
+            reader.ended().await;
+        })
+        .await;
+    }
+}
+
+async fn schedule(client: Client, identity: String, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        let client = client.clone();
+        let terms = Terms::new("kube-scheduler", identity.clone());
+        lead(client.clone(), terms, shutdown.clone(), |leading| async move {
+            let factory = Factory::new(client.clone(), leading.clone());
+            let recorder = Recorder::new(client.clone(), "default-scheduler", "", leading.clone());
+            Scheduler::new(&factory, client, recorder).run(leading).await;
+            factory.ended().await;
+        })
+        .await;
+    }
+}
+
+pub fn user(name: &str, groups: &[&str]) -> UserInfo {
+    let mut groups: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
+    if name.starts_with("system:serviceaccount:") {
+        groups.extend(["system:serviceaccounts".to_owned(), "system:serviceaccounts:kube-system".to_owned()]);
+    }
+    groups.push("system:authenticated".to_owned());
+    UserInfo { name: name.to_owned(), groups, ..UserInfo::default() }
+}
+
+/// A client of one component, whose process is alive until `dead` is cancelled.
+pub fn client(network: &Network, name: &str, groups: &[&str], dead: &CancellationToken) -> Client {
+    let agent = name.rsplit(':').next().unwrap_or(name);
+    Client::new(network.line(user(name, groups), dead), &format!("{agent}/v1.37.0"))
+}

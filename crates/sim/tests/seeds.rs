@@ -1,0 +1,75 @@
+//! Many seeds, and seeds that once found something.
+//!
+//! `ORLOP_SEEDS=20000` runs more of them, `ORLOP_SEED=17` one, with the log on.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use orlop_sim::{Report, Violation, run};
+
+const SEEDS: u64 = 1000;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Spread over the cores: every run has a thread's clock and generator to itself.
+fn run_all(seeds: std::ops::Range<u64>) -> Vec<(u64, Result<Report, Violation>)> {
+    let (next, outcomes) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if !seeds.contains(&seed) {
+                        break;
+                    }
+                    let outcome = run(seed);
+                    outcomes.lock().unwrap().push((seed, outcome));
+                }
+            });
+        }
+    });
+    outcomes.into_inner().unwrap()
+}
+
+#[test]
+#[allow(clippy::print_stdout)]
+fn every_seed_keeps_every_promise() {
+    if let Some(seed) = number("ORLOP_SEED") {
+        let filter = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr);
+        filter.init();
+        let report = run(seed).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        println!("seed {seed}: {report:?}");
+        return;
+    }
+    let outcomes = run_all(0..number("ORLOP_SEEDS").unwrap_or(SEEDS));
+    let reports: Vec<&Report> = outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()).collect();
+    let mean =
+        |of: &dyn Fn(&Report) -> u64| reports.iter().map(|r| of(r)).sum::<u64>() as f64 / reports.len().max(1) as f64;
+    println!(
+        "{} seeds kept every promise; each on average {:.0} events, {:.0} requests, {:.1} faults ({:.2} crashes, {:.2} node deaths), settled after {:.1} s",
+        reports.len(),
+        mean(&|r| r.events as u64),
+        mean(&|r| r.counts.requests),
+        mean(&|r| r.counts.faults()),
+        mean(&|r| r.counts.crashes),
+        mean(&|r| r.counts.node_deaths),
+        mean(&|r| r.settled_after.as_secs()),
+    );
+    let mut broken: Vec<String> = outcomes
+        .iter()
+        .filter_map(|(seed, outcome)| Some(format!("seed {seed}: {}", outcome.as_ref().err()?)))
+        .collect();
+    broken.sort();
+    assert!(broken.is_empty(), "{} broken promises:\n{}", broken.len(), broken.join("\n"));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_history() {
+    for seed in 0..8 {
+        let (one, other) = (run(seed), run(seed));
+        assert_eq!(one.map_err(|v| v.to_string()), other.map_err(|v| v.to_string()), "seed {seed}");
+    }
+}
