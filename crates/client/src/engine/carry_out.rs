@@ -191,7 +191,9 @@ impl Hands {
         if creates && error.is_already_exists() {
             let found = self.find(write, name).await;
             let until = Some(found.as_ref().map_or(Until::Now, until_version));
-            if repeated && found.is_some_and(|found| same_owner(&found, body)) {
+            // Who may create need not be allowed to read (a ReplicaSet's controller and its pods); what
+            // cannot be looked at is the unanswered try's, or the next decision will tell.
+            if repeated && found.is_none_or(|found| same_owner(&found, body)) {
                 return Effect::Done { name: Some(name.to_owned()), until };
             }
             return failed(write, name, error, until);

@@ -173,6 +173,22 @@ async fn a_lost_reply_never_does_a_thing_twice() {
     }
 }
 
+/// A ReplicaSet's controller may create pods and not get them.
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_to_who_may_not_read_does_not_do_it_twice() {
+    let world = World::new();
+    world.secrets().synced().await;
+    world.api.fail_next(Method::POST, "secrets", Fault::LostReply);
+    let forbidden = orlop_api::status::StatusError::new(403, "Forbidden", "no");
+    world.api.fail_next(Method::GET, "/secrets/", Fault::Refused(forbidden));
+    let _running = world.start(toy(keep_secrets));
+    world.put("a", 3).await;
+    world.settle(3).await;
+    let created: std::collections::BTreeSet<_> =
+        world.secrets().snapshot().iter().map(|s| s.name().to_owned()).collect();
+    assert_eq!(created.len(), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stale_cache_never_makes_a_controller_act_twice() {
     let world = World::new();
