@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::channel::Channel;
@@ -16,6 +16,8 @@ use crate::{Event, HistoryLimits, Loaded, Published, Revision, Snapshot, StoreEr
 pub(crate) struct View {
     current: ArcSwap<At>,
     revision: watch::Sender<Revision>,
+    /// Rings when that changes. The channel's own waiters wake in random order, these in theirs.
+    bell: Notify,
     /// Changed under the same lock as `current`, so that the two always fit.
     history: Mutex<History>,
     channels: RwLock<Channels>,
@@ -39,6 +41,7 @@ impl View {
         let view = View {
             current: ArcSwap::from_pointee(At { revision: loaded.revision, state: loaded.state }),
             revision: watch::Sender::new(loaded.revision),
+            bell: Notify::new(),
             history: Mutex::new(History::new(limits, floor)),
             channels: RwLock::new(Channels { by_resource: BTreeMap::new(), floor, closed: false }),
             failure: OnceLock::new(),
@@ -92,9 +95,11 @@ impl View {
         if self.revision() >= revision {
             return Ok(());
         }
-        let mut receiver = self.revision.subscribe();
         loop {
-            if *receiver.borrow_and_update() >= revision {
+            let mut rung = std::pin::pin!(self.bell.notified());
+            // Listening before looking.
+            rung.as_mut().enable();
+            if self.revision() >= revision {
                 return Ok(());
             }
             if let Some(failure) = self.failure.get() {
@@ -103,7 +108,7 @@ impl View {
             if self.channels.read().unwrap_or_else(PoisonError::into_inner).closed {
                 return Err(StoreError::Closed);
             }
-            receiver.changed().await.map_err(|_| StoreError::Closed)?;
+            rung.await;
         }
     }
 
@@ -123,6 +128,7 @@ impl View {
             history.trim(now);
         }
         self.revision.send_replace(revision);
+        self.bell.notify_waiters();
         for (channel, events) in &bells {
             channel.ring(events);
         }
@@ -174,7 +180,7 @@ impl View {
     pub fn fail(&self, failure: Arc<io::Error>) {
         // A second failure says nothing new.
         let _ = self.failure.set(failure);
-        self.revision.send_modify(|_| ());
+        self.bell.notify_waiters();
     }
 
     pub fn close(&self) {
@@ -182,7 +188,7 @@ impl View {
         channels.closed = true;
         channels.by_resource.values().for_each(|channel| channel.close());
         drop(channels);
-        self.revision.send_modify(|_| ());
+        self.bell.notify_waiters();
     }
 
     fn history(&self) -> MutexGuard<'_, History> {

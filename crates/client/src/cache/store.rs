@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::snapshot::{Index, Snapshot, State, key_of};
@@ -50,6 +50,8 @@ pub(super) struct Inner<K> {
     resource: Resource,
     state: ArcSwap<State<K>>,
     progress: watch::Sender<Progress>,
+    /// Rings when `progress` changes. The channel's own waiters wake in random order, these in theirs.
+    bell: Notify,
     writer: Mutex<Writer<K>>,
     /// Ends the reflector with the last handle.
     _stop: DropGuard,
@@ -79,6 +81,7 @@ impl<K: Object> Cache<K> {
             resource,
             state: ArcSwap::default(),
             progress: watch::Sender::new(Progress::default()),
+            bell: Notify::new(),
             writer: Mutex::new(Writer { next_observer: 0, observers: BTreeMap::new() }),
             _stop: stopped.clone().drop_guard(),
             stopped,
@@ -133,10 +136,17 @@ impl<K: Object> Cache<K> {
         self.wait(|p| p.synced && condition(&self.snapshot())).await;
     }
 
-    async fn wait(&self, condition: impl FnMut(&Progress) -> bool) {
-        let mut progress = self.0.progress.subscribe();
-        // The sender lives as long as this handle, so the wait cannot fail.
-        let _ = progress.wait_for(condition).await;
+    async fn wait(&self, mut condition: impl FnMut(&Progress) -> bool) {
+        loop {
+            let mut rung = std::pin::pin!(self.0.bell.notified());
+            // Listening before looking.
+            rung.as_mut().enable();
+            let progress = *self.0.progress.borrow();
+            if condition(&progress) {
+                return;
+            }
+            rung.await;
+        }
     }
 
     /// Adds a way to find objects; the same name again changes nothing.
@@ -224,6 +234,7 @@ impl<K: Object> Cache<K> {
             advance(progress);
             *progress != before || !deltas.is_empty()
         });
+        self.0.bell.notify_waiters();
     }
 }
 
