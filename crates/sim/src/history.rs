@@ -89,6 +89,7 @@ impl History {
         }
         self.hash.add(format!("{} {key:?} {}", event.revision, event.deleted).as_bytes());
         self.hash.add(&event.entry.json);
+        tracing::debug!(revision = event.revision, deleted = event.deleted, json = %String::from_utf8_lossy(&event.entry.json), "event");
         self.events.push(event);
         Ok(())
     }

@@ -90,6 +90,8 @@ struct State {
     rates: Option<Rates>,
     counts: Counts,
     acks: Vec<Ack>,
+    /// Cancelled in calm: whoever waits in silence then hears that the connection is dead.
+    calm: CancellationToken,
     /// Users whose every request is met by silence.
     cut_off: BTreeSet<String>,
 }
@@ -113,7 +115,15 @@ impl Network {
     pub fn new(seed: u64) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
         let (counts, acks, cut_off) = (Counts::default(), Vec::new(), BTreeSet::new());
-        Self(Arc::new(Mutex::new(State { up: None, rng, rates: None, counts, acks, cut_off })))
+        Self(Arc::new(Mutex::new(State {
+            up: None,
+            rng,
+            rates: None,
+            counts,
+            acks,
+            calm: CancellationToken::new(),
+            cut_off,
+        })))
     }
 
     /// `down` is cancelled when this server's process dies.
@@ -128,8 +138,15 @@ impl Network {
         }
     }
 
-    pub fn set_rates(&self, rates: Option<Rates>) {
-        self.state().rates = rates;
+    pub fn start_faults(&self, rates: Rates) {
+        self.state().rates = Some(rates);
+    }
+
+    /// No faults from now on.
+    pub fn calm(&self) {
+        let mut state = self.state();
+        (state.rates, state.cut_off) = (None, BTreeSet::new());
+        state.calm.cancel();
     }
 
     /// Partitions `user` from the server, or heals that.
@@ -247,7 +264,11 @@ impl Line {
         let up = self.network.state().up.clone();
         let Some(up) = up else { return Err(Box::new(NotSent("connection refused".into()))) };
         match fate.loss {
-            Some(Loss::Silence) => return std::future::pending().await,
+            Some(Loss::Silence) => {
+                let calm = self.network.state().calm.clone();
+                calm.cancelled().await;
+                return Err("connection timed out".into());
+            }
             Some(Loss::Request) => return Err("connection reset by peer".into()),
             _ => {}
         }
@@ -340,6 +361,10 @@ fn ack(write: String, body: &[u8]) -> Option<Ack> {
         return write.starts_with("DELETE").then_some(Ack { write, uid, revision: None });
     }
     let revision = answer.metadata.resource_version.parse().ok()?;
+    // Answers to a whole collection name no object.
+    if answer.metadata.uid.is_empty() {
+        return None;
+    }
     Some(Ack { write, uid: answer.metadata.uid, revision: Some(revision) })
 }
 

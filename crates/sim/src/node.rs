@@ -27,6 +27,8 @@ use crate::plane::client;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Between tries of what the API refused.
 const RETRY: Duration = Duration::from_secs(1);
+/// Between rounds, at least.
+const PAUSE: Duration = Duration::from_millis(20);
 const LEASES: &str = "kube-node-lease";
 
 /// How pods fare here.
@@ -227,7 +229,8 @@ impl Agent {
         for pod in pods.iter().filter(|pod| !is_finished(pod) || pod.metadata.deletion_timestamp.is_some()) {
             let container = self.advance(pod);
             let next = match self.tell(pod, &container).await {
-                Ok(()) => container.phase.due(),
+                // What is overdue has been told; until the cache shows it, there is no hurry.
+                Ok(()) => container.phase.due().map(|due| due.max(Instant::now() + PAUSE)),
                 Err(error) => {
                     tracing::debug!(
                         pod = pod.name(),

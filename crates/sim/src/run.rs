@@ -95,7 +95,7 @@ impl Simulation {
         let managers = Managers::start(&network, "managers-0");
         let mut nodes: Vec<_> = (0..chaos.nodes).map(|n| SimNode::new(n, &network, chaos.temper)).collect();
         nodes.iter_mut().for_each(SimNode::start);
-        network.set_rates(Some(chaos.rates));
+        network.start_faults(chaos.rates);
         let (flush_delay, disasters) = (chaos.flush_delay, chaos.disasters);
         let surge = Surge::default();
         Ok(Self {
@@ -229,9 +229,8 @@ impl Simulation {
     /// The faults stop: everybody is up and reachable, and paused rollouts go on.
     async fn calm(&mut self) -> Result<(), Violation> {
         self.recover().await?;
-        self.network.set_rates(None);
+        self.network.calm();
         for node in &mut self.nodes {
-            self.network.cut_off(&format!("system:node:{}", node.name), false);
             if !node.is_alive() {
                 node.start();
             }

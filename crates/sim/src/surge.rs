@@ -1,9 +1,11 @@
-//! Never more pods than `replicas + maxSurge`, at any event; no ClusterIP given twice.
+//! Never more pods than `replicas + maxSurge` are ordered, and never more made than were ordered; no
+//! ClusterIP given twice.
 //!
-//! Counted are pods that are neither finished nor terminating, as the controllers do (terminating
-//! ones are counted apart, KEP-3973). A limit that shrinks takes effect once everybody has said to
-//! have seen it: until the Deployment's and its ReplicaSets' `observedGeneration` have caught up and
-//! the pods beyond it are gone, pods ordered under the old limit may still appear.
+//! A Deployment counts what its ReplicaSets are told to have, as upstream does
+//! (`deploymentutil.GetReplicaCountForReplicaSets`); a ReplicaSet counts pods that are neither finished
+//! nor terminating (those are counted apart, KEP-3973). A limit that shrinks takes effect once its
+//! controller has said to have seen it (`observedGeneration`) and nothing beyond it is left: until then
+//! what was ordered under the old limit may still appear.
 
 use std::collections::BTreeMap;
 
@@ -27,23 +29,45 @@ pub struct Surge {
 
 struct Deployment {
     name: String,
-    limit: i64,
-    /// The largest limit that somebody may still act on.
+    limit: Limit,
+}
+
+struct ReplicaSet {
+    name: String,
+    deployment: String,
+    limit: Limit,
+}
+
+/// What is wanted now, and the most that somebody may still act on.
+#[derive(Clone, Copy)]
+struct Limit {
+    wanted: i64,
     allowed: i64,
     observed: bool,
 }
 
-struct ReplicaSet {
-    deployment: String,
-    replicas: i64,
-    observed: bool,
+impl Limit {
+    fn new(wanted: i64, observed: bool) -> Self {
+        Self { wanted, allowed: wanted, observed }
+    }
+
+    fn change(&mut self, wanted: i64, observed: bool) {
+        *self = Self { wanted, allowed: self.allowed.max(wanted), observed };
+    }
+
+    /// The newest wish counts alone once nobody can act on an older one.
+    fn tighten(&mut self, have: i64) {
+        if self.observed && have <= self.wanted {
+            self.allowed = self.wanted;
+        }
+    }
 }
 
 impl Surge {
     pub fn see(&mut self, event: &Event) -> Result<(), Violation> {
         match &*event.entry.key.resource {
             "apps/deployments" => self.deployment(event),
-            "apps/replicasets" => self.replica_set(event),
+            "apps/replicasets" => return self.replica_set(event),
             "pods" => return self.pod(event),
             "services" => return self.service(event),
             _ => {}
@@ -58,26 +82,33 @@ impl Surge {
             self.deployments.remove(&uid);
             return;
         }
-        let (limit, observed) = (limit(&object["spec"]), is_observed(&object));
-        let name = format!("{}/{}", event.entry.key.namespace, event.entry.key.name);
-        let known = self.deployments.entry(uid.clone()).or_insert(Deployment { name, limit, allowed: limit, observed });
-        known.limit = limit;
-        known.allowed = known.allowed.max(limit);
-        known.observed = observed;
-        self.tighten(&uid);
+        let (wanted, observed) = (limit(&object["spec"]), is_observed(&object));
+        let new = || Deployment { name: name(event), limit: Limit::new(wanted, observed) };
+        let ordered = self.ordered(&uid);
+        let known = self.deployments.entry(uid).or_insert_with(new);
+        known.limit.change(wanted, observed);
+        known.limit.tighten(ordered);
     }
 
-    fn replica_set(&mut self, event: &Event) {
+    fn replica_set(&mut self, event: &Event) -> Result<(), Violation> {
         let object = parse(&event.entry);
         let uid = text(&object["metadata"]["uid"]);
         let Some(deployment) = controller(&object).filter(|_| !event.deleted) else {
             self.replica_sets.remove(&uid);
-            return;
+            return Ok(());
         };
-        let replicas = object["spec"]["replicas"].as_i64().unwrap_or(1);
-        let set = ReplicaSet { deployment: deployment.clone(), replicas, observed: is_observed(&object) };
-        self.replica_sets.insert(uid, set);
-        self.tighten(&deployment);
+        let (wanted, observed) = (object["spec"]["replicas"].as_i64().unwrap_or(1), is_observed(&object));
+        let before = self.ordered(&deployment);
+        let made = self.made(&uid);
+        let new =
+            || ReplicaSet { name: name(event), deployment: deployment.clone(), limit: Limit::new(wanted, observed) };
+        let set = self.replica_sets.entry(uid).or_insert_with(new);
+        set.limit.change(wanted, observed);
+        set.limit.tighten(made);
+        let ordered = self.ordered(&deployment);
+        let Some(owner) = self.deployments.get_mut(&deployment) else { return Ok(()) };
+        owner.limit.tighten(ordered);
+        if ordered > before { check(&owner.name, ordered, owner.limit, event) } else { Ok(()) }
     }
 
     fn pod(&mut self, event: &Event) -> Result<(), Violation> {
@@ -85,49 +116,30 @@ impl Surge {
         let uid = text(&object["metadata"]["uid"]);
         let finished = matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
         let counts = !event.deleted && !finished && object["metadata"]["deletionTimestamp"].is_null();
-        let Some(set) = controller(&object).filter(|_| counts) else {
-            if let Some(set) = self.pods.remove(&uid)
-                && let Some(set) = self.replica_sets.get(&set)
-            {
-                self.tighten(&set.deployment.clone());
-            }
-            return Ok(());
+        let owner = controller(&object).filter(|_| counts);
+        let (set, is_new) = match owner {
+            Some(set) => (Some(set.clone()), self.pods.insert(uid, set).is_none()),
+            None => (self.pods.remove(&uid), false),
         };
-        let new = self.pods.insert(uid, set.clone()).is_none();
-        let Some(set) = self.replica_sets.get(&set).filter(|_| new) else { return Ok(()) };
-        let Some(deployment) = self.deployments.get(&set.deployment) else { return Ok(()) };
-        let count = self.count(&set.deployment);
-        if count as i64 > deployment.allowed {
-            let (deployment, allowed) = (deployment.name.clone(), deployment.allowed);
-            return Err(Violation::Surge { deployment, count, allowed, revision: event.revision });
-        }
-        Ok(())
+        let Some(uid) = set else { return Ok(()) };
+        let made = self.made(&uid);
+        let Some(set) = self.replica_sets.get_mut(&uid) else { return Ok(()) };
+        set.limit.tighten(made);
+        if is_new { check(&set.name, made, set.limit, event) } else { Ok(()) }
     }
 
-    fn count(&self, deployment: &str) -> usize {
-        let of = |set: &String| self.replica_sets.get(set).is_some_and(|set| set.deployment == deployment);
-        self.pods.values().filter(|set| of(set)).count()
+    /// Pods that the Deployment's ReplicaSets are told to have.
+    fn ordered(&self, deployment: &str) -> i64 {
+        self.replica_sets.values().filter(|set| set.deployment == deployment).map(|set| set.limit.wanted).sum()
     }
 
-    /// The newest limit counts alone once nobody can act on an older one.
-    fn tighten(&mut self, uid: &str) {
-        let count = self.count(uid) as i64;
-        let Some(deployment) = self.deployments.get_mut(uid) else { return };
-        let mut sets = self.replica_sets.values().filter(|set| set.deployment == uid).peekable();
-        let mut wanted = 0;
-        let mut observed = deployment.observed;
-        while let Some(set) = sets.next() {
-            wanted += set.replicas;
-            observed &= set.observed;
-        }
-        if observed && wanted <= deployment.limit && count <= deployment.limit {
-            deployment.allowed = deployment.limit;
-        }
+    fn made(&self, set: &str) -> i64 {
+        self.pods.values().filter(|of| *of == set).count() as i64
     }
 
     fn service(&mut self, event: &Event) -> Result<(), Violation> {
         let object = parse(&event.entry);
-        let name = format!("{}/{}", event.entry.key.namespace, event.entry.key.name);
+        let name = name(event);
         self.addresses.retain(|_, holder| *holder != name);
         let ips = object["spec"]["clusterIPs"].as_array().filter(|_| !event.deleted);
         for ip in ips.into_iter().flatten().filter_map(Value::as_str).filter(|ip| *ip != "None") {
@@ -137,6 +149,19 @@ impl Surge {
         }
         Ok(())
     }
+}
+
+fn check(owner: &str, count: i64, limit: Limit, event: &Event) -> Result<(), Violation> {
+    if count <= limit.allowed {
+        return Ok(());
+    }
+    let (owner, allowed, revision) = (owner.to_owned(), limit.allowed, event.revision);
+    Err(Violation::Surge { owner, count, allowed, revision })
+}
+
+fn name(event: &Event) -> String {
+    let key = &event.entry.key;
+    format!("{} {}/{}", key.resource, key.namespace, key.name)
 }
 
 fn text(value: &Value) -> String {

@@ -19,8 +19,8 @@ pub enum Violation {
     Diverged { when: &'static str, key: Key },
     #[error("acknowledged {write} at revision {revision} is not in the log")]
     Lost { write: String, revision: Revision },
-    #[error("{deployment}: {count} pods at revision {revision}, at most {allowed} allowed")]
-    Surge { deployment: String, count: usize, allowed: i64, revision: Revision },
+    #[error("{owner}: {count} pods at revision {revision}, at most {allowed} allowed")]
+    Surge { owner: String, count: i64, allowed: i64, revision: Revision },
     #[error("{ip} is the ClusterIP of both {one} and {other}")]
     SharedIp { ip: String, one: String, other: String },
     #[error("a client's watch of {resource}: {what}")]
