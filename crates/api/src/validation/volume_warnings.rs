@@ -118,7 +118,7 @@ fn projected_files(source: &Value) -> Vec<File> {
 
 /// Adds a file; says which of those before it is the same, above it or below it.
 fn collisions(seen: &mut Vec<File>, mut file: File) -> Vec<String> {
-    file.path = file.path.trim_end_matches('/').to_owned();
+    file.path.truncate(file.path.trim_end_matches('/').len());
     let within = |a: &str, b: &str| format!("{a}/").starts_with(&format!("{b}/"));
     let collides = |other: &File| {
         !file.path.is_empty()

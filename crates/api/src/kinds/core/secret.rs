@@ -50,7 +50,7 @@ fn take_string_data(obj: &mut Value) {
         return;
     }
     if !obj["data"].is_object() {
-        obj["data"] = Value::Object(Default::default());
+        obj["data"] = Value::Object(serde_json::Map::default());
     }
     for (key, text) in texts {
         obj["data"][key] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
