@@ -10,7 +10,7 @@ use orlop_client::Client;
 use orlop_client::transport::UserInfo;
 use orlop_store::Store;
 
-use crate::authn::{Authentication, TokenFile};
+use crate::authn::{Authentication, TokenFile, trust};
 use crate::authz::{Authorization, Escalation, NodeRestriction, aggregation, bootstrap};
 use crate::connect::{self, Connections};
 use crate::health::Check;
@@ -95,10 +95,10 @@ impl Security {
         config.paths.push(Arc::new(move |head| discovery::answer(head.uri.path(), &issuer, &address)));
     }
 
-    /// Renews certificates, makes the default policy and keeps gathered rules current, for as long
-    /// as it is polled.
+    /// Renews certificates, makes the default policy, keeps gathered rules current and tells extension
+    /// API servers how to recognize callers, for as long as it is polled.
     pub async fn run(&self, server: &Arc<Server>) {
-        tokio::join!(self.pki.run(), self.keep_policy(server));
+        tokio::join!(self.pki.run(), self.keep_policy(server), self.keep_trust(server));
     }
 
     async fn keep_policy(&self, server: &Arc<Server>) {
@@ -115,6 +115,13 @@ impl Security {
         );
         if let Err(error) = aggregation::run(&self.store, &client).await {
             tracing::debug!(%error, "aggregation of rules ended");
+        }
+    }
+
+    async fn keep_trust(&self, server: &Arc<Server>) {
+        let client = client(server, "system:apiserver", &[crate::authz::MASTERS]);
+        if let Err(error) = trust::run(&self.store, &client, &self.pki).await {
+            tracing::debug!(%error, "publishing how callers are recognized ended");
         }
     }
 

@@ -33,6 +33,11 @@ struct Cluster {
 }
 
 async fn cluster() -> Cluster {
+    cluster_with(true).await
+}
+
+/// An old kubelet speaks SPDY alone.
+async fn cluster_with(new_kubelet: bool) -> Cluster {
     let dir = tempfile::tempdir().expect("tempdir");
     let pki = Arc::new(
         Pki::open(Config {
@@ -56,9 +61,9 @@ async fn cluster() -> Cluster {
     tokio::spawn(server.clone().serve(listener, tls, CancellationToken::new()));
     server.bootstrap().await.expect("bootstrap");
     security.make_policy(&server).await.expect("policy");
-    let kubelet_port = kubelet(&pki).await;
+    let kubelet_port = kubelet(&pki, new_kubelet).await;
     let cluster = Cluster { server, security, address, kubelet_port, _dir: dir };
-    cluster.fill().await;
+    cluster.fill(new_kubelet).await;
     cluster
 }
 
@@ -84,7 +89,7 @@ impl Cluster {
         self.caller(Auth::Token(token.to_owned()), None)
     }
 
-    async fn fill(&self) {
+    async fn fill(&self, new_kubelet: bool) {
         let admin = self.admin();
         create(&admin, "/api/v1/namespaces", json!({"metadata": {"name": "a"}})).await;
         create(&admin, "/api/v1/namespaces/a/serviceaccounts", json!({"metadata": {"name": "sa"}})).await;
@@ -95,6 +100,7 @@ impl Cluster {
             "status": {
                 "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
                 "daemonEndpoints": {"kubeletEndpoint": {"Port": self.kubelet_port}},
+                "declaredFeatures": if new_kubelet { json!(["ExtendWebSocketsToKubelet"]) } else { json!([]) },
             },
         });
         let (code, answer) = call(&admin, "PUT", "/api/v1/nodes/node/status", Some(status)).await;
@@ -124,7 +130,7 @@ async fn create(transport: &dyn Transport, path: &str, body: Value) -> Value {
 }
 
 /// A kubelet's streaming server: exec echoes its path and input, port-forward echoes.
-async fn kubelet(pki: &Arc<Pki>) -> u16 {
+async fn kubelet(pki: &Arc<Pki>, new: bool) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let port = listener.local_addr().expect("address").port();
     let acceptor = TlsAcceptor::from(pki.kubelet_server_config().expect("tls"));
@@ -136,7 +142,8 @@ async fn kubelet(pki: &Arc<Pki>) -> u16 {
                 let stream = acceptor.accept(socket).await.expect("handshake");
                 let certificates = stream.get_ref().1.peer_certificates().map_or(0, <[_]>::len);
                 assert_eq!(certificates, 1, "the API server shows its certificate");
-                let service = hyper::service::service_fn(|request| async { Ok::<_, Infallible>(node(request)) });
+                let service =
+                    hyper::service::service_fn(move |request| async move { Ok::<_, Infallible>(node(request, new)) });
                 let server = hyper::server::conn::http1::Builder::new();
                 let _ = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
             });
@@ -145,8 +152,10 @@ async fn kubelet(pki: &Arc<Pki>) -> u16 {
     port
 }
 
-fn node(mut request: Request<Incoming>) -> Response<Body> {
+fn node(mut request: Request<Incoming>, new: bool) -> Response<Body> {
     let uri = request.uri().to_string();
+    let spdy = upgrade::requested(request.headers()) == Some(upgrade::Protocol::Spdy);
+    assert!(new || spdy || uri.starts_with("/containerLogs/"), "{uri}");
     if uri.starts_with("/containerLogs/a/pod/d") {
         let text = r#"container "d" in pod "pod" is waiting to start: ContainerCreating"#;
         return response(400, text);
@@ -328,20 +337,23 @@ impl Transport for NoWebSocket {
 
 #[tokio::test]
 async fn commands_run_through_to_the_kubelet() {
-    let cluster = cluster().await;
     let path = "/api/v1/namespaces/a/pods/pod/exec?command=ls&command=-l&container=c&stdin=true&stdout=true";
     let options = Options { stdin: true, stdout: true, ..Options::default() };
-    let transports: [Box<dyn Transport>; 2] = [Box::new(cluster.admin()), Box::new(NoWebSocket(cluster.admin()))];
-    for transport in transports {
-        let mut session = remote_command::connect(&*transport, path, options).await.expect("connected");
-        let mut stdin = session.stdin.take().expect("stdin");
-        stdin.write_all(b" input").await.expect("write");
-        stdin.shutdown().await.expect("end");
-        let mut out = String::new();
-        session.stdout.take().expect("stdout").read_to_string(&mut out).await.expect("output");
-        assert_eq!(out, "/exec/a/pod/c?command=ls&command=-l&input=1&output=1 input");
-        assert_eq!(session.outcome.await, Outcome::Exit(7));
+    for new_kubelet in [true, false] {
+        let cluster = cluster_with(new_kubelet).await;
+        let transports: [Box<dyn Transport>; 2] = [Box::new(cluster.admin()), Box::new(NoWebSocket(cluster.admin()))];
+        for transport in transports {
+            let mut session = remote_command::connect(&*transport, path, options).await.expect("connected");
+            let mut stdin = session.stdin.take().expect("stdin");
+            stdin.write_all(b" input").await.expect("write");
+            stdin.shutdown().await.expect("end");
+            let mut out = String::new();
+            session.stdout.take().expect("stdout").read_to_string(&mut out).await.expect("output");
+            assert_eq!(out, "/exec/a/pod/c?command=ls&command=-l&input=1&output=1 input");
+            assert_eq!(session.outcome.await, Outcome::Exit(7));
+        }
     }
+    let cluster = cluster().await;
     for (query, text) in [
         ("stdout=true", "a container name must be specified for pod pod, choose one of: [c d]"),
         ("stdout=true&container=x", "container x is not valid for pod pod"),
@@ -356,18 +368,20 @@ async fn commands_run_through_to_the_kubelet() {
 
 #[tokio::test]
 async fn ports_are_forwarded_through_to_the_kubelet() {
-    let cluster = cluster().await;
     let path = "/api/v1/namespaces/a/pods/pod/portforward";
-    let transports: [Box<dyn Transport>; 2] = [Box::new(cluster.admin()), Box::new(NoWebSocket(cluster.admin()))];
-    for transport in transports {
-        let session = port_forward::connect(&*transport, path).await.expect("connected");
-        let mut forwarded = session.open(80).await.expect("open");
-        forwarded.to_pod.write_all(&[9; 300_000]).await.expect("write");
-        forwarded.to_pod.shutdown().await.expect("end");
-        let mut back = Vec::new();
-        forwarded.from_pod.read_to_end(&mut back).await.expect("read");
-        assert_eq!(back, vec![9; 300_000]);
-        session.close().await;
+    for new_kubelet in [true, false] {
+        let cluster = cluster_with(new_kubelet).await;
+        let transports: [Box<dyn Transport>; 2] = [Box::new(cluster.admin()), Box::new(NoWebSocket(cluster.admin()))];
+        for transport in transports {
+            let session = port_forward::connect(&*transport, path).await.expect("connected");
+            let mut forwarded = session.open(80).await.expect("open");
+            forwarded.to_pod.write_all(&[9; 300_000]).await.expect("write");
+            forwarded.to_pod.shutdown().await.expect("end");
+            let mut back = Vec::new();
+            forwarded.from_pod.read_to_end(&mut back).await.expect("read");
+            assert_eq!(back, vec![9; 300_000]);
+            session.close().await;
+        }
     }
 }
 
@@ -417,6 +431,30 @@ async fn gathered_rules_show_in_the_roles() {
             );
             break;
         }
+        watch.next().await.expect("a change");
+    }
+    running.abort();
+}
+
+#[tokio::test]
+async fn extension_servers_learn_how_to_recognize_callers() {
+    let cluster = cluster().await;
+    let (security, server) = (cluster.security.clone(), cluster.server.clone());
+    let running = tokio::spawn(async move { security.run(&server).await });
+    let store = cluster.server.store().clone();
+    let mut watch = store.watch("configmaps", Some("kube-system"), 1).expect("watch");
+    let name = "extension-apiserver-authentication";
+    let find = || store.snapshot().get("configmaps", "kube-system", name).cloned();
+    while find().is_none() {
+        watch.next().await.expect("a change");
+    }
+    let first = find().expect("there");
+    let entry: Value = serde_json::from_slice(&first.json).expect("json");
+    assert_eq!(entry["data"]["requestheader-allowed-names"], r#"["front-proxy-client"]"#);
+    assert_eq!(entry["data"]["client-ca-file"], cluster.security.pki().cluster_ca().pem());
+    let path = format!("/api/v1/namespaces/kube-system/configmaps/{name}");
+    assert_eq!(call(&cluster.admin(), "DELETE", &path, None).await.0, 200);
+    while find().is_none_or(|again| again.created == first.created) {
         watch.next().await.expect("a change");
     }
     running.abort();

@@ -22,8 +22,8 @@ const MAX_IMAGES: usize = 50;
 const MAX_NAMES: usize = 5;
 
 /// Optional behaviours that pods may need and this node has (KEP-5328).
-const DECLARED_FEATURES: [&str; 2] =
-    ["InPlacePodVerticalScalingInitContainers", "RestartAllContainersOnContainerExits"];
+const DECLARED_FEATURES: [&str; 3] =
+    ["ExtendWebSocketsToKubelet", "InPlacePodVerticalScalingInitContainers", "RestartAllContainersOnContainerExits"];
 
 /// What the status is made of beside the machine and the configuration.
 pub struct Facts<'a> {

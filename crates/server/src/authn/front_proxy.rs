@@ -17,7 +17,7 @@ const GROUP: &str = "x-remote-group";
 const EXTRA_PREFIX: &str = "x-remote-extra-";
 
 /// Common names of the certificates that may vouch.
-const ALLOWED_NAMES: [&str; 1] = ["front-proxy-client"];
+pub(super) const ALLOWED_NAMES: [&str; 1] = ["front-proxy-client"];
 
 pub struct FrontProxy {
     verifier: Arc<dyn ClientCertVerifier>,

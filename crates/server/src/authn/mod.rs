@@ -8,6 +8,7 @@
 mod bearer;
 mod front_proxy;
 mod token_file;
+pub mod trust;
 mod x509;
 
 use std::sync::Arc;

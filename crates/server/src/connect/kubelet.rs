@@ -18,7 +18,8 @@ impl Connections {
     }
 }
 
-fn target(node: &Value) -> Result<Target, StatusError> {
+/// Where the kubelet of a Node listens.
+pub(super) fn target(node: &Value) -> Result<Target, StatusError> {
     let addresses = node["status"]["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
     let of_type = |kind: &&str| addresses.iter().find(|address| address["type"] == **kind);
     let host = ADDRESS_TYPES.iter().find_map(of_type).and_then(|address| address["address"].as_str());

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
-use http_body_util::BodyExt;
 use orlop_api::field::{ErrorList, Path};
 use orlop_api::meta;
 use orlop_api::status::StatusError;
@@ -86,7 +85,8 @@ fn failed(text: String) -> StatusError {
 /// A kubelet's error as the API tells it.
 async fn refusal(response: Response<Body>, pod: &str) -> StatusError {
     let code = response.status().as_u16();
-    let text = read_text(response.into_body()).await;
+    let text = upgrade::read_prefix(response.into_body(), MAX_ERROR_BYTES).await;
+    let text = String::from_utf8_lossy(&text).into_owned();
     match code {
         500 => StatusError::internal(text),
         400 => StatusError::bad_request(text),
@@ -100,19 +100,6 @@ async fn refusal(response: Response<Body>, pod: &str) -> StatusError {
             StatusError::new(code, "", format!("{message} ( pods/log {pod})"))
         }
     }
-}
-
-/// The beginning of a body, as far as it came.
-async fn read_text(mut body: Body) -> String {
-    let mut text = Vec::new();
-    while let Some(Ok(frame)) = body.frame().await {
-        text.extend_from_slice(&frame.into_data().unwrap_or_default());
-        if text.len() >= MAX_ERROR_BYTES {
-            text.truncate(MAX_ERROR_BYTES);
-            break;
-        }
-    }
-    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// The kubelet's query for the caller's PodLogOptions.

@@ -13,6 +13,7 @@ mod log;
 mod proxy;
 mod rewrite;
 mod stream;
+mod translate;
 
 use std::sync::Arc;
 

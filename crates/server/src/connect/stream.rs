@@ -7,10 +7,12 @@ use futures_util::future::BoxFuture;
 use http::Response;
 use orlop_api::status::StatusError;
 use orlop_api::{Value, meta};
+use orlop_client::streams::remote_command::Options;
 use orlop_client::streams::upgrade;
 use orlop_client::transport::Body;
 
-use super::kubelet::{container, encode_query, node_of};
+use super::kubelet::{self, container, encode_query, node_of};
+use super::translate::{self, Kubelet, Translation};
 use super::{Connections, forward};
 use crate::Server;
 use crate::call::Call;
@@ -50,11 +52,20 @@ impl Connector for Stream {
                 let text = format!("pod {} does not have a host assigned", call.info.name);
                 return Err(StatusError::bad_request(text));
             };
-            let target = connections.kubelet_target(node)?;
+            let node = connections.get("nodes", "", node)?;
+            let target = kubelet::target(&node)?;
             if !upgrade::is_upgrade(&call.head.headers) {
                 return Err(StatusError::bad_request("Upgrade request required"));
             }
-            forward::upgraded(&connections.kubelet, &target, &mut call.head, &path).await
+            let translation = translate::needed(&node, &call.head.headers);
+            let kubelet = || Kubelet { dialer: connections.kubelet.clone(), target: target.clone() };
+            match translation {
+                Some(Translation::Command) => {
+                    translate::command(kubelet(), call.head, &path, options(&call.info)).await
+                }
+                Some(Translation::PortForward) => translate::port_forward(kubelet(), call.head, &path).await,
+                None => forward::upgraded(&connections.kubelet, &target, &mut call.head, &path).await,
+            }
         })
     }
 }
@@ -79,6 +90,17 @@ fn kubelet_path(kind: Kind, pod: &Value, info: &RequestInfo) -> Result<String, S
         query.extend(info.query.iter().filter(|(key, _)| key == "command").map(|(_, word)| ("command", word.clone())));
     }
     Ok(join(&format!("/{verb}/{namespace}/{name}/{container}"), &encode_query(&query)))
+}
+
+/// The streams that were asked for; a terminal has no separate error output.
+fn options(info: &RequestInfo) -> Options {
+    let tty = info.query_flag("tty");
+    Options {
+        stdin: info.query_flag("stdin"),
+        stdout: info.query_flag("stdout"),
+        stderr: info.query_flag("stderr") && !tty,
+        tty,
+    }
 }
 
 fn join(path: &str, query: &str) -> String {

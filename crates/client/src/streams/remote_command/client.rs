@@ -2,7 +2,6 @@
 
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Options, Outcome, TerminalSize, channel, protocol, stream_type};
@@ -79,7 +78,8 @@ async fn connect_websocket(
     Ok(session)
 }
 
-async fn connect_spdy(
+/// As [`connect`], with SPDY at once: for servers known to speak nothing else.
+pub async fn connect_spdy(
     transport: &dyn Transport,
     path_and_query: &str,
     options: Options,
@@ -144,8 +144,7 @@ pub(in crate::streams) async fn switched(
         return Ok(response);
     }
     let status = response.status();
-    let body = http_body_util::Limited::new(response.into_body(), MAX_STATUS_BYTES as usize).collect().await;
-    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let body = upgrade::read_prefix(response.into_body(), MAX_STATUS_BYTES as usize).await;
     let message = orlop_api::status::StatusError::from_body(status.as_u16(), &body).message;
     Err(StreamError::Upgrade(if message.is_empty() { status.to_string() } else { message }))
 }

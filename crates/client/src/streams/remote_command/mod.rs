@@ -8,7 +8,7 @@ mod outcome;
 mod resize;
 mod server;
 
-pub use client::{ClientSession, connect};
+pub use client::{ClientSession, connect, connect_spdy};
 pub use outcome::Outcome;
 pub use resize::{Resizes, TerminalSize};
 pub use server::{Accepted, Ending, Session, accept};

@@ -14,8 +14,14 @@ pub enum Outcome {
 
 const NON_ZERO_EXIT_CODE: &str = "NonZeroExitCode";
 const EXIT_CODE_CAUSE: &str = "ExitCode";
+const INTERNAL_ERROR: &str = "Internal error occurred: ";
 
 impl Outcome {
+    /// A failure in the server's words; its standing prefix is not part of the reason.
+    fn failed(message: &str) -> Self {
+        Self::Failed(message.strip_prefix(INTERNAL_ERROR).unwrap_or(message).to_owned())
+    }
+
     /// The Status object of protocol v4 and later.
     pub fn to_status(&self) -> Value {
         match self {
@@ -26,7 +32,7 @@ impl Outcome {
             }),
             Self::Failed(message) => json!({
                 "metadata": {}, "status": "Failure", "reason": "InternalError", "code": 500,
-                "message": format!("Internal error occurred: {message}"),
+                "message": format!("{INTERNAL_ERROR}{message}"),
                 "details": { "causes": [{ "message": message }] },
             }),
         }
@@ -39,7 +45,7 @@ impl Outcome {
             Self::Exit(code) => {
                 format!("command terminated with non-zero exit code: command terminated with exit code {code}")
             }
-            Self::Failed(message) => format!("Internal error occurred: {message}"),
+            Self::Failed(message) => format!("{INTERNAL_ERROR}{message}"),
         }
     }
 
@@ -50,7 +56,7 @@ impl Outcome {
             return Self::Success;
         }
         let Ok(status) = serde_json::from_slice::<Value>(bytes) else {
-            return Self::Failed(String::from_utf8_lossy(bytes).trim().to_owned());
+            return Self::failed(String::from_utf8_lossy(bytes).trim());
         };
         match (status["status"].as_str(), status["reason"].as_str()) {
             (Some("Success"), _) => Self::Success,
@@ -58,7 +64,7 @@ impl Outcome {
                 || Self::Failed("error stream protocol error: no ExitCode cause given".into()),
                 Self::Exit,
             ),
-            (Some("Failure"), _) => Self::Failed(status["message"].as_str().unwrap_or_default().to_owned()),
+            (Some("Failure"), _) => Self::failed(status["message"].as_str().unwrap_or_default()),
             _ => Self::Failed("error stream protocol error: unknown error".into()),
         }
     }
@@ -76,14 +82,9 @@ mod tests {
 
     #[test]
     fn outcomes_survive_the_wire() {
-        let failed = Outcome::Failed("no such file".into());
-        for outcome in [Outcome::Success, Outcome::Exit(137)] {
+        for outcome in [Outcome::Success, Outcome::Exit(137), Outcome::Failed("no such file".into())] {
             assert_eq!(Outcome::from_error_stream(outcome.to_status().to_string().as_bytes()), outcome);
         }
-        assert_eq!(
-            Outcome::from_error_stream(failed.to_status().to_string().as_bytes()),
-            Outcome::Failed("Internal error occurred: no such file".into())
-        );
         assert_eq!(Outcome::from_error_stream(b""), Outcome::Success);
         assert_eq!(Outcome::from_error_stream(b"boom\n"), Outcome::Failed("boom".into()));
     }

@@ -1,0 +1,77 @@
+//! What extension API servers need to recognize our callers: ConfigMap
+//! `extension-apiserver-authentication`
+//! (`pkg/controlplane/controller/clusterauthenticationtrust`).
+
+use orlop_api::Value;
+use orlop_client::{Client, Dynamic, Resource};
+use orlop_store::{Key, Store, StoreError};
+use serde_json::{Map, json};
+
+use super::front_proxy;
+use crate::pki::Pki;
+
+const NAMESPACE: &str = "kube-system";
+const NAME: &str = "extension-apiserver-authentication";
+
+/// Keeps the ConfigMap true, for as long as it is polled.
+pub async fn run(store: &Store, client: &Client, pki: &Pki) -> Result<(), StoreError> {
+    let mut changes = store.watch("configmaps", Some(NAMESPACE), store.revision())?;
+    loop {
+        if let Err(error) = ensure(store, client, pki).await {
+            // Somebody else's write, most likely: it is a change, and the next round.
+            tracing::warn!(error = %orlop_base::error::chain(&error), "publishing how callers are recognized failed");
+        }
+        changes.next().await?;
+    }
+}
+
+async fn ensure(store: &Store, client: &Client, pki: &Pki) -> Result<(), orlop_client::Error> {
+    let key = Key { resource: "configmaps".into(), namespace: NAMESPACE.into(), name: NAME.into() };
+    let stored = store.newest(&key).and_then(|entry| serde_json::from_slice::<Value>(&entry.json).ok());
+    let api = client.dynamic(&resource(), NAMESPACE);
+    match stored {
+        None => {
+            let metadata = json!({ "namespace": NAMESPACE, "name": NAME });
+            let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data(pki) });
+            api.create(&Dynamic(object)).await?;
+        }
+        Some(mut object) => {
+            let wanted = merged(&object["data"], data(pki));
+            if object["data"] != wanted {
+                object["data"] = wanted;
+                api.update(&Dynamic(object)).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Entries of others stay.
+fn merged(stored: &Value, ours: Map<String, Value>) -> Value {
+    let mut all = stored.as_object().cloned().unwrap_or_default();
+    all.extend(ours);
+    Value::Object(all)
+}
+
+fn data(pki: &Pki) -> Map<String, Value> {
+    let list = |names: &[&str]| Value::from(json!(names).to_string());
+    Map::from_iter([
+        ("client-ca-file".to_owned(), pki.cluster_ca().pem().into()),
+        ("requestheader-client-ca-file".to_owned(), pki.front_proxy_ca().pem().into()),
+        ("requestheader-allowed-names".to_owned(), list(&front_proxy::ALLOWED_NAMES)),
+        ("requestheader-username-headers".to_owned(), list(&["X-Remote-User"])),
+        ("requestheader-uid-headers".to_owned(), list(&["X-Remote-Uid"])),
+        ("requestheader-group-headers".to_owned(), list(&["X-Remote-Group"])),
+        ("requestheader-extra-headers-prefix".to_owned(), list(&["X-Remote-Extra-"])),
+    ])
+}
+
+fn resource() -> Resource {
+    Resource {
+        group: "".into(),
+        version: "v1".into(),
+        plural: "configmaps".into(),
+        kind: "ConfigMap".into(),
+        namespaced: true,
+    }
+}
