@@ -70,7 +70,7 @@ impl Zone {
         let key = (namespace.to_owned(), name.to_owned());
         let new = service.map(|s| names_of(s, slices)).unwrap_or_default();
         let old = self.services.remove(&key).unwrap_or_default();
-        for (name, _) in &old.forward {
+        for name in old.forward.keys() {
             self.names.remove(name);
         }
         for (ip, names) in &old.reverse {
@@ -141,12 +141,13 @@ fn count(namespaces: &mut BTreeMap<String, usize>, namespace: &str, old: &Names,
     let (had, has) = (!old.forward.is_empty(), !new.forward.is_empty());
     if has && !had {
         *namespaces.entry(namespace.to_owned()).or_default() += 1;
-    } else if had && !has {
-        if let Some(users) = namespaces.get_mut(namespace) {
-            *users -= 1;
-            if *users == 0 {
-                namespaces.remove(namespace);
-            }
+    } else if had
+        && !has
+        && let Some(users) = namespaces.get_mut(namespace)
+    {
+        *users -= 1;
+        if *users == 0 {
+            namespaces.remove(namespace);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Real sockets on loopback: UDP, TCP, truncation, forwarding, aliases out of the cluster.
 
+#![cfg(test)]
+
 use std::net::{IpAddr, SocketAddr};
 
 use hickory_proto::op::{Edns, Message, Query, ResponseCode};

@@ -1,5 +1,7 @@
 //! The real kernel, in network namespaces that each test makes for its own thread.
 
+#![cfg(test)]
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};

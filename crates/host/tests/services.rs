@@ -1,6 +1,8 @@
 //! Services, end to end through a real kernel: packets from pods, from the node and from outside,
 //! in network namespaces that each test makes for its own thread.
 
+#![cfg(test)]
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};

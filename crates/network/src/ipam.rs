@@ -158,7 +158,7 @@ mod tests {
     fn addresses_are_unique_reused_last_and_survive_a_restart() {
         let (dir, cidrs) = small();
         let mut ipam = Ipam::open(dir.path().into(), &cidrs).unwrap();
-        let mut take =
+        let take =
             |ipam: &mut Ipam, id: &str| ipam.lease(id, format!("l{id}"), &[]).map(|l| l.addresses[0].to_string());
         let first: Vec<String> = ["a", "b", "c"].iter().map(|id| take(&mut ipam, id).unwrap()).collect();
         assert_eq!(first, ["10.244.0.2", "10.244.0.3", "10.244.0.4"]);

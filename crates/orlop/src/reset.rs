@@ -88,7 +88,7 @@ async fn reset(arguments: &Arguments) -> Result<()> {
 fn remove_cgroup_roots() -> Result<()> {
     let mount = Path::new("/sys/fs/cgroup");
     let hierarchies = std::fs::read_dir(mount).context("reading the control groups")?;
-    let below = hierarchies.filter_map(|entry| entry.ok()).map(|entry| entry.path().join(CGROUP));
+    let below = hierarchies.filter_map(std::result::Result::ok).map(|entry| entry.path().join(CGROUP));
     for path in below.chain([mount.join(CGROUP)]) {
         match std::fs::remove_dir(&path) {
             Err(error)

@@ -1,5 +1,7 @@
 //! Containers on the real kernel: what runs in them sees what it should.
 
+#![cfg(test)]
+
 mod support;
 
 use std::fs;

@@ -1,6 +1,8 @@
 //! Sandboxes and containers through their lives: commands in them, attachments, signals, restarts of the
 //! agent, and leaving nothing behind.
 
+#![cfg(test)]
+
 mod support;
 
 use std::fs;

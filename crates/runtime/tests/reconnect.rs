@@ -1,5 +1,7 @@
 //! Losing the connection to a shim is not losing the shim. In a process of its own, as it cuts every connection.
 
+#![cfg(test)]
+
 mod support;
 
 use std::fs;

@@ -1,6 +1,8 @@
 //! The same on a host that has only cgroup v2: such a host is made in a mount namespace. Controllers that the
 //! real host keeps in v1 are missing there, so limits are not; everything else is.
 
+#![cfg(test)]
+
 mod support;
 
 use std::process::Command;

@@ -381,5 +381,5 @@ fn status(container: &Container) -> Value {
 }
 
 fn up_to(max: Duration) -> Duration {
-    max.mul_f64(id::with_rng(|rng| rng.f64()))
+    max.mul_f64(id::with_rng(fastrand::Rng::f64))
 }

@@ -2,6 +2,8 @@
 //!
 //! `ORLOP_SEEDS=20000` runs more of them, `ORLOP_SEED=17` one, with the log on.
 
+#![cfg(test)]
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -44,7 +44,7 @@ pub async fn run(session: &Session, arguments: Arguments) -> Result<ExitCode> {
         match apply(session, &object, &arguments, dry_run).await {
             Ok((said, applied)) => match &format {
                 Format::Table { .. } => {
-                    Printer.line(format!("{said}{}", if dry_run { " (server dry run)" } else { "" }))
+                    Printer.line(format!("{said}{}", if dry_run { " (server dry run)" } else { "" }));
                 }
                 other => other.show(Printer, None, vec![applied], false),
             },

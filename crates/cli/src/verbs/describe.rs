@@ -96,7 +96,7 @@ fn tree(depth: usize, name: &str, value: &Value, lines: &mut Vec<(usize, String,
             lines.push((depth, name.into(), String::new()));
             for item in items {
                 let own = ["name", "type", "key", "ip", "mountPath", "containerPort"].iter().find_map(|k| item.get(*k));
-                let own = own.map(scalar).unwrap_or_else(|| "-".into());
+                let own = own.map_or_else(|| "-".into(), scalar);
                 tree(depth + 1, &own, item, lines);
             }
         }
@@ -155,7 +155,7 @@ async fn events(session: &Session, found: &Found) -> Result<String> {
     if events.is_empty() {
         return Ok("Events: <none>\n".into());
     }
-    events.sort_by_key(|e| last_seen(e));
+    events.sort_by_key(last_seen);
     let now = orlop_base::clock::unix_seconds();
     let row = |event: &Value| {
         let age = human(now - last_seen(event));

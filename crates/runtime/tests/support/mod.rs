@@ -1,4 +1,6 @@
 //! A node of a test's own: directories, cgroup root and image made for it and removed with it.
+
+#![cfg(test)]
 #![allow(dead_code)]
 
 use std::fs;
