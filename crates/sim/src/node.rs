@@ -367,7 +367,8 @@ fn status(container: &Container) -> Value {
     let mut status = json!({
         "phase": container.phase.name(),
         "podIP": container.ip,
-        "podIPs": [{"ip": container.ip}],
+        // After a reboot the address is another one: not merged with the old.
+        "podIPs": [{"$patch": "replace"}, {"ip": container.ip}],
         "conditions": [condition("Initialized", "True"), condition("Ready", truth), condition("ContainersReady", truth)],
         "containerStatuses": [{
             "name": "app", "ready": running, "restartCount": container.restarts, "image": "app", "imageID": "",
