@@ -95,8 +95,19 @@ fn kubelet_config(arguments: &Arguments, machine: &Machine, plane: &ControlPlane
     config.cluster_dns = vec![arguments.cluster_dns()];
     config.cluster_domain.clone_from(&arguments.cluster_domain);
     config.resolv_conf = RESOLV_CONF.into();
+    keep_free(&mut config);
     config.server.address.set_port(arguments.kubelet_port);
     config.server.tls = Some(plane.pki.kubelet_server_config()?);
     config.server.client_verifier = Some(plane.pki.client_verifiers()?.users);
     Ok(config)
+}
+
+/// Upstream keeps 15% of the disk free of pods and images. This node shares its disk with whatever else the
+/// machine does, and a tenth of a large disk is more than it needs to stay well.
+fn keep_free(config: &mut KubeletConfig) {
+    for signal in ["nodefs.available", "imagefs.available"] {
+        config.eviction.hard.insert(signal.into(), "1Gi".into());
+    }
+    config.image_gc.high_percent = 95;
+    config.image_gc.low_percent = 90;
 }
