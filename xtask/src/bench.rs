@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::terminal;
 use report::{Goal, Report, Row};
 
 #[derive(clap::Args)]
@@ -62,7 +63,7 @@ pub fn run(args: &Args) -> Result<()> {
             _ = tokio::signal::ctrl_c() => bail!("interrupted"),
         }
     })?;
-    report::say(&report.to_string())?;
+    terminal::say(&report.to_string())?;
     if args.write { report.write() } else { Ok(()) }
 }
 

@@ -3,6 +3,10 @@
 mod bench;
 mod gen_api;
 mod layers;
+mod terminal;
+// The judges are built on it.
+#[allow(dead_code, reason = "each judge takes its part")]
+mod upstream;
 
 use clap::Parser;
 

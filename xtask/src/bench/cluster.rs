@@ -15,7 +15,7 @@ use orlop_client::https::Https;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::report::note;
+use crate::terminal::note;
 
 pub const IMAGE: &str = "bench.local/busybox:1";
 const NODE: &str = "bench";

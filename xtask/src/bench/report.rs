@@ -1,11 +1,12 @@
 //! Samples become a table.
 
 use std::fmt::{self, Display, Formatter};
-use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+
+use crate::terminal::note;
 
 /// Where the table stands in docs/performance.md.
 const BEGIN: &str = "<!-- cargo xtask bench --write: begin -->\n";
@@ -138,15 +139,6 @@ fn machine() -> String {
     let disk = stat.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default();
     let build = if cfg!(debug_assertions) { " The load came from an unoptimized build of xtask." } else { "" };
     format!("{cores} cores, Linux {kernel}, data on {disk}; load average before the first run: {load}.{build}")
-}
-
-/// Progress; standard output is for the report alone.
-pub fn note(line: &str) -> Result<()> {
-    Ok(writeln!(std::io::stderr(), "{line}")?)
-}
-
-pub fn say(text: &str) -> Result<()> {
-    Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 #[cfg(test)]
