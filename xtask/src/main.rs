@@ -1,11 +1,10 @@
 //! Developer tasks: `cargo xtask <task>`. One file for each.
 
 mod bench;
+mod conformance;
 mod gen_api;
 mod layers;
 mod terminal;
-// The judges are built on it.
-#[allow(dead_code, reason = "each judge takes its part")]
 mod upstream;
 
 use clap::Parser;
@@ -14,6 +13,8 @@ use clap::Parser;
 enum Task {
     /// Measure how fast and how small a release binary is.
     Bench(bench::Args),
+    /// Run the official conformance suite against a release binary.
+    Conformance(conformance::Args),
     /// Generate the field tables of every built-in type from Kubernetes' published definitions.
     GenApi(gen_api::Args),
     /// Check that crates depend only on crates of lower layers.
@@ -23,6 +24,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Bench(args) => bench::run(&args),
+        Task::Conformance(args) => conformance::run(&args),
         Task::GenApi(args) => gen_api::run(&args),
         Task::Layers => layers::run(),
     }

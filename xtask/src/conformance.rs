@@ -1,0 +1,143 @@
+//! `cargo xtask conformance`: the official suite, built from upstream's sources, run against a release binary
+//! that is started as a user would, on a machine of its own.
+
+mod images;
+mod machine;
+mod passed;
+mod report;
+mod root;
+mod suite;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::terminal::{note, say};
+use crate::upstream;
+use machine::Machine;
+use passed::Verdict;
+use suite::{Outcome, Part, Selection};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The binary to judge, as scripts/build made it
+    #[arg(long, default_value = ".orlop/orlop")]
+    orlop: PathBuf,
+    /// Only these areas: node, apps, network, ...
+    #[arg(long, value_delimiter = ',')]
+    area: Vec<String>,
+    /// Only tests whose name matches one of these regular expressions
+    #[arg(long)]
+    focus: Vec<String>,
+    /// No tests whose name matches one of these regular expressions
+    #[arg(long)]
+    skip: Vec<String>,
+    /// Only the tests of conformance/slice.txt, which take minutes and touch every area
+    #[arg(long, conflicts_with_all = ["area", "focus"])]
+    slice: bool,
+    /// How many tests at once; serial ones follow one by one
+    #[arg(long, default_value_t = 4)]
+    parallel: usize,
+    /// Print the names of the chosen tests and run none
+    #[arg(long)]
+    list: bool,
+    /// Add what passes to conformance/passed.txt, and count anew in docs/conformance.md
+    #[arg(long)]
+    update: bool,
+    /// Where report.md, JUnit and logs go
+    #[arg(long, default_value = ".orlop/conformance")]
+    report: PathBuf,
+}
+
+const PARTS: [Part; 2] = [Part::Parallel, Part::Serial];
+
+pub fn run(args: &Args) -> Result<()> {
+    std::fs::create_dir_all(&args.report).with_context(|| format!("making {}", args.report.display()))?;
+    let reports = args.report.canonicalize()?;
+    let selection = args.selection()?;
+    let chosen = PARTS.map(|part| suite::list(&selection, part, &reports));
+    let [parallel, serial] = chosen;
+    let chosen = [parallel?, serial?];
+    if args.list {
+        return say(&chosen.concat().iter().map(|name| format!("{name}\n")).collect::<String>());
+    }
+    let machine = start(&args.orlop, &reports)?;
+    let mut outcomes = Vec::new();
+    for (part, names) in PARTS.into_iter().zip(&chosen).filter(|(_, names)| !names.is_empty()) {
+        note(&format!("{} tests, {}", names.len(), part.name()))?;
+        outcomes.extend(suite::run(&machine, &selection, part, args.parallel, &reports)?);
+    }
+    drop(machine);
+    judge(&chosen.concat(), &outcomes, args.update, &reports)
+}
+
+impl Args {
+    fn selection(&self) -> Result<Selection> {
+        let focus = if self.slice { slice()? } else { self.focus.clone() };
+        Ok(Selection { areas: self.area.clone(), focus, skip: self.skip.clone() })
+    }
+}
+
+/// The slice's names as regular expressions.
+fn slice() -> Result<Vec<String>> {
+    let names = passed::read("slice.txt")?;
+    Ok(names.iter().map(|name| format!("{}$", literally(name))).collect())
+}
+
+/// A regular expression that matches this text.
+fn literally(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| (!c.is_alphanumeric() && c.is_ascii() && c != ' ').then_some('\\').into_iter().chain([c]))
+        .collect()
+}
+
+/// A node of Orlop's with all the suite's images.
+fn start(orlop: &Path, reports: &Path) -> Result<Machine> {
+    let orlop = orlop.canonicalize().with_context(|| {
+        format!("finding {}: scripts/build makes it, or name another with --orlop", orlop.display())
+    })?;
+    if !rustix::process::geteuid().is_root() {
+        bail!("containers need root: run as root");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let archives = runtime.block_on(images::archives())?;
+    let machine = Machine::start(&orlop, 1, &reports.join("orlop.log"))?;
+    archives.iter().try_for_each(|archive| machine.import(archive))?;
+    Ok(machine)
+}
+
+/// Writes the report and holds the run against the list.
+fn judge(chosen: &[String], outcomes: &[Outcome], update: bool, reports: &Path) -> Result<()> {
+    let version = upstream::version()?;
+    let skipped: Vec<String> =
+        chosen.iter().filter(|name| !outcomes.iter().any(|outcome| outcome.name == **name)).cloned().collect();
+    let text = report::markdown(&version, outcomes, &skipped);
+    std::fs::write(reports.join("report.md"), &text).context("writing the report")?;
+    say(&text)?;
+    let mut listed = passed::listed()?;
+    let verdict = Verdict::of(&listed, chosen, outcomes);
+    note(&format!("{} newly passed, {} of those that passed before did not", verdict.won.len(), verdict.lost.len()))?;
+    if update {
+        listed.extend(verdict.won);
+        passed::write(&listed)?;
+        let everything = PARTS.into_iter().map(|part| suite::list(&Selection::default(), part, reports));
+        report::write_counts(&version, &everything.collect::<Result<Vec<_>>>()?.concat(), &listed)?;
+    }
+    if !verdict.lost.is_empty() {
+        bail!("these passed before:\n{}", verdict.lost.join("\n"));
+    }
+    if outcomes.is_empty() {
+        bail!("no test ran: see {}", reports.display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_becomes_an_expression_that_matches_it_alone() {
+        assert_eq!(literally("[sig-node] a (b)"), "\\[sig\\-node\\] a \\(b\\)");
+    }
+}
