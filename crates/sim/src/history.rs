@@ -1,6 +1,7 @@
 //! Every durable event, in order, and what they add up to.
 //!
-//! Follows all resources of the store at once: together their events must be every revision once.
+//! Follows all resources of the store at once: together their events must be every revision once, but for
+//! those that a start after a crash skips.
 //! After a crash the store on the surviving disk must hold exactly what the events so far say, and
 //! every write that was acknowledged must be among them.
 
@@ -18,8 +19,10 @@ pub struct History {
     /// What was there at the start, before any event of this run.
     start: Revision,
     revision: Revision,
+    /// Where the store went on after its last crash: past every revision that anybody was told.
+    resumed: Revision,
     state: BTreeMap<Key, Arc<Entry>>,
-    /// `events[i]` has revision `start + 1 + i`.
+    /// In order of revisions.
     events: Vec<Event>,
     hash: Fnv,
 }
@@ -30,8 +33,15 @@ impl History {
         let snapshot = store.snapshot();
         let state = contents(store);
         let start = snapshot.revision();
-        let mut history =
-            Self { watches: Vec::new(), start, revision: start, state, events: Vec::new(), hash: Fnv::default() };
+        let mut history = Self {
+            watches: Vec::new(),
+            start,
+            revision: start,
+            resumed: start,
+            state,
+            events: Vec::new(),
+            hash: Fnv::default(),
+        };
         history.follow(store)?;
         Ok(history)
     }
@@ -43,6 +53,7 @@ impl History {
             let event = &self.events[self.events.len() - 1];
             return Err(Violation::Lost { write: format!("{:?}", event.entry.key), revision: self.revision });
         }
+        self.resumed = store.revision();
         self.follow(store)
     }
 
@@ -77,7 +88,7 @@ impl History {
     }
 
     fn take(&mut self, event: Event) -> Result<(), Violation> {
-        if event.revision != self.revision + 1 {
+        if event.revision != self.revision + 1 && event.revision != self.resumed + 1 {
             return Err(Violation::Gap { after: self.revision, got: event.revision });
         }
         self.revision = event.revision;
@@ -121,8 +132,7 @@ impl History {
         if revision <= self.start {
             return Ok(());
         }
-        let event = self.events.get((revision - self.start - 1) as usize);
-        match event {
+        match self.event(revision) {
             Some(event) if uid(&event.entry.json) == ack.uid => Ok(()),
             _ => Err(lost(revision)),
         }
@@ -138,7 +148,8 @@ impl History {
 
     /// The event that made `revision`; `None` before the start and after the end.
     pub fn event(&self, revision: Revision) -> Option<&Event> {
-        self.events.get(usize::try_from(revision.checked_sub(self.start + 1)?).ok()?)
+        let index = self.events.binary_search_by_key(&revision, |event| event.revision).ok()?;
+        Some(&self.events[index])
     }
 
     /// Of the sequence of all events, every byte of them.

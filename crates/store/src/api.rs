@@ -7,6 +7,11 @@ use bytes::Bytes;
 /// A cluster-wide write counter; 0 is "before anything".
 pub type Revision = u64;
 
+/// How far revisions that somebody was told may run ahead of the durable ones. A relaxed write beyond
+/// that waits like any other; a start after a crash skips as many. Ten milliseconds of relaxed writes
+/// are a few hundred.
+pub const UNFLUSHED_REVISIONS: Revision = 4096;
+
 /// Names one object. Ordered by resource, then namespace, then name: list order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
@@ -67,7 +72,8 @@ pub struct Event {
 pub enum Durability {
     /// Acknowledged after the flush.
     Flushed,
-    /// Acknowledged at once, flushed with the next group (Leases, Events).
+    /// Acknowledged at once, flushed with the next group (Leases, Events). A crash may lose the write, but
+    /// its revision is never given to another one.
     Relaxed,
 }
 

@@ -12,7 +12,9 @@ use crate::{Draft, Durability, Entry, Event, Key, Revision, State, StoreError};
 
 /// Decides and keeps writes. In order: `load` once, `follow` once, then any number of the others.
 ///
-/// * Revisions grow by one per write, over restarts too; the first write gets a small positive one.
+/// * Revisions grow by one per write, over restarts too; the first write gets a small positive one. Only
+///   a restart after a crash may skip some: no revision that anybody was told is ever given out again,
+///   also when its relaxed write was lost.
 /// * A successful `write` has been published to the feed before it answers, unless it was relaxed.
 /// * Publications come in revision order, without gap or repetition, and only once durable.
 pub trait Backend: Send + Sync {

@@ -11,6 +11,7 @@
 //! Invariants:
 //! * every write gets the next revision, in the order in which writers decided;
 //! * whatever a reader can see, a restart brings back;
+//! * no revision that anybody was told is given to another write, not even after a crash that lost it;
 //! * a snapshot at R followed by a watch after R misses nothing and repeats nothing.
 
 mod api;

@@ -5,23 +5,24 @@ mod common;
 
 use common::{Picture, draft, open, picture, pod};
 use orlop_store::disk::SimDisk;
-use orlop_store::{Durability, OpenError, Revision, Store};
+use orlop_store::{Durability, OpenError, Revision, Store, UNFLUSHED_REVISIONS};
 
 const SEGMENT: u64 = 4096;
 const LAST: &str = "0000000000000003.log";
 
-/// Three files; the last write is a group of some sectors. Answers the picture before and after it.
+/// Three files as a crash leaves them; the last write is a group of some sectors. Answers what a start finds
+/// without and with that write.
 async fn filled() -> (SimDisk, (Revision, Picture), (Revision, Picture)) {
     let disk = SimDisk::new();
     let store = open(&disk, SEGMENT).await.unwrap();
     for n in 0..14 {
         store.create(pod(&format!("p{n}")), draft("old", 500), Durability::Flushed).await.unwrap();
     }
-    let before = (store.revision(), picture(&store.snapshot()));
+    let before = (store.revision() + UNFLUSHED_REVISIONS, picture(&store.snapshot()));
     let old = store.get(&pod("p3")).unwrap();
     store.update(&old.key, old.revision, draft("new", 1200), Durability::Flushed).await.unwrap();
-    let after = (store.revision(), picture(&store.snapshot()));
-    store.close().await.unwrap();
+    let after = (store.revision() + UNFLUSHED_REVISIONS, picture(&store.snapshot()));
+    let disk = disk.crash(1);
     assert_eq!(files(&disk), ["0000000000000001.log", "0000000000000002.log", LAST]);
     (disk, before, after)
 }

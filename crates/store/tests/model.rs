@@ -3,14 +3,15 @@
 
 mod common;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Picture, draft, key, open, picture};
 use futures_util::future::{BoxFuture, join_all};
 use orlop_store::disk::{Faults, SimDisk};
-use orlop_store::{Durability, Entry, Key, Revision, Store, StoreError};
+use orlop_store::{Durability, Entry, Key, Revision, Store, StoreError, UNFLUSHED_REVISIONS};
 
 const SEEDS: u64 = 250;
 /// Small, so that files are made and given up all the time.
@@ -23,6 +24,8 @@ struct Model {
     past: Vec<(Revision, Picture)>,
     /// Last revision of an acknowledged flushed write.
     acknowledged: Revision,
+    /// Every revision that somebody was told, and never another.
+    told: BTreeSet<Revision>,
 }
 
 #[derive(Debug)]
@@ -42,7 +45,7 @@ struct Expected {
 impl Model {
     fn new(seed: u64, start: Revision) -> Model {
         let rng = fastrand::Rng::with_seed(seed);
-        Model { rng, past: vec![(start, Picture::new())], acknowledged: start }
+        Model { rng, past: vec![(start, Picture::new())], acknowledged: start, told: BTreeSet::new() }
     }
 
     fn newest(&self) -> &(Revision, Picture) {
@@ -100,14 +103,27 @@ impl Model {
         Expected { revision: known.then_some(next), durability, result: Box::pin(result) }
     }
 
-    /// What a restart shows must be some state from the acknowledged one on; time goes back to there.
+    fn tell(&mut self, revisions: impl IntoIterator<Item = Revision>) {
+        for revision in revisions {
+            assert!(self.told.insert(revision), "revision {revision} was given twice");
+        }
+    }
+
+    /// What a restart shows must be some state from the acknowledged one on; time goes back to there. After
+    /// a crash revisions go on past all that were told.
     fn recovered(&mut self, store: &Store) {
         let revision = store.revision();
-        assert!(revision >= self.acknowledged, "{revision} < {}", self.acknowledged);
-        self.past.retain(|(known, _)| *known <= revision);
-        let (newest, state) = self.newest();
-        assert_eq!(*newest, revision, "a revision nobody wrote");
-        assert_eq!(&picture(&store.snapshot()), state);
+        let skips = self.past.iter().all(|(known, _)| *known != revision);
+        let durable = if skips { revision - UNFLUSHED_REVISIONS } else { revision };
+        assert!(durable >= self.acknowledged, "{durable} < {}", self.acknowledged);
+        assert!(self.told.last().is_none_or(|told| *told <= revision), "told {:?}, at {revision}", self.told.last());
+        self.past.retain(|(known, _)| *known <= durable);
+        let (newest, state) = self.newest().clone();
+        assert_eq!(newest, durable, "a revision nobody wrote");
+        assert_eq!(picture(&store.snapshot()), state);
+        if skips {
+            self.past.push((revision, state));
+        }
         self.acknowledged = revision;
     }
 
@@ -134,10 +150,12 @@ async fn burst(model: &mut Model, store: &Store, count: usize) {
             (Err(StoreError::Exists | StoreError::NotFound | StoreError::Conflict(_)), None) => {}
             _ => panic!("expected {revision:?}, got {result:?}"),
         }
-        revision.filter(|_| durability == Durability::Flushed)
+        revision.map(|revision| (revision, durability))
     };
-    let flushed = join_all(writes.into_iter().map(check)).await;
-    model.acknowledged = flushed.into_iter().flatten().chain([model.acknowledged]).max().unwrap();
+    let written: Vec<_> = join_all(writes.into_iter().map(check)).await.into_iter().flatten().collect();
+    model.tell(written.iter().map(|(revision, _)| *revision));
+    let flushed = written.into_iter().filter(|(_, durability)| *durability == Durability::Flushed);
+    model.acknowledged = flushed.map(|(revision, _)| revision).chain([model.acknowledged]).max().unwrap();
     let durable = store.revision();
     assert!(durable >= model.acknowledged);
     let (_, state) = model.past.iter().find(|(revision, _)| *revision == durable).expect("a revision somebody wrote");
@@ -163,11 +181,13 @@ async fn life(seed: u64) {
         } else {
             // Power goes while some writes are under way.
             let writes: Vec<Expected> = (0..model.rng.usize(..6)).map(|_| model.write(&store)).collect();
-            let acknowledged = Cell::new(model.acknowledged);
+            let (acknowledged, told) = (Cell::new(model.acknowledged), RefCell::default());
             let note = |Expected { durability, result, .. }| {
-                let acknowledged = &acknowledged;
+                let (acknowledged, told): (_, &RefCell<Vec<_>>) = (&acknowledged, &told);
                 async move {
-                    if let (Ok(entry), Durability::Flushed) = (result.await, durability) {
+                    let Ok(entry) = result.await else { return };
+                    told.borrow_mut().push(entry.revision);
+                    if durability == Durability::Flushed {
                         acknowledged.set(acknowledged.get().max(entry.revision));
                     }
                 }
@@ -175,6 +195,7 @@ async fn life(seed: u64) {
             let patience = Duration::from_micros(model.rng.u64(..2500));
             let _ = tokio::time::timeout(patience, join_all(writes.into_iter().map(note))).await;
             model.acknowledged = acknowledged.get();
+            model.tell(told.into_inner());
         }
         disk = disk.crash(model.rng.u64(..));
         store = open(&disk, SEGMENT).await.unwrap_or_else(|error| panic!("{error}"));

@@ -17,6 +17,7 @@ use crate::admission::Operation;
 use crate::call::Call;
 use crate::options::DeleteOptions;
 use crate::resource::{Resource, parse_stored};
+use crate::server::store_failed;
 use crate::wire::respond::Content;
 use crate::wire::{body, decode, draft};
 
@@ -106,6 +107,8 @@ async fn attempt(
                 return Ok(Some(Deleted { gone: remove, content }));
             }
             let marked = if draft::is_unchanged(&draft, &existing.json, existing.revision) {
+                // Nobody may hear of a mark before it is safe.
+                server.store.wait_for(existing.revision).await.map_err(store_failed)?;
                 existing.clone()
             } else {
                 match unless_overtaken(server.store.update(key, existing.revision, draft, durability).await)? {

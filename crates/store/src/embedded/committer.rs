@@ -59,8 +59,22 @@ impl Committer {
                     // Woken or not, the queue says what is next.
                     let _ = tokio::time::timeout_at(deadline, self.shared.bell.notified()).await;
                 }
-                Next::Stop => break,
+                Next::Stop => break self.seal(),
             }
+        }
+    }
+
+    /// Lets the next start go on at the very revision where this one stops.
+    fn seal(&mut self) {
+        let revision = {
+            let queue = self.shared.queue();
+            let written = queue.failure.is_none() && queue.revision > queue.opened_at;
+            written.then_some(queue.revision)
+        };
+        if let (Some(log), Some(revision)) = (self.log.as_mut(), revision)
+            && let Err(error) = log.seal(revision)
+        {
+            self.fail(error);
         }
     }
 

@@ -10,7 +10,7 @@ use super::log::{Log, Opened};
 use crate::backend::{Loaded, OpenError};
 use crate::config::Place;
 use crate::disk::{Disk, RealDisk};
-use crate::{Config, Limits, Revision, State, Torn};
+use crate::{Config, Limits, Revision, State, Torn, UNFLUSHED_REVISIONS};
 
 /// An empty store is at revision 1, as a new etcd is: lists of an empty cluster need a resourceVersion
 /// other than 0, which means "any".
@@ -42,11 +42,17 @@ pub(crate) async fn open(config: &Config) -> Result<Start, OpenError> {
         Place::Disk(disk) => (blocking(limits, move || Ok(disk)).await?, Host::Thread),
         Place::Directory(path) => (blocking(limits, move || open_directory(&path)).await?, Host::Thread),
     };
-    let Opened { log, state, revision, events, torn } = opened;
+    let Opened { log, state, revision, sealed, events, torn } = opened;
     if let Some(Torn { file, offset, bytes }) = &torn {
         warn!(file, offset, bytes, "dropped a write that a crash cut off; nobody was told that it succeeded");
     }
-    let loaded = Loaded { revision: revision.unwrap_or(FIRST_REVISION), state, events, torn };
+    let revision = match revision {
+        None => FIRST_REVISION,
+        Some(revision) if sealed => revision,
+        // Whoever was told of a write that is lost must never find another one at its revision.
+        Some(revision) => revision + UNFLUSHED_REVISIONS,
+    };
+    let loaded = Loaded { revision, state, events, torn };
     Ok(Start { loaded, log: Some(log), host })
 }
 

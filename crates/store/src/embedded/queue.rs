@@ -14,6 +14,8 @@ pub(crate) struct Queue {
     pub newest: State,
     /// Last revision given out.
     pub revision: Revision,
+    /// What that was before the first write.
+    pub opened_at: Revision,
     pub pending: Vec<Event>,
     pub pending_bytes: usize,
     /// Somebody waits for the pending writes.
@@ -41,6 +43,7 @@ impl Queue {
         Queue {
             newest,
             revision,
+            opened_at: revision,
             pending: Vec::new(),
             pending_bytes: 0,
             urgent: false,

@@ -11,7 +11,7 @@ use super::log;
 use super::queue::Queue;
 use crate::backend::{BackendStats, Change, Feed};
 use crate::draft::Filling;
-use crate::{Action, Durability, Entry, Limits, Revision, State, StoreError};
+use crate::{Action, Durability, Entry, Limits, Revision, State, StoreError, UNFLUSHED_REVISIONS};
 
 pub(crate) struct Shared {
     pub limits: Limits,
@@ -53,7 +53,7 @@ impl Shared {
                 self.last_relaxed.store(entry.revision, Ordering::Release);
                 queue.note_relaxed(&entry);
             }
-            let waits = durability == Durability::Flushed || queue.pending_bytes > self.limits.unflushed_bytes;
+            let waits = durability == Durability::Flushed || !self.may_run_ahead(&queue);
             queue.urgent |= waits;
             if first || waits {
                 self.bell.notify_one();
@@ -64,6 +64,15 @@ impl Shared {
             commit.wait().await?;
         }
         Ok(entry)
+    }
+
+    /// Whether the newest write may be acknowledged before it is durable.
+    fn may_run_ahead(&self, queue: &Queue) -> bool {
+        let durable = self.revision();
+        // The first write breaks the log's seal: until then a restart would not skip revisions.
+        durable > queue.opened_at
+            && queue.revision <= durable + UNFLUSHED_REVISIONS
+            && queue.pending_bytes <= self.limits.unflushed_bytes
     }
 
     pub fn read_fence(&self, resource: &str) -> Revision {

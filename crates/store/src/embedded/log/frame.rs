@@ -15,7 +15,8 @@
 //! | | zeros up to a multiple of [`ALIGN`] |
 //!
 //! Numbers are little-endian. A frame is written after the one before it has been flushed, never
-//! together with it. Headers lie within a sector, and both end marks are not zero: a write that was
+//! together with it. A frame without records seals the log: whatever was given out before it is in it.
+//! Headers lie within a sector, and both end marks are not zero: a write that was
 //! cut off by a crash leaves zeros where a rotten one does not (see [`super::tail`]).
 
 use super::record::{u32_at, u64_at};

@@ -58,7 +58,10 @@ pub(crate) struct Segment {
 pub(crate) struct Opened {
     pub log: Log,
     pub state: State,
+    /// Of the last write; `None` if there was none.
     pub revision: Option<Revision>,
+    /// Whether the log was closed in order: nothing was given out that is not in it.
+    pub sealed: bool,
     pub events: Vec<Event>,
     pub torn: Option<Torn>,
 }
@@ -101,7 +104,14 @@ impl Log {
             frame: Frame::default(),
             cleaner: Cleaner::default(),
         };
-        Ok(Opened { log, state: found.state, revision: found.revision, events: found.events.into(), torn: found.torn })
+        Ok(Opened {
+            log,
+            state: found.state,
+            revision: found.revision,
+            sealed: found.sealed,
+            events: found.events.into(),
+            torn: found.torn,
+        })
     }
 
     /// Writes one frame; it counts after [`Log::flush`].
@@ -121,6 +131,18 @@ impl Log {
         if let Some(state) = state {
             self.clean(state)?;
         }
+        self.append(revision)
+    }
+
+    /// Notes durably that `revision` is the last one given out, after everything up to it was flushed.
+    pub fn seal(&mut self, revision: Revision) -> io::Result<()> {
+        self.frame.clear();
+        self.append(revision)?;
+        self.flush()
+    }
+
+    /// Writes what is in the frame.
+    fn append(&mut self, revision: Revision) -> io::Result<()> {
         self.make_room(frame_size(self.frame.payload_len()) as u64)?;
         let oldest = self.oldest_needed();
         let bytes = self.frame.finish(self.next_sequence, revision, oldest);

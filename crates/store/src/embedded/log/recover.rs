@@ -10,13 +10,15 @@ use super::{Segment, segment_name, segment_number};
 use crate::backend::{OpenError, Torn};
 use crate::disk::Disk;
 use crate::history::held_bytes;
-use crate::{Event, HistoryLimits, Key, Revision, State};
+use crate::{Event, HistoryLimits, Key, Revision, State, UNFLUSHED_REVISIONS};
 
 /// What the files say.
 pub(crate) struct Recovered {
     pub state: State,
     /// After the last frame; `None` for a log without any.
     pub revision: Option<Revision>,
+    /// Whether the last frame is one without records, or there is none at all.
+    pub sealed: bool,
     /// The last changes, in order.
     pub events: VecDeque<Event>,
     pub segments: VecDeque<Segment>,
@@ -82,6 +84,8 @@ struct Reader {
     limits: HistoryLimits,
     history_bytes: usize,
     started: bool,
+    /// Whether the next write may be the first after a crash.
+    may_skip: bool,
     /// The oldest file that is needed, according to the last frame.
     oldest: u64,
 }
@@ -91,12 +95,13 @@ impl Reader {
         let out = Recovered {
             state: State::default(),
             revision: None,
+            sealed: true,
             events: VecDeque::new(),
             segments: VecDeque::new(),
             next_sequence: 1,
             torn: None,
         };
-        Reader { out, limits, history_bytes: 0, started: false, oldest: 0 }
+        Reader { out, limits, history_bytes: 0, started: false, may_skip: false, oldest: 0 }
     }
 
     /// Reads one file; answers how far it is used.
@@ -127,6 +132,7 @@ impl Reader {
             return Err(format!("group {} where {} should be", header.sequence, self.out.next_sequence));
         }
         self.out.next_sequence = header.sequence + 1;
+        self.may_skip = !std::mem::replace(&mut self.out.sealed, records.is_empty());
         while !records.is_empty() {
             let (record, rest) = Record::decode(records).ok_or("a record that cannot be one")?;
             self.record(&record)?;
@@ -154,10 +160,10 @@ impl Reader {
             };
         }
         match self.out.revision.replace(record.revision) {
-            Some(revision) if record.revision != revision + 1 => {
+            Some(revision) if !self.follows(revision, record.revision) => {
                 return Err(format!("revision {} after {revision}", record.revision));
             }
-            _ => {}
+            _ => self.may_skip = false,
         }
         let created = record.kind == Kind::Put && record.created == record.revision;
         if created && previous.is_some() {
@@ -174,6 +180,11 @@ impl Reader {
         let known = created || previous.is_some();
         self.remember(known, Event { revision: record.revision, entry, previous, deleted });
         Ok(())
+    }
+
+    /// Whether a write at `next` may come after `revision`.
+    fn follows(&self, revision: Revision, next: Revision) -> bool {
+        next == revision + 1 || (self.may_skip && next == revision + UNFLUSHED_REVISIONS + 1)
     }
 
     /// History starts over where an event's past is not `known` any more.
