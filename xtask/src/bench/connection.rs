@@ -6,17 +6,30 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use orlop_client::config::{Config, client_tls};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-/// One TLS connection, HTTP/1.1, one request at a time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// A TLS connection, one request at a time. Over HTTP/2 a clone shares it.
 pub struct Connection {
-    sender: http1::SendRequest<Full<Bytes>>,
+    sender: Sender,
     host: String,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
 }
 
 pub struct Answer {
@@ -27,17 +40,22 @@ pub struct Answer {
 
 impl Connection {
     pub async fn open(config: &Config) -> Result<Self> {
-        let host = config.server.strip_prefix("https://").context("the kubeconfig's server is not https")?.to_owned();
-        let mut tls = client_tls(config)?;
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name).to_owned();
-        let stream = TcpStream::connect(&host).await?;
-        stream.set_nodelay(true)?;
-        let stream = TlsConnector::from(Arc::new(tls)).connect(ServerName::try_from(name)?, stream).await?;
+        let (stream, host) = connect(config, Protocol::Http1).await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // Ends when the sender is dropped; a failure shows at the sender.
         tokio::spawn(connection);
-        Ok(Self { sender, host })
+        Ok(Self { sender: Sender::Http1(sender), host })
+    }
+
+    /// `count` clients: each with a connection of its own over HTTP/1.1, all on one over HTTP/2.
+    pub async fn several(config: &Config, protocol: Protocol, count: usize) -> Result<Vec<Self>> {
+        if protocol == Protocol::Http1 {
+            return futures_util::future::try_join_all((0..count).map(|_| Self::open(config))).await;
+        }
+        let (stream, host) = connect(config, Protocol::Http2).await?;
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok((0..count).map(|_| Self { sender: Sender::Http2(sender.clone()), host: host.clone() }).collect())
     }
 
     pub async fn get(&mut self, path: &str) -> Result<Answer> {
@@ -49,15 +67,41 @@ impl Connection {
     }
 
     async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Answer> {
-        let request = Request::builder().method(method).uri(path).header(header::HOST, &self.host);
-        let request = request.header(header::CONTENT_TYPE, "application/json").body(Full::new(body))?;
-        self.sender.ready().await?;
-        let response = self.sender.send_request(request).await?;
+        let request = Request::builder().method(method).header(header::CONTENT_TYPE, "application/json");
+        let response = match &mut self.sender {
+            Sender::Http1(sender) => {
+                let request = request.uri(path).header(header::HOST, &self.host).body(Full::new(body))?;
+                sender.ready().await?;
+                sender.send_request(request).await?
+            }
+            Sender::Http2(sender) => {
+                let request = request.uri(format!("https://{}{path}", self.host)).body(Full::new(body))?;
+                sender.ready().await?;
+                sender.send_request(request).await?
+            }
+        };
         let status = response.status();
-        let (mut body, mut bytes) = (response.into_body(), 0);
-        while let Some(frame) = body.frame().await {
-            bytes += frame?.data_ref().map_or(0, Bytes::len);
-        }
-        Ok(Answer { status, bytes })
+        Ok(Answer { status, bytes: drain(response.into_body()).await? })
     }
+}
+
+async fn drain(mut body: Incoming) -> Result<usize> {
+    let mut bytes = 0;
+    while let Some(frame) = body.frame().await {
+        bytes += frame?.data_ref().map_or(0, Bytes::len);
+    }
+    Ok(bytes)
+}
+
+/// A TLS stream that speaks `protocol`, and whom it reaches.
+pub async fn connect(config: &Config, protocol: Protocol) -> Result<(TlsStream<TcpStream>, String)> {
+    let host = config.server.strip_prefix("https://").context("the kubeconfig's server is not https")?.to_owned();
+    let mut tls = client_tls(config)?;
+    let name: &[u8] = if protocol == Protocol::Http1 { b"http/1.1" } else { b"h2" };
+    tls.alpn_protocols = vec![name.to_vec()];
+    let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name).to_owned();
+    let stream = TcpStream::connect(&host).await?;
+    stream.set_nodelay(true)?;
+    let stream = TlsConnector::from(Arc::new(tls)).connect(ServerName::try_from(name)?, stream).await?;
+    Ok((stream, host))
 }

@@ -35,7 +35,7 @@ pub async fn idle(orlop: &Path) -> Result<Vec<Row>> {
 }
 
 /// Of all threads; the scheduler's nanoseconds, as ticks are too coarse for an idle process.
-fn cpu_seconds(pid: u32) -> Result<f64> {
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
     let mut nanoseconds = 0.0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end meanwhile.
