@@ -84,9 +84,12 @@ impl QueueMetrics {
         Self { name }
     }
 
-    /// `ages` yields how long each item has been worked on, or `None` when the queue is gone.
+    /// `ages` yields how long each item has been worked on, or `None` when the queue is gone. Takes the
+    /// place of an earlier queue of this name.
     pub fn running(&self, ages: impl Fn() -> Option<Vec<Duration>> + Send + 'static) {
-        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push((self.name, Box::new(ages)));
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|(known, _)| *known != self.name);
+        running.push((self.name, Box::new(ages)));
     }
 
     pub fn added(&self, depth: usize) {

@@ -52,8 +52,9 @@ impl ControlPlane {
         tasks.spawn(plane.server.clone().maintain(shutdown.clone()));
         let (server, stop) = (plane.server.clone(), shutdown.clone());
         tasks.spawn(async move { stop.run_until_cancelled(security.run(&server)).await.unwrap_or_default() });
-        plane.spawn_controllers(machine, shutdown, tasks);
-        plane.spawn_scheduler(machine, shutdown, tasks);
+        let identity = crate::identity::candidate(&paths.identity()).context("finding out who stands for leader")?;
+        plane.spawn_controllers(&identity, shutdown, tasks);
+        plane.spawn_scheduler(&identity, shutdown, tasks);
         Ok(plane)
     }
 
@@ -84,39 +85,37 @@ impl ControlPlane {
         security.make_policy(&self.server).await.context("making the default policy")
     }
 
-    fn spawn_controllers(&self, machine: &Machine, shutdown: &CancellationToken, tasks: &TaskTracker) {
+    fn spawn_controllers(&self, identity: &str, shutdown: &CancellationToken, tasks: &TaskTracker) {
         let manager = self.client("system:kube-controller-manager", &[]);
-        let terms = Terms::new("kube-controller-manager", machine.node_name.clone());
+        let terms = Terms::new("kube-controller-manager", identity);
         let settings = Settings { root_ca: self.pki.cluster_ca().pem().to_owned() };
-        let (server, stop) = (self.server.clone(), shutdown.clone());
-        tasks.spawn(async move {
-            lead(manager.clone(), terms, stop, |leading| async move {
-                let factory = Factory::new(manager, leading.clone());
-                let connect = |name: &str| controller_client(&server, name);
-                let started = orlop_controllers::list::start(&settings, &factory, connect, &leading);
+        let server = self.server.clone();
+        tasks.spawn(lead(manager.clone(), terms, shutdown.clone(), move |leading| {
+            let factory = Factory::new(manager.clone(), leading.clone());
+            let connect = |name: &str| controller_client(&server, name);
+            let started = orlop_controllers::list::start(&settings, &factory, connect, &leading);
+            async move {
                 leading.cancelled().await;
                 for controller in started {
                     controller.ended().await;
                 }
                 factory.ended().await;
-            })
-            .await;
-        });
+            }
+        }));
     }
 
-    fn spawn_scheduler(&self, machine: &Machine, shutdown: &CancellationToken, tasks: &TaskTracker) {
+    fn spawn_scheduler(&self, identity: &str, shutdown: &CancellationToken, tasks: &TaskTracker) {
         let client = self.client("system:kube-scheduler", &[]);
-        let terms = Terms::new("kube-scheduler", machine.node_name.clone());
-        let stop = shutdown.clone();
-        tasks.spawn(async move {
-            lead(client.clone(), terms, stop, |leading| async move {
-                let factory = Factory::new(client.clone(), leading.clone());
-                let recorder = Recorder::new(client.clone(), "default-scheduler", "", leading.clone());
-                Scheduler::new(&factory, client, recorder).run(leading).await;
+        let terms = Terms::new("kube-scheduler", identity);
+        tasks.spawn(lead(client.clone(), terms, shutdown.clone(), move |leading| {
+            let factory = Factory::new(client.clone(), leading.clone());
+            let recorder = Recorder::new(client.clone(), "default-scheduler", "", leading.clone());
+            let scheduler = Scheduler::new(&factory, client.clone(), recorder);
+            async move {
+                scheduler.run(leading).await;
                 factory.ended().await;
-            })
-            .await;
-        });
+            }
+        }));
     }
 }
 

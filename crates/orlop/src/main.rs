@@ -2,6 +2,7 @@
 
 mod addons;
 mod control_plane;
+mod identity;
 mod image;
 mod logging;
 mod node;

@@ -27,6 +27,10 @@ impl Paths {
         self.data.join("pki")
     }
 
+    pub fn identity(&self) -> PathBuf {
+        self.data.join("identity")
+    }
+
     pub fn admin_kubeconfig(&self) -> PathBuf {
         self.data.join("admin.kubeconfig")
     }

@@ -30,6 +30,13 @@ pub enum Disaster {
         node: usize,
         cut: bool,
     },
+    /// Managers cannot renew their lease, or reach nothing at all.
+    Depose {
+        standby: bool,
+        leases_only: bool,
+    },
+    /// The end of every [`Disaster::Depose`].
+    Restore,
 }
 
 /// A run's misfortunes.
@@ -37,6 +44,8 @@ pub enum Disaster {
 pub struct Chaos {
     pub rates: Rates,
     pub nodes: usize,
+    /// Other managers stand by to lead.
+    pub standby: bool,
     pub temper: Temper,
     pub flush_delay: Duration,
     /// In order of time.
@@ -67,10 +76,17 @@ pub fn draw(rng: &mut fastrand::Rng, length: Duration) -> Chaos {
     if rng.u32(..3) == 0 {
         disasters.push((pick(rng), Disaster::RestartManagers));
     }
+    let standby = rng.bool();
+    if rng.bool() {
+        let (at, leases_only) = (pick(rng), rng.bool());
+        disasters.push((at, Disaster::Depose { standby: standby && rng.bool(), leases_only }));
+        disasters.push((at + Duration::from_secs(rng.u64(5..60)), Disaster::Restore));
+    }
     disasters.sort_by_key(|(at, _)| *at);
     Chaos {
         rates: rates(rng),
         nodes,
+        standby,
         temper: temper(rng),
         flush_delay: Duration::from_millis([1, 1, 3, 20][rng.usize(..4)]),
         disasters,
@@ -96,5 +112,6 @@ fn temper(rng: &mut fastrand::Rng) -> Temper {
         stop_max: Duration::from_millis(rng.u64(100..8000)),
         crashing: if rng.bool() { rng.u32(..200) } else { 0 },
         failing: if rng.u32(..4) == 0 { rng.u32(..80) } else { 0 },
+        work_max: Duration::from_millis(rng.u64(500..20_000)),
     }
 }

@@ -50,6 +50,8 @@ pub struct Counts {
     pub crashes: u64,
     pub node_deaths: u64,
     pub restarts: u64,
+    /// Managers kept from renewing their lease.
+    pub lease_cuts: u64,
     pub pod_crashes: u64,
 }
 
@@ -57,7 +59,7 @@ impl Counts {
     /// All faults of all kinds.
     pub fn faults(&self) -> u64 {
         let Self { requests: _, lost_requests, lost_replies, silences, delays, cut_watches, lags, .. } = *self;
-        let machines = self.crashes + self.node_deaths + self.restarts + self.pod_crashes;
+        let machines = self.crashes + self.node_deaths + self.restarts + self.lease_cuts + self.pod_crashes;
         lost_requests + lost_replies + silences + delays + cut_watches + lags + machines
     }
 }
@@ -92,8 +94,24 @@ struct State {
     acks: Vec<Ack>,
     /// Cancelled in calm: whoever waits in silence then hears that the connection is dead.
     calm: CancellationToken,
-    /// Users whose every request is met by silence.
-    cut_off: BTreeSet<String>,
+    /// What is met by silence.
+    cut_off: BTreeSet<Cut>,
+}
+
+/// A process that holds clients; alive until `dead` is cancelled.
+#[derive(Clone)]
+pub struct Process {
+    pub name: String,
+    pub dead: CancellationToken,
+}
+
+/// A way that nothing passes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cut {
+    /// Everything that this process sends.
+    Process(String),
+    /// Only its requests about Leases: it loses leadership while its writes still arrive.
+    Leases(String),
 }
 
 /// What becomes of one request.
@@ -149,13 +167,13 @@ impl Network {
         state.calm.cancel();
     }
 
-    /// Partitions `user` from the server, or heals that.
-    pub fn cut_off(&self, user: &str, cut: bool) {
+    /// Cuts a way, or heals it.
+    pub fn cut_off(&self, what: Cut, cut: bool) {
         let mut state = self.state();
         if cut {
-            state.cut_off.insert(user.to_owned());
+            state.cut_off.insert(what);
         } else {
-            state.cut_off.remove(user);
+            state.cut_off.remove(&what);
         }
     }
 
@@ -172,9 +190,9 @@ impl Network {
         std::mem::take(&mut self.state().acks)
     }
 
-    /// The way of `user`, whose own process is alive until `dead` is cancelled.
-    pub fn line(&self, user: UserInfo, dead: &CancellationToken) -> Line {
-        Line { network: self.clone(), user, dead: dead.clone() }
+    /// The way of `user`, a component of `process`.
+    pub fn line(&self, user: UserInfo, process: &Process) -> Line {
+        Line { network: self.clone(), user, process: process.clone() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -183,9 +201,9 @@ impl Network {
 }
 
 impl State {
-    fn draw(&mut self, user: &UserInfo, is_watch: bool) -> Fate {
+    fn draw(&mut self, is_cut: bool, is_watch: bool) -> Fate {
         self.counts.requests += 1;
-        if self.cut_off.contains(&user.name) {
+        if is_cut {
             self.counts.silences += 1;
             return Fate { loss: Some(Loss::Silence), ..Fate::default() };
         }
@@ -237,14 +255,14 @@ impl State {
 pub struct Line {
     network: Network,
     user: UserInfo,
-    dead: CancellationToken,
+    process: Process,
 }
 
 impl Transport for Line {
     fn send(&self, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, BoxError>> {
         let line = self.clone();
         Box::pin(async move {
-            let dead = line.dead.clone();
+            let dead = line.process.dead.clone();
             tokio::select! {
                 biased;
                 // A dead process hears nothing, and does nothing either.
@@ -259,7 +277,11 @@ impl Line {
     async fn carry(self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
         let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
         let write = self.recorded(&request);
-        let fate = self.network.state().draw(&self.user, is_watch);
+        let fate = {
+            let mut state = self.network.state();
+            let is_cut = self.is_cut(&state, request.uri().path());
+            state.draw(is_cut, is_watch)
+        };
         pause(fate.before).await;
         let up = self.network.state().up.clone();
         let Some(up) = up else { return Err(Box::new(NotSent("connection refused".into()))) };
@@ -293,9 +315,17 @@ impl Line {
         }
     }
 
+    fn is_cut(&self, state: &State, path: &str) -> bool {
+        let process = &self.process.name;
+        state.cut_off.iter().any(|cut| match cut {
+            Cut::Process(name) => name == process,
+            Cut::Leases(name) => name == process && path.contains("/leases"),
+        })
+    }
+
     /// A watch that lags, breaks, and dies with the server or the watcher.
     fn stream(&self, body: Body, down: CancellationToken, end: Option<Instant>) -> Body {
-        let (network, dead) = (self.network.clone(), self.dead.clone());
+        let (network, dead) = (self.network.clone(), self.process.dead.clone());
         let frames = stream::unfold(Some(body), move |body| {
             let (network, down, dead) = (network.clone(), down.clone(), dead.clone());
             async move {

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::network::Network;
+use crate::network::{Network, Process};
 use crate::plane::client;
 
 /// The kubelet's `nodeStatusUpdateFrequency`, and a quarter of its lease duration.
@@ -41,6 +41,8 @@ pub struct Temper {
     pub crashing: u32,
     /// Of starts, in thousandths: the node gives the pod up.
     pub failing: u32,
+    /// A pod that is to end by itself runs up to this long.
+    pub work_max: Duration,
 }
 
 /// One machine, alive or dead.
@@ -71,6 +73,7 @@ enum Phase {
     Running { crash: Option<Instant> },
     BackOff { until: Instant },
     Failed,
+    Succeeded,
     Stopping { until: Instant },
 }
 
@@ -90,7 +93,8 @@ impl SimNode {
     pub fn start(&mut self) {
         self.dead = CancellationToken::new();
         let user = format!("system:node:{}", self.name);
-        let client = client(&self.network, &user, &["system:nodes"], &self.dead);
+        let process = Process { name: self.name.clone(), dead: self.dead.clone() };
+        let client = client(&self.network, &user, &["system:nodes"], &process);
         let beat = Heart { client: client.clone(), name: self.name.clone() }.run();
         tokio::spawn(self.dead.clone().run_until_cancelled_owned(beat));
         let factory = Factory::new(client.clone(), self.dead.clone());
@@ -261,7 +265,7 @@ impl Agent {
             container.phase = Phase::Stopping { until: now + takes };
         }
         while container.phase.due().is_some_and(|due| due <= now) {
-            let Some(next) = self.next_phase(container, now) else { break };
+            let Some(next) = self.next_phase(pod, container, now) else { break };
             container.phase = next;
         }
         container.clone()
@@ -275,9 +279,15 @@ impl Agent {
     }
 
     /// `None`: a stopped container is over.
-    fn next_phase(&self, container: &mut Container, now: Instant) -> Option<Phase> {
+    fn next_phase(&self, pod: &Pod, container: &mut Container, now: Instant) -> Option<Phase> {
+        let ends = pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref()) == Some("Never");
         match container.phase {
-            Phase::Stopping { .. } | Phase::Failed => None,
+            Phase::Stopping { .. } | Phase::Failed | Phase::Succeeded => None,
+            Phase::Running { .. } if ends => {
+                let luck = id::with_rng(|rng| rng.u32(..1000));
+                let fails = !self.gentle.load(Ordering::Relaxed) && luck < self.temper.crashing;
+                Some(if fails { Phase::Failed } else { Phase::Succeeded })
+            }
             Phase::Running { .. } => {
                 self.network.count(|counts| counts.pod_crashes += 1);
                 container.restarts += 1;
@@ -285,6 +295,9 @@ impl Agent {
             }
             Phase::Starting { .. } | Phase::BackOff { .. } => {
                 container.started = clock::rfc3339();
+                if ends {
+                    return Some(Phase::Running { crash: Some(now + up_to(self.temper.work_max)) });
+                }
                 if self.gentle.load(Ordering::Relaxed) {
                     return Some(Phase::Running { crash: None });
                 }
@@ -330,7 +343,7 @@ impl Phase {
         match self {
             Self::Starting { until } | Self::BackOff { until } | Self::Stopping { until } => Some(until),
             Self::Running { crash } => crash,
-            Self::Failed => None,
+            Self::Failed | Self::Succeeded => None,
         }
     }
 
@@ -338,6 +351,7 @@ impl Phase {
         match self {
             Self::Starting { .. } => "Pending",
             Self::Failed => "Failed",
+            Self::Succeeded => "Succeeded",
             _ => "Running",
         }
     }
@@ -360,7 +374,8 @@ fn status(container: &Container) -> Value {
     let condition = |ty: &str, status: &str| json!({"type": ty, "status": status, "lastTransitionTime": now});
     let state = match container.phase {
         Phase::Running { .. } => json!({"running": {"startedAt": container.started}}),
-        Phase::Failed => json!({"terminated": {"exitCode": 137, "reason": "Error"}}),
+        Phase::Failed => json!({"terminated": {"exitCode": 137, "reason": "Error", "finishedAt": now}}),
+        Phase::Succeeded => json!({"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": now}}),
         Phase::BackOff { .. } => json!({"waiting": {"reason": "CrashLoopBackOff"}}),
         _ => json!({"waiting": {"reason": "ContainerCreating"}}),
     };

@@ -16,7 +16,7 @@ use orlop_store::disk::{Disk, Faults, SimDisk};
 use orlop_store::{Config, Limits, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::network::Network;
+use crate::network::{Network, Process};
 use crate::violation::Violation;
 
 /// Small, so that even a short run fills and cleans several segments.
@@ -108,16 +108,19 @@ fn secured(store: &Store) -> ServerConfig {
 
 /// Controllers and scheduler, apart from the server: they may outlive it, or die alone.
 pub struct Managers {
+    pub identity: String,
     dead: CancellationToken,
     shutdown: CancellationToken,
 }
 
 impl Managers {
     pub fn start(network: &Network, identity: &str) -> Self {
-        let managers = Self { dead: CancellationToken::new(), shutdown: CancellationToken::new() };
+        let managers =
+            Self { identity: identity.to_owned(), dead: CancellationToken::new(), shutdown: CancellationToken::new() };
         let connect = {
-            let (network, dead) = (network.clone(), managers.dead.clone());
-            move |name: &str| client(&network, name, &[], &dead)
+            let process = Process { name: identity.to_owned(), dead: managers.dead.clone() };
+            let network = network.clone();
+            move |name: &str| client(&network, name, &[], &process)
         };
         let stop = managers.shutdown.clone();
         tokio::spawn(control(connect.clone(), identity.to_owned(), stop.clone()));
@@ -136,39 +139,37 @@ impl Managers {
     }
 }
 
-/// A leader that has lost its lease starts over as a candidate, as its process would.
 async fn control(connect: impl Fn(&str) -> Client + Clone, identity: String, shutdown: CancellationToken) {
-    while !shutdown.is_cancelled() {
-        let manager = connect("system:kube-controller-manager");
-        let connect = connect.clone();
-        let terms = Terms::new("kube-controller-manager", identity.clone());
-        lead(manager.clone(), terms, shutdown.clone(), |leading| async move {
-            let settings = Settings { root_ca: "-----BEGIN CERTIFICATE-----\n".to_owned() };
-            let reader = Factory::new(manager, leading.clone());
-            let account = |name: &str| connect(&format!("system:serviceaccount:kube-system:{name}"));
-            let running = start(&settings, &reader, account, &leading);
+    let manager = connect("system:kube-controller-manager");
+    let terms = Terms::new("kube-controller-manager", identity);
+    let settings = Settings { root_ca: "-----BEGIN CERTIFICATE-----\n".to_owned() };
+    lead(manager.clone(), terms, shutdown, |leading| {
+        let reader = Factory::new(manager.clone(), leading.clone());
+        let account = |name: &str| connect(&format!("system:serviceaccount:kube-system:{name}"));
+        let running = start(&settings, &reader, account, &leading);
+        async move {
             leading.cancelled().await;
             for controller in running {
                 controller.ended().await;
             }
             reader.ended().await;
-        })
-        .await;
-    }
+        }
+    })
+    .await;
 }
 
 async fn schedule(client: Client, identity: String, shutdown: CancellationToken) {
-    while !shutdown.is_cancelled() {
-        let client = client.clone();
-        let terms = Terms::new("kube-scheduler", identity.clone());
-        lead(client.clone(), terms, shutdown.clone(), |leading| async move {
-            let factory = Factory::new(client.clone(), leading.clone());
-            let recorder = Recorder::new(client.clone(), "default-scheduler", "", leading.clone());
-            Scheduler::new(&factory, client, recorder).run(leading).await;
+    let terms = Terms::new("kube-scheduler", identity);
+    lead(client.clone(), terms, shutdown, |leading| {
+        let factory = Factory::new(client.clone(), leading.clone());
+        let recorder = Recorder::new(client.clone(), "default-scheduler", "", leading.clone());
+        let scheduler = Scheduler::new(&factory, client.clone(), recorder);
+        async move {
+            scheduler.run(leading).await;
             factory.ended().await;
-        })
-        .await;
-    }
+        }
+    })
+    .await;
 }
 
 pub fn user(name: &str, groups: &[&str]) -> UserInfo {
@@ -180,8 +181,8 @@ pub fn user(name: &str, groups: &[&str]) -> UserInfo {
     UserInfo { name: name.to_owned(), groups, ..UserInfo::default() }
 }
 
-/// A client of one component, whose process is alive until `dead` is cancelled.
-pub fn client(network: &Network, name: &str, groups: &[&str], dead: &CancellationToken) -> Client {
+/// A client of one component of `process`.
+pub fn client(network: &Network, name: &str, groups: &[&str], process: &Process) -> Client {
     let agent = name.rsplit(':').next().unwrap_or(name);
-    Client::new(network.line(user(name, groups), dead), &format!("{agent}/v1.37.0"))
+    Client::new(network.line(user(name, groups), process), &format!("{agent}/v1.37.0"))
 }

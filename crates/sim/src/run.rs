@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chaos::{self, Chaos, Disaster};
 use crate::follower::Follower;
 use crate::history::History;
-use crate::network::{Counts, Network};
+use crate::network::{Counts, Cut, Network, Process};
 use crate::node::SimNode;
 use crate::plane::{self, Managers, Plane};
 use crate::script::{self, Deed};
@@ -72,6 +72,7 @@ struct Simulation {
     plane: Plane,
     is_down: bool,
     managers: Managers,
+    standby: Option<Managers>,
     nodes: Vec<SimNode>,
     history: History,
     surge: Surge,
@@ -81,6 +82,8 @@ struct Simulation {
     flush_delay: Duration,
     disasters: Vec<(Duration, Disaster)>,
     generation: u32,
+    /// Managers whose way is cut.
+    deposed: Vec<String>,
 }
 
 impl Simulation {
@@ -88,11 +91,12 @@ impl Simulation {
         let network = Network::new(rng.u64(..));
         let plane = Plane::start(disk, chaos.flush_delay, &network).await?;
         let history = History::new(&plane.store)?;
-        let alive = CancellationToken::new();
-        let user = plane::client(&network, "kubernetes-admin", &[authz::MASTERS], &alive);
+        let desk = Process { name: "user".to_owned(), dead: CancellationToken::new() };
+        let user = plane::client(&network, "kubernetes-admin", &[authz::MASTERS], &desk);
         let followers =
             vec![Follower::start::<Pod>("pods", &user), Follower::start::<Deployment>("apps/deployments", &user)];
         let managers = Managers::start(&network, "managers-0");
+        let standby = chaos.standby.then(|| Managers::start(&network, "standby"));
         let mut nodes: Vec<_> = (0..chaos.nodes).map(|n| SimNode::new(n, &network, chaos.temper)).collect();
         nodes.iter_mut().for_each(SimNode::start);
         network.start_faults(chaos.rates);
@@ -103,6 +107,7 @@ impl Simulation {
             plane,
             is_down: false,
             managers,
+            standby,
             nodes,
             history,
             surge,
@@ -112,6 +117,7 @@ impl Simulation {
             flush_delay,
             disasters,
             generation: 0,
+            deposed: Vec::new(),
         })
     }
 
@@ -179,10 +185,26 @@ impl Simulation {
                 }
             }
             Disaster::Partition { node, cut } => {
-                self.network.cut_off(&format!("system:node:{}", self.nodes[node].name), cut);
+                self.network.cut_off(Cut::Process(self.nodes[node].name.clone()), cut);
+            }
+            Disaster::Depose { standby, leases_only } => self.depose(standby, leases_only),
+            Disaster::Restore => {
+                for identity in std::mem::take(&mut self.deposed) {
+                    self.network.cut_off(Cut::Leases(identity.clone()), false);
+                    self.network.cut_off(Cut::Process(identity), false);
+                }
             }
         }
         Ok(())
+    }
+
+    fn depose(&mut self, standby: bool, leases_only: bool) {
+        let whom = if standby { self.standby.as_ref() } else { Some(&self.managers) };
+        let Some(identity) = whom.map(|managers| managers.identity.clone()) else { return };
+        self.network.count(|counts| counts.lease_cuts += 1);
+        let cut = if leases_only { Cut::Leases } else { Cut::Process };
+        self.network.cut_off(cut(identity.clone()), true);
+        self.deposed.push(identity);
     }
 
     fn crash(&mut self, managers: bool, seed: u64) -> Result<(), Violation> {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use orlop_api::typed::kinds::{Deployment, Namespace, Pod, Service};
+use orlop_api::typed::Typed;
+use orlop_api::typed::kinds::{DaemonSet, Deployment, Job, Namespace, Pod, Service, StatefulSet};
 use orlop_client::{Client, DeleteOptions, Error, ListOptions, Object, Patch, Propagation};
 use serde_json::{Value, json};
 
@@ -19,6 +20,11 @@ pub enum Deed {
     Undeploy { namespace: String, name: String, propagation: Option<Propagation> },
     Unexpose { namespace: String, name: String },
     KillPods { namespace: String, share: u32 },
+    Keep { namespace: String, name: String, spec: Value },
+    Spread { namespace: String, name: String, spec: Value },
+    Compute { namespace: String, name: String, spec: Value },
+    Resize { namespace: String, name: String, replicas: u32 },
+    RollSets { namespace: String, name: String, image: String },
 }
 
 /// Deeds in order of time.
@@ -37,6 +43,9 @@ pub fn draw(rng: &mut fastrand::Rng, length: Duration) -> Vec<(Duration, Deed)> 
         let at = Duration::from_millis(rng.u64(1500..15_000));
         deeds.push((at, Deed::Expose { namespace, name: name.clone(), spec: service(rng, name) }));
     }
+    for (n, namespace) in namespaces.iter().enumerate() {
+        deeds.extend(sets(rng, namespace, n));
+    }
     for n in 0..rng.usize(8..20) {
         let at = length.mul_f64(0.1 + 0.9 * rng.f64());
         let which = rng.usize(..names.len());
@@ -49,7 +58,9 @@ pub fn draw(rng: &mut fastrand::Rng, length: Duration) -> Vec<(Duration, Deed)> 
 fn later(rng: &mut fastrand::Rng, n: usize, namespace: &str, name: &str) -> Deed {
     let (namespace, name) = (namespace.to_owned(), name.to_owned());
     match rng.u32(..100) {
-        0..25 => Deed::Scale { namespace, name, replicas: rng.u32(..6) },
+        0..15 => Deed::Scale { namespace, name, replicas: rng.u32(..6) },
+        15..20 => Deed::Resize { namespace, name: "set".to_owned(), replicas: rng.u32(..5) },
+        20..25 => Deed::RollSets { namespace, name: "set".to_owned(), image: format!("set:{n}") },
         25..55 => Deed::Roll { namespace, name, image: format!("app:{n}") },
         55..65 => Deed::Pause { namespace, name, paused: rng.bool() },
         65..80 => Deed::KillPods { namespace, share: rng.u32(20..100) },
@@ -105,6 +116,41 @@ fn deployment(rng: &mut fastrand::Rng, name: &str) -> Value {
     })
 }
 
+/// What is neither a Deployment nor a Service: in one seed of three each.
+fn sets(rng: &mut fastrand::Rng, namespace: &str, n: usize) -> Vec<(Duration, Deed)> {
+    let mut deeds = Vec::new();
+    let mut at = |rng: &mut fastrand::Rng| Duration::from_millis(rng.u64(1500..20_000));
+    let template = |name: &str| {
+        json!({"metadata": {"labels": {"set": name}}, "spec": {
+            "terminationGracePeriodSeconds": 3,
+            "containers": [{"name": "app", "image": "set:first", "resources": {"requests": {"cpu": "20m"}}}],
+        }})
+    };
+    if rng.u32(..3) == 0 {
+        let policy = ["OrderedReady", "Parallel"][rng.usize(..2)];
+        let spec = json!({"replicas": rng.u32(1..4), "serviceName": "set", "podManagementPolicy": policy,
+            "minReadySeconds": rng.u32(..3), "selector": {"matchLabels": {"set": "set"}}, "template": template("set")});
+        deeds.push((at(rng), Deed::Keep { namespace: namespace.to_owned(), name: "set".to_owned(), spec }));
+    }
+    if rng.u32(..3) == 0 {
+        let surge = rng.u32(..2);
+        let strategy =
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": 1 - surge}});
+        let spec = json!({"updateStrategy": strategy, "selector": {"matchLabels": {"set": "agent"}},
+            "template": template("agent")});
+        deeds.push((at(rng), Deed::Spread { namespace: namespace.to_owned(), name: "set".to_owned(), spec }));
+    }
+    if rng.u32(..3) == 0 {
+        let mut template = template("job");
+        template["spec"]["restartPolicy"] = "Never".into();
+        let mode = ["Indexed", "NonIndexed"][rng.usize(..2)];
+        let spec = json!({"completionMode": mode, "completions": rng.u32(1..6), "parallelism": rng.u32(1..4),
+            "backoffLimit": rng.u32(..4), "template": template});
+        deeds.push((at(rng), Deed::Compute { namespace: namespace.to_owned(), name: format!("job-{n}"), spec }));
+    }
+    deeds
+}
+
 fn service(rng: &mut fastrand::Rng, name: &str) -> Value {
     let mut spec = json!({"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]});
     match rng.u32(..4) {
@@ -132,6 +178,19 @@ impl Deed {
             Self::Expose { namespace, name, spec } => {
                 let service = json!({"metadata": {"name": name, "namespace": namespace}, "spec": spec});
                 client.api::<Service>(&namespace).create(&object(service)).await.map(drop)
+            }
+            Self::Keep { namespace, name, spec } => create::<StatefulSet>(&client, &namespace, &name, spec).await,
+            Self::Spread { namespace, name, spec } => create::<DaemonSet>(&client, &namespace, &name, spec).await,
+            Self::Compute { namespace, name, spec } => create::<Job>(&client, &namespace, &name, spec).await,
+            Self::Resize { namespace, name, replicas } => {
+                let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+                client.api::<StatefulSet>(&namespace).patch(&name, &patch).await.map(drop)
+            }
+            Self::RollSets { namespace, name, image } => {
+                let template = json!({"metadata": {"annotations": {"rolled-to": image}}});
+                let patch = Patch::Merge(json!({"spec": {"template": template}}));
+                let rolled = client.api::<StatefulSet>(&namespace).patch(&name, &patch).await.map(drop);
+                client.api::<DaemonSet>(&namespace).patch(&name, &patch).await.map(drop).and(rolled)
             }
             Self::Scale { namespace, name, replicas } => {
                 merge(&client, &namespace, &name, json!({"spec": {"replicas": replicas}})).await
@@ -161,6 +220,11 @@ impl Deed {
             }
         }
     }
+}
+
+async fn create<K: Typed>(client: &Client, namespace: &str, name: &str, spec: Value) -> Result<(), Error> {
+    let object = object(json!({"metadata": {"name": name, "namespace": namespace}, "spec": spec}));
+    client.api::<K>(namespace).create(&object).await.map(drop)
 }
 
 async fn merge(client: &Client, namespace: &str, name: &str, patch: Value) -> Result<(), Error> {

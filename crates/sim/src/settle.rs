@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::history::{History, is_terminating};
+use crate::history::{History, is_terminating, parse};
 use crate::surge::controller;
 
 /// What is not yet as it should be; empty when all is settled.
@@ -14,6 +14,8 @@ pub fn left_to_do(history: &History) -> Vec<String> {
     left.extend(world.terminating.iter().map(|name| format!("{name} is still terminating")));
     world.deployments.values().for_each(|deployment| check_deployment(deployment, &mut left));
     world.check_replica_sets(&mut left);
+    world.check_sets(&mut left);
+    world.jobs.iter().for_each(|(uid, job)| check_job(uid, job, history, &mut left));
     world.check_pods(&mut left);
     world.services.iter().for_each(|service| world.check_service(service, &mut left));
     left
@@ -24,6 +26,10 @@ struct World {
     /// By uid, as are the next.
     deployments: BTreeMap<String, Value>,
     replica_sets: BTreeMap<String, Value>,
+    stateful_sets: BTreeMap<String, Value>,
+    daemon_sets: BTreeMap<String, Value>,
+    jobs: BTreeMap<String, Value>,
+    nodes: i64,
     pods: Vec<Value>,
     services: Vec<Value>,
     slices: Vec<Value>,
@@ -45,6 +51,10 @@ impl World {
                 .collect(),
             deployments: by_uid("apps/deployments"),
             replica_sets: by_uid("apps/replicasets"),
+            stateful_sets: by_uid("apps/statefulsets"),
+            daemon_sets: by_uid("apps/daemonsets"),
+            jobs: by_uid("batch/jobs"),
+            nodes: history.objects("nodes").count() as i64,
             pods: history.objects("pods").collect(),
             services: history.objects("services").collect(),
             slices: history.objects("discovery.k8s.io/endpointslices").collect(),
@@ -77,9 +87,35 @@ impl World {
         }
     }
 
+    /// StatefulSets and DaemonSets.
+    fn check_sets(&self, left: &mut Vec<String>) {
+        let all = |set: &Value, wanted: i64, fields: &[&str]| {
+            let status = &set["status"];
+            let observed = status["observedGeneration"] == set["metadata"]["generation"];
+            observed && fields.iter().all(|field| number(&status[field]) == wanted)
+        };
+        for set in self.stateful_sets.values() {
+            let wanted = number(&set["spec"]["replicas"]);
+            if !all(set, wanted, &["replicas", "readyReplicas", "currentReplicas", "updatedReplicas"]) {
+                left.push(format!("StatefulSet {} wants {wanted}, tells {}", name(set), set["status"]));
+            }
+        }
+        for set in self.daemon_sets.values() {
+            let fields = ["desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled"];
+            if !all(set, self.nodes, &fields) {
+                left.push(format!("DaemonSet {} wants {}, tells {}", name(set), self.nodes, set["status"]));
+            }
+        }
+    }
+
+    fn has_owner(&self, uid: &String) -> bool {
+        let owners = [&self.replica_sets, &self.stateful_sets, &self.daemon_sets, &self.jobs];
+        owners.iter().any(|owners| owners.contains_key(uid))
+    }
+
     fn check_pods(&self, left: &mut Vec<String>) {
         for pod in &self.pods {
-            if let Some(owner) = controller(pod).filter(|owner| !self.replica_sets.contains_key(owner)) {
+            if let Some(owner) = controller(pod).filter(|owner| !self.has_owner(owner)) {
                 left.push(format!("pod {} belongs to {owner}, which is gone", name(pod)));
             }
             if is_active(pod) && !is_ready(pod) {
@@ -110,6 +146,32 @@ impl World {
         if told != wanted {
             left.push(format!("Endpoints {} tell {told:?}, not {wanted:?}", name(service)));
         }
+    }
+}
+
+/// A Job ends, and has counted every pod that succeeded, once.
+fn check_job(uid: &str, job: &Value, history: &History, left: &mut Vec<String>) {
+    let is = |kind: &str| array(&job["status"]["conditions"]).any(|c| c["type"] == kind && c["status"] == "True");
+    if !is("Complete") && !is("Failed") {
+        left.push(format!("Job {} is not finished: {}", name(job), job["status"]));
+        return;
+    }
+    if number(&job["status"]["active"]) != 0
+        || !job["status"]["uncountedTerminatedPods"].as_object().is_none_or(|u| u.is_empty())
+    {
+        left.push(format!("Job {} is finished and tells {}", name(job), job["status"]));
+    }
+    let of_job =
+        history.events().iter().filter(|event| &*event.entry.key.resource == "pods").map(|event| parse(&event.entry));
+    let of_job = of_job.filter(|pod| controller(pod).as_deref() == Some(uid));
+    let succeeded: BTreeSet<String> = of_job
+        .filter(|pod| pod["status"]["phase"] == "Succeeded")
+        .filter_map(|pod| pod["metadata"]["uid"].as_str().map(str::to_owned))
+        .collect();
+    let told = number(&job["status"]["succeeded"]);
+    let is_indexed = job["spec"]["completionMode"] == "Indexed";
+    if is("Complete") && (told != succeeded.len() as i64 && !is_indexed || told < number(&job["spec"]["completions"])) {
+        left.push(format!("Job {} tells {told} successes of {}", name(job), succeeded.len()));
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use orlop_sim::{Report, Violation, run};
 
-/// As many as a build without optimization runs in a minute on two cores.
+/// As many as a build without optimization runs in a minute on two cores; `scripts/test` runs a thousand with.
 const SEEDS: u64 = 40;
 
 fn number(variable: &str) -> Option<u64> {

@@ -25,7 +25,8 @@ pub struct Terms {
     pub namespace: String,
     /// `kube-controller-manager`; also the name in metrics.
     pub name: &'static str,
-    /// Who this candidate is, unlike any other: host name and something random.
+    /// Who this candidate is, unlike any other: host name and something random. A process that takes
+    /// over from a dead one of the same identity need not wait for the lease to expire.
     pub identity: String,
     /// Others may take over when they have seen no renewal for this long.
     pub duration: Duration,
@@ -49,53 +50,39 @@ impl Terms {
     }
 }
 
-/// Why leading is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Asked to; the lease was given up.
+/// Stands for the lease until `shutdown`, and runs `work` each time it is held. The token given to
+/// `work` is cancelled when leading ends; the candidate stands again only once `work` has ended, as a
+/// process that exits and is started anew. Returns early when `work` ends by itself.
+///
+/// `work` should end within `duration - renew_deadline` of being asked to: that much later somebody
+/// else may lead.
+pub async fn lead<F: Future<Output = ()>>(
+    client: Client,
+    terms: Terms,
+    shutdown: CancellationToken,
+    mut work: impl FnMut(CancellationToken) -> F,
+) {
+    let mut candidate = Candidate { api: client.api(&terms.namespace), terms, observed: None };
+    loop {
+        if shutdown.run_until_cancelled(candidate.acquire()).await.is_none() {
+            return;
+        }
+        let ended = candidate.term(&shutdown, &mut work).await;
+        if ended != Ended::Lost {
+            return candidate.release().await;
+        }
+        tracing::warn!(lease = candidate.terms.name, "the lease was lost; standing for it again");
+    }
+}
+
+/// Why a term of leading is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
     Shutdown,
     /// The lease could not be renewed in time: somebody else may lead.
     Lost,
     /// The work ended by itself.
     Finished,
-}
-
-/// Waits for the lease, then runs `work` while holding it. The token given to `work` is cancelled
-/// when leading ends; this returns once `work` has.
-pub async fn lead<F: Future<Output = ()>>(
-    client: Client,
-    terms: Terms,
-    shutdown: CancellationToken,
-    work: impl FnOnce(CancellationToken) -> F,
-) -> Ended {
-    let mut candidate = Candidate { api: client.api(&terms.namespace), terms, observed: None };
-    if shutdown.run_until_cancelled(candidate.acquire()).await.is_none() {
-        return Ended::Shutdown;
-    }
-    tracing::info!(lease = candidate.terms.name, identity = candidate.terms.identity, "became leader");
-    crate::metrics::leading(candidate.terms.name, true);
-    let stop = CancellationToken::new();
-    let ended = {
-        let mut work = std::pin::pin!(work(stop.clone()));
-        let ended = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => Ended::Shutdown,
-            () = &mut work => Ended::Finished,
-            () = candidate.renew() => Ended::Lost,
-        };
-        stop.cancel();
-        if ended != Ended::Finished {
-            work.await;
-        }
-        ended
-    };
-    crate::metrics::leading(candidate.terms.name, false);
-    if ended == Ended::Lost {
-        tracing::warn!(lease = candidate.terms.name, "the lease could not be renewed; no longer leading");
-    } else {
-        candidate.release().await;
-    }
-    ended
 }
 
 struct Candidate {
@@ -106,6 +93,31 @@ struct Candidate {
 }
 
 impl Candidate {
+    /// Leads while the lease can be renewed; returns once the work has ended.
+    async fn term<F: Future<Output = ()>>(
+        &mut self,
+        shutdown: &CancellationToken,
+        work: &mut impl FnMut(CancellationToken) -> F,
+    ) -> Ended {
+        let name = self.terms.name;
+        tracing::info!(lease = name, identity = self.terms.identity, "became leader");
+        crate::metrics::leading(name, true);
+        let stop = CancellationToken::new();
+        let mut work = std::pin::pin!(work(stop.clone()));
+        let ended = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Ended::Shutdown,
+            () = &mut work => Ended::Finished,
+            () = self.renew() => Ended::Lost,
+        };
+        stop.cancel();
+        if ended != Ended::Finished {
+            work.await;
+        }
+        crate::metrics::leading(name, false);
+        ended
+    }
+
     async fn acquire(&mut self) {
         loop {
             match self.try_hold().await {

@@ -21,8 +21,9 @@ use crate::cache::Factory;
 use crate::client::Client;
 use crate::events::Recorder;
 
-/// How long plans under way may take to end at shutdown.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long plans under way may take to end at shutdown: less than from giving up leadership until
+/// somebody else may lead ([`super::lease::Terms`], 15 s - 10 s), so that two leaders' plans do not meet.
+const DRAIN: Duration = Duration::from_secs(4);
 
 /// A controller at work.
 pub struct Running {
