@@ -18,12 +18,14 @@ pub mod managed_fields;
 pub mod openapi;
 pub mod patch;
 
+pub mod cron;
 pub mod duration;
 pub mod equality;
 pub mod field;
 pub mod intstr;
 pub mod meta;
 pub mod names;
+pub mod node_selector;
 pub mod object_meta;
 pub mod pods;
 pub mod quantity;
@@ -33,5 +35,6 @@ pub mod status;
 pub mod table;
 pub mod time;
 pub mod typed;
+pub mod volumes;
 
 pub use serde_json::{Map, Value};

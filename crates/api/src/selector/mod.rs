@@ -99,6 +99,14 @@ impl Selector {
         Self { requirements, nothing: false }
     }
 
+    /// What both select.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.requirements.extend(other.requirements);
+        self.requirements.sort_by(|a, b| a.key.cmp(&b.key));
+        Self { requirements: self.requirements, nothing: self.nothing || other.nothing }
+    }
+
     pub fn requirements(&self) -> &[Requirement] {
         &self.requirements
     }

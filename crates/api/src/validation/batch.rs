@@ -322,7 +322,10 @@ fn cron_job_spec(obj: &Value, old: Option<&Value>, errors: &mut ErrorList) {
     let had_zone = old.is_some_and(|old| old.text("spec.schedule").contains("TZ"));
     if schedule.is_empty() {
         errors.required(&at, "");
-    } else if schedule.contains("TZ") {
+    } else if let Err(why) = crate::cron::Schedule::parse(schedule) {
+        errors.invalid(&at, schedule, why);
+    }
+    if schedule.contains("TZ") {
         if !had_zone {
             let detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
             errors.invalid(&at, schedule, detail);
@@ -331,8 +334,8 @@ fn cron_job_spec(obj: &Value, old: Option<&Value>, errors: &mut ErrorList) {
         }
     }
     non_negative(spec.int("startingDeadlineSeconds"), &path.child("startingDeadlineSeconds"), errors);
-    if spec["timeZone"] == "" && old.is_none_or(|old| old.at("spec.timeZone") != "") {
-        errors.invalid(&path.child("timeZone"), "", "timeZone must be nil or non-empty string");
+    if spec.has("timeZone") && old.is_none_or(|old| *old.at("spec.timeZone") != spec["timeZone"]) {
+        time_zone(spec.text("timeZone"), &path.child("timeZone"), errors);
     }
     match spec.text("concurrencyPolicy") {
         "" => errors.required(&path.child("concurrencyPolicy"), ""),
@@ -341,6 +344,24 @@ fn cron_job_spec(obj: &Value, old: Option<&Value>, errors: &mut ErrorList) {
     job_template(&spec["jobTemplate"], old, &path.child("jobTemplate.spec"), errors);
     for field in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
         non_negative(spec.int(field), &path.child(field), errors);
+    }
+}
+
+/// An IANA name that this machine knows.
+fn time_zone(name: &str, path: &Path<'_>, errors: &mut ErrorList) {
+    let is_part = |part: &str| {
+        let fits = (1..=14).contains(&part.len()) && !part.starts_with('-') && !matches!(part, "." | "..");
+        fits && part.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_+".contains(&b))
+    };
+    if name.is_empty() {
+        errors.invalid(path, "", "timeZone must be nil or non-empty string");
+    } else if !name.split('/').all(is_part) {
+        errors.invalid(path, name, format!("unknown time zone {name}"));
+    } else if name.eq_ignore_ascii_case("local") {
+        let detail = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+        errors.invalid(path, name, detail);
+    } else if let Err(why) = crate::cron::time_zone(name) {
+        errors.invalid(path, name, why);
     }
 }
 
