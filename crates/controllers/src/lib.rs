@@ -7,14 +7,21 @@ pub mod list;
 
 mod common;
 
+mod cron_job;
+mod daemon_set;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod event_ttl;
 mod garbage_collector;
+mod job;
 mod namespace;
 mod node_lifecycle;
 mod pod_gc;
 mod replicas;
 mod root_ca_publisher;
 mod service_account;
+mod stateful_set;
 mod taint_eviction;
+mod ttl_after_finished;
+mod volume;

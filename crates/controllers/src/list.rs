@@ -15,10 +15,16 @@ pub struct Settings {
 /// All controllers that are a pure decision behind the engine.
 pub fn all(settings: &Settings) -> Vec<Controller> {
     vec![
+        crate::cron_job::controller(),
+        crate::daemon_set::controller(),
         crate::deployment::controller(),
+        crate::disruption::controller(),
+        crate::disruption::stale::controller(),
         crate::endpoints::endpoints(),
         crate::endpoints::endpoint_slices(),
+        crate::endpoints::mirroring::controller(),
         crate::event_ttl::controller(),
+        crate::job::controller(),
         crate::namespace::controller(),
         crate::node_lifecycle::controller(),
         crate::pod_gc::controller(),
@@ -26,7 +32,14 @@ pub fn all(settings: &Settings) -> Vec<Controller> {
         crate::replicas::replication_controller(),
         crate::root_ca_publisher::controller(settings.root_ca.clone()),
         crate::service_account::controller(),
+        crate::stateful_set::controller(),
         crate::taint_eviction::controller(),
+        crate::ttl_after_finished::controller(),
+        crate::volume::binder::claims::controller(),
+        crate::volume::binder::volumes::controller(),
+        crate::volume::claim_protection::controller(),
+        crate::volume::ephemeral::controller(),
+        crate::volume::protection::controller(),
     ]
 }
 
@@ -67,7 +80,20 @@ mod tests {
     }
 
     /// Queue, subject, and a world in which there is nothing to do about it.
-    const CONVERGED: [(&str, &str, &str); 12] = [
+    const CONVERGED: [(&str, &str, &str); 25] = [
+        ("endpoint_slice_mirroring", "d/db", crate::endpoints::mirroring::tests::CONVERGED),
+        ("claims", "d/data", crate::volume::binder::tests::CONVERGED),
+        ("volumes", "v", crate::volume::binder::tests::CONVERGED),
+        ("ephemeral_volume", "d/p", crate::volume::ephemeral::tests::CONVERGED),
+        ("cronjob", "d/backup", crate::cron_job::tests::CONVERGED),
+        ("disruption", "d/web", crate::disruption::tests::CONVERGED),
+        ("stale_pod_disruption", "d/p", crate::disruption::tests::STALE_CONVERGED),
+        ("ttl_jobs_to_delete", "d/sum", crate::ttl_after_finished::tests::CONVERGED),
+        ("pvcprotection", "d/data", crate::volume::claim_protection::tests::CONVERGED),
+        ("pvprotection", "v", crate::volume::protection::tests::CONVERGED),
+        ("job", "d/sum", crate::job::tests::CONVERGED),
+        ("daemonset", "d/log", crate::daemon_set::tests::CONVERGED),
+        ("statefulset", "d/web", crate::stateful_set::tests::CONVERGED),
         ("deployment", "d/web", crate::deployment::tests::CONVERGED),
         ("replicaset", "d/web", crate::replicas::tests::CONVERGED),
         (

@@ -70,6 +70,16 @@ pub fn claim<'a, O: Typed, K: Typed>(
     selector: &Selector,
     candidates: impl Iterator<Item = &'a Arc<K>>,
 ) -> Claim<'a, K> {
+    claim_tracked(owner, selector, candidates, None)
+}
+
+/// [`claim`] of an owner that keeps a finalizer on what it owns.
+pub fn claim_tracked<'a, O: Typed, K: Typed>(
+    owner: &O,
+    selector: &Selector,
+    candidates: impl Iterator<Item = &'a Arc<K>>,
+    finalizer: Option<&str>,
+) -> Claim<'a, K> {
     let mut claim = Claim { mine: Vec::new(), writes: Vec::new() };
     let owner_stays = owner.meta().deletion_timestamp.is_none();
     for candidate in candidates {
@@ -77,10 +87,10 @@ pub fn claim<'a, O: Typed, K: Typed>(
         match controller_of(&**candidate) {
             Some(other) if other.uid != owner.uid() => {}
             Some(_) if selected => claim.mine.push(candidate),
-            Some(_) if owner_stays => claim.writes.push(release(owner, &**candidate)),
+            Some(_) if owner_stays => claim.writes.push(release(owner, &**candidate, finalizer)),
             Some(_) => {}
             None if owner_stays && selected && candidate.meta().deletion_timestamp.is_none() => {
-                claim.writes.push(adopt(owner, &**candidate));
+                claim.writes.push(adopt(owner, &**candidate, finalizer));
                 claim.mine.push(candidate);
             }
             None => {}
@@ -90,13 +100,19 @@ pub fn claim<'a, O: Typed, K: Typed>(
 }
 
 /// Only a living owner may adopt, and only the API knows whether it lives (kubernetes#42639).
-fn adopt<O: Typed, K: Typed>(owner: &O, orphan: &K) -> Write {
-    let patch = json!({ "metadata": { "ownerReferences": [controller_reference(owner)] } });
+fn adopt<O: Typed, K: Typed>(owner: &O, orphan: &K, finalizer: Option<&str>) -> Write {
+    let mut patch = json!({ "metadata": { "ownerReferences": [controller_reference(owner)] } });
+    if let Some(finalizer) = finalizer {
+        patch["metadata"]["finalizers"] = json!([finalizer]);
+    }
     Write::patch(orphan, "", patch).while_alive(owner).gone_is_fine()
 }
 
-fn release<O: Typed, K: Typed>(owner: &O, object: &K) -> Write {
-    let patch = json!({ "metadata": { "ownerReferences": [{ "$patch": "delete", "uid": owner.uid() }] } });
+fn release<O: Typed, K: Typed>(owner: &O, object: &K, finalizer: Option<&str>) -> Write {
+    let mut patch = json!({ "metadata": { "ownerReferences": [{ "$patch": "delete", "uid": owner.uid() }] } });
+    if let Some(finalizer) = finalizer {
+        patch["metadata"]["$deleteFromPrimitiveList/finalizers"] = json!([finalizer]);
+    }
     Write::patch(object, "", patch).gone_is_fine()
 }
 

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 pub use orlop_api::pods::{is_finished, is_ready, node_name};
 use orlop_api::typed::Typed;
-use orlop_api::typed::k8s_openapi::api::core::v1::{PodCondition, PodStatus};
+use orlop_api::typed::k8s_openapi::api::core::v1::{PodCondition, PodStatus, PodTemplateSpec};
+use orlop_api::typed::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use orlop_api::typed::kinds::Pod;
 use orlop_client::cache::Index;
 use orlop_client::engine::View;
+
+use super::owners::controller_reference;
 
 /// Files pods under the node they are bound to.
 pub const BY_NODE: Index<Pod> =
@@ -65,6 +68,20 @@ pub fn max_restarts(pod: &Pod) -> (i32, i32) {
         init_containers.filter(|c| c.restart_policy.as_deref() == Some("Always")).map(|c| c.name.as_str()).collect();
     let staying = status.init_container_statuses.iter().flatten().filter(|c| sidecars.contains(&c.name.as_str()));
     (regular, staying.map(|c| c.restart_count).max().unwrap_or(0))
+}
+
+/// A pod of `template` that `owner` controls, yet without a name (`controller.GetPodFromTemplate`).
+pub fn from_template<O: Typed>(owner: &O, template: &PodTemplateSpec) -> Pod {
+    let made = template.metadata.clone().unwrap_or_default();
+    let metadata = ObjectMeta {
+        namespace: owner.meta().namespace.clone(),
+        labels: made.labels,
+        annotations: made.annotations,
+        finalizers: made.finalizers,
+        owner_references: Some(vec![controller_reference(owner)]),
+        ..ObjectMeta::default()
+    };
+    Pod { metadata, spec: template.spec.clone(), status: None }
 }
 
 /// `controller.kubernetes.io/pod-deletion-cost`; what is no number costs nothing.

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use orlop_api::intstr::{Rounding, percent};
+use orlop_api::intstr::Rounding;
 use orlop_api::typed::k8s_openapi::api::apps::v1::{DeploymentStatus, ReplicaSetSpec};
 use orlop_api::typed::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use orlop_api::typed::k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use orlop_api::typed::kinds::{Deployment, ReplicaSet};
 use orlop_client::engine::{Note, Plan, View, Write};
 
 use super::{revision, template};
 use crate::common::owners::controller_reference;
+use crate::common::scaled;
 
 /// A ReplicaSet as seen, and as it should be.
 pub struct Set {
@@ -258,18 +258,4 @@ fn tidy(mut status: DeploymentStatus) -> DeploymentStatus {
     }
     status.conditions = status.conditions.filter(|c| !c.is_empty());
     status
-}
-
-fn scaled(value: &IntOrString, total: i32, rounding: Rounding) -> i32 {
-    let total = i64::from(total);
-    let scaled = match value {
-        IntOrString::Int(n) => return *n,
-        // Validation lets only percentages through.
-        IntOrString::String(text) => percent(text).unwrap_or(0) * total,
-    };
-    let share = match rounding {
-        Rounding::Up => -(-scaled).div_euclid(100),
-        Rounding::Down => scaled.div_euclid(100),
-    };
-    share.try_into().unwrap_or(i32::MAX)
 }

@@ -2,6 +2,7 @@
 //! (`k8s.io/endpointslice`, `pkg/controller/endpoint`).
 
 mod backends;
+pub mod mirroring;
 mod object;
 mod packing;
 mod slices;

@@ -16,8 +16,8 @@ use super::packing::{self, Draft, EndpointKey};
 use crate::common::owners::controller_reference;
 use crate::common::pods;
 
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 const ZONE: &str = "topology.kubernetes.io/zone";
 
@@ -231,9 +231,9 @@ fn pod_ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
 }
 
 /// Ports in an order of their own, to compare sets of them.
-type PortsKey = Vec<(String, i32, String, Option<String>)>;
+pub type PortsKey = Vec<(String, i32, String, Option<String>)>;
 
-fn ports_key(ports: &[EndpointPort]) -> PortsKey {
+pub fn ports_key(ports: &[EndpointPort]) -> PortsKey {
     let text = |s: &Option<String>| s.clone().unwrap_or_default();
     let one = |p: &EndpointPort| (text(&p.name), p.port.unwrap_or(0), text(&p.protocol), p.app_protocol.clone());
     let mut key: PortsKey = ports.iter().map(one).collect();

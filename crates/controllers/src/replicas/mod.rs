@@ -10,11 +10,10 @@ pub(crate) mod tests;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use orlop_api::typed::k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use orlop_api::typed::kinds::{Pod, ReplicaSet, ReplicationController};
 use orlop_client::engine::{Controller, Grant, Key, Note, Plan, Source, Step, View, Write};
 
-use crate::common::owners::{by_controller, claim, controller_reference, owned_and_orphans, wake_owner};
+use crate::common::owners::{by_controller, claim, owned_and_orphans, wake_owner};
 use crate::common::pods;
 use owner::ReplicaOwner;
 
@@ -99,20 +98,13 @@ fn manage<O: ReplicaOwner>(owner: &O, active: &[&Arc<Pod>], view: &View, now: Ti
 }
 
 fn create<O: ReplicaOwner>(owner: &O) -> Write {
-    let template = owner.template().cloned().unwrap_or_default();
-    let made = template.metadata.unwrap_or_default();
-    let metadata = ObjectMeta {
-        namespace: owner.meta().namespace.clone(),
-        generate_name: Some(format!("{}-", owner.name())),
-        labels: made.labels,
-        annotations: made.annotations,
-        finalizers: made.finalizers,
-        owner_references: Some(vec![controller_reference(owner)]),
-        ..ObjectMeta::default()
-    };
-    Write::create(&Pod { metadata, spec: template.spec, status: None })
-        .done(Note::normal(owner, "SuccessfulCreate", "Created pod: {name}"))
-        .failed(Note::warning(owner, "FailedCreate", "Error creating: {error}"))
+    let mut pod = pods::from_template(owner, &owner.template().cloned().unwrap_or_default());
+    pod.metadata.generate_name = Some(format!("{}-", owner.name()));
+    Write::create(&pod).done(Note::normal(owner, "SuccessfulCreate", "Created pod: {name}")).failed(Note::warning(
+        owner,
+        "FailedCreate",
+        "Error creating: {error}",
+    ))
 }
 
 fn delete<O: ReplicaOwner>(owner: &O, pod: &Pod) -> Write {
@@ -131,4 +123,9 @@ fn related_pods<'a, O: ReplicaOwner>(owner: &O, view: &'a View) -> Vec<&'a Arc<P
         crate::common::owners::owned::<O>(view, &reference.uid).map(|sibling| sibling.selector()).collect();
     let selected = |pod: &&Arc<Pod>| selectors.iter().any(|s| s.matches_opt(pod.metadata.labels.as_ref()));
     view.of::<Pod>().namespace(owner.namespace()).filter(selected).collect()
+}
+
+/// Which `count` of `pods` to remove, of a controller whose pods have no siblings (`controller.ActivePods`).
+pub fn first_to_go<'a>(pods: &[&'a Pod], count: usize, now: Timestamp) -> Vec<&'a Pod> {
+    ranking::first_to_go(pods, &[], count, now)
 }

@@ -1,5 +1,6 @@
 //! Which pods go first when there are too many.
 
+use std::borrow::Borrow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,19 +12,19 @@ use crate::common::pods;
 
 /// The `count` pods of `active` to remove. `related` are all pods that serve the same purpose: a
 /// node that runs several of them loses one first.
-pub fn first_to_go<'a>(
-    active: &[&'a Arc<Pod>],
+pub fn first_to_go<'a, P: Borrow<Pod>>(
+    active: &[&'a P],
     related: &[&Arc<Pod>],
     count: usize,
     now: Timestamp,
-) -> Vec<&'a Arc<Pod>> {
+) -> Vec<&'a P> {
     let mut pods = active.to_vec();
     if count < pods.len() {
         let mut per_node = BTreeMap::<&str, usize>::new();
         for pod in related.iter().filter(|pod| pods::is_active(pod)) {
             *per_node.entry(pods::node_name(pod).unwrap_or_default()).or_default() += 1;
         }
-        pods.sort_by_cached_key(|pod| rank(pod, &per_node, now));
+        pods.sort_by_cached_key(|pod| rank((**pod).borrow(), &per_node, now));
         pods.truncate(count);
     }
     pods
