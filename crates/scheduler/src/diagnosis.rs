@@ -15,6 +15,8 @@ pub struct Diagnosis {
     pub plugins: BTreeSet<&'static str>,
     /// Nodes where removing pods may help.
     pub resolvable: Vec<String>,
+    /// Why no node was even looked at.
+    pub verdict: String,
     /// What preemption had to say, empty when it was not tried.
     pub preemption: String,
 }
@@ -29,6 +31,13 @@ impl Diagnosis {
             self.resolvable.push(node.to_owned());
         }
     }
+
+    /// No node will do, whichever it is.
+    pub fn reject_all(&mut self, plugin: &'static str, rejection: &Rejection) {
+        let reasons: Vec<String> = rejection.reasons.iter().map(ToString::to_string).collect();
+        self.verdict = reasons.join(", ");
+        self.plugins.insert(plugin);
+    }
 }
 
 impl fmt::Display for Diagnosis {
@@ -37,6 +46,9 @@ impl fmt::Display for Diagnosis {
             return f.write_str("no nodes available to schedule pods");
         }
         write!(f, "0/{} nodes are available:", self.nodes)?;
+        if !self.verdict.is_empty() {
+            write!(f, " {}.", self.verdict)?;
+        }
         if !self.reasons.is_empty() {
             write!(f, " {}.", histogram(&self.reasons))?;
         }

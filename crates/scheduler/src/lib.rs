@@ -6,12 +6,13 @@
 //!
 //! Vocabulary is upstream's: filter, score, assume, bind, nominate, preempt, wake.
 
+pub mod affinity;
 pub mod node;
 pub mod pod;
 pub mod resource;
-pub mod selector;
 pub mod snapshot;
 
+pub mod cycle;
 pub mod framework;
 pub mod plugins;
 
@@ -19,6 +20,7 @@ pub mod diagnosis;
 pub mod preemption;
 pub mod schedule;
 
+pub mod binding;
 pub mod queue;
 pub mod run;
 

@@ -22,6 +22,8 @@ pub struct NodeInfo {
     pub requested: Amounts,
     pub requested_for_scoring: Amounts,
     pub pods: BTreeMap<String, Arc<PodInfo>>,
+    /// Those of the pods that say something about other pods.
+    pub opinionated: BTreeMap<String, Arc<PodInfo>>,
     /// Bytes of each image that lies on the node, under every name it has.
     pub images: BTreeMap<String, i64>,
 }
@@ -48,11 +50,15 @@ impl NodeInfo {
         self.remove(&pod.uid);
         self.requested.add(&pod.request);
         self.requested_for_scoring.add(&pod.request_for_scoring);
+        if !pod.affinity.is_empty() {
+            self.opinionated.insert(pod.uid.clone(), pod.clone());
+        }
         self.pods.insert(pod.uid.clone(), pod);
     }
 
     pub fn remove(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
         let pod = self.pods.remove(uid)?;
+        self.opinionated.remove(uid);
         self.requested.subtract(&pod.request);
         self.requested_for_scoring.subtract(&pod.request_for_scoring);
         Some(pod)

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use orlop_api::node_selector::Term;
 use orlop_api::pods::{is_finished, node_name};
 use orlop_api::typed::Typed;
-use orlop_api::typed::k8s_openapi::api::core::v1::{PodSpec, Toleration};
+use orlop_api::typed::k8s_openapi::api::core::v1::{PodSpec, Toleration, Volume};
 use orlop_api::typed::kinds::Pod;
 
+use crate::affinity::Affinity;
 use crate::resource::{Amounts, pod_request, pod_request_for_scoring};
-use crate::selector::Term;
 
 pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
 
@@ -35,6 +36,9 @@ pub struct PodInfo {
     /// Nodes must match one of these, when given.
     pub required_terms: Option<Vec<Term>>,
     pub preferred_terms: Vec<(i32, Term)>,
+    pub affinity: Affinity,
+    /// Names of the claims that are its volumes, those made for it included.
+    pub claims: Vec<String>,
     pub images: Vec<String>,
 }
 
@@ -58,6 +62,8 @@ impl PodInfo {
                 .flatten()
                 .map(|p| (p.weight, Term::compile(&p.preference)))
                 .collect(),
+            affinity: Affinity::of(spec, pod.namespace()),
+            claims: claims(&pod),
             images: containers().filter_map(|c| c.image.as_deref()).map(with_tag).collect(),
             pod: pod.clone(),
         }
@@ -73,9 +79,25 @@ impl PodInfo {
         format!("{}/{}", self.pod.namespace(), self.pod.name())
     }
 
+    /// The claim is one that is made for this pod.
+    pub fn is_ephemeral_claim(&self, claim: &str) -> bool {
+        let volumes = self.spec().volumes.iter().flatten().filter(|volume| volume.ephemeral.is_some());
+        volumes.into_iter().any(|volume| claim == format!("{}-{}", self.pod.name(), volume.name))
+    }
+
     pub fn tolerations(&self) -> &[Toleration] {
         self.spec().tolerations.as_deref().unwrap_or_default()
     }
+}
+
+fn claims(pod: &Pod) -> Vec<String> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let claim = |volume: &Volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(source), _) => Some(source.claim_name.clone()),
+        (None, Some(_)) => Some(format!("{}-{}", pod.name(), volume.name)),
+        (None, None) => None,
+    };
+    volumes.filter_map(claim).collect()
 }
 
 /// Wants a node from us.

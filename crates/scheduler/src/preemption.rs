@@ -7,12 +7,12 @@ use orlop_api::selector::Selector;
 use orlop_api::typed::Typed;
 use orlop_api::typed::kinds::PodDisruptionBudget;
 
+use crate::cycle::Cycle;
 use crate::diagnosis::{Diagnosis, histogram};
 use crate::framework::Plugin;
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::schedule::filter;
-use crate::snapshot::Snapshot;
 
 /// A disruption budget as preemption counts it: it is respected where possible, never strictly.
 pub struct Budget {
@@ -51,12 +51,12 @@ const CANDIDATE_PERCENT: usize = 10;
 
 /// Finds room for a pod that fits nowhere, or says why there is none (for the event text).
 pub fn make_room(
-    pod: &PodInfo,
-    cluster: &Snapshot,
+    cycle: &Cycle,
     diagnosis: &Diagnosis,
     budgets: &[Budget],
     plugins: &[&'static Plugin],
 ) -> Result<Room, String> {
+    let (pod, cluster) = (cycle.pod, cycle.cluster);
     if pod.spec().preemption_policy.as_deref() == Some("Never") {
         return Err("preemption: not eligible due to preemptionPolicy=Never.".into());
     }
@@ -72,7 +72,7 @@ pub fn make_room(
     let (mut without, mut still_unfit): (usize, BTreeMap<String, usize>) = (0, BTreeMap::new());
     for name in &diagnosis.resolvable {
         let Some(node) = cluster.node(name) else { continue };
-        match room_on(pod, node, cluster, budgets, plugins) {
+        match room_on(cycle, node, budgets, plugins) {
             Ok(room) => rooms.push(room),
             Err(None) => without += 1,
             Err(Some(reasons)) => reasons.into_iter().for_each(|r| *still_unfit.entry(r).or_default() += 1),
@@ -97,19 +97,19 @@ pub fn make_room(
 
 /// `Err(None)`: nobody here is less important; `Err(Some)`: even without them it does not fit.
 fn room_on(
-    pod: &PodInfo,
+    cycle: &Cycle,
     node: &NodeInfo,
-    cluster: &Snapshot,
     budgets: &[Budget],
     plugins: &[&'static Plugin],
 ) -> Result<Room, Option<Vec<String>>> {
+    let (pod, cluster) = (cycle.pod, cycle.cluster);
     let mut bare = cluster.with_nominated(node, pod).unwrap_or_else(|| node.clone());
     let mut candidates: Vec<Arc<PodInfo>> = node.pods.values().filter(|p| p.priority < pod.priority).cloned().collect();
     if candidates.is_empty() {
         return Err(None);
     }
     candidates.iter().for_each(|victim| drop(bare.remove(&victim.uid)));
-    filter(pod, &bare, plugins)
+    filter(cycle, &bare, plugins)
         .map_err(|(_, rejection)| Some(rejection.reasons.iter().map(ToString::to_string).collect()))?;
     // Give back as many as fit, the most important and those under a budget first.
     candidates.sort_by_key(|pod| std::cmp::Reverse(importance(pod)));
@@ -118,7 +118,7 @@ fn room_on(
     for (group, violates) in [(protected, true), (free, false)] {
         for candidate in group {
             bare.add(candidate.clone());
-            if filter(pod, &bare, plugins).is_err() {
+            if filter(cycle, &bare, plugins).is_err() {
                 bare.remove(&candidate.uid);
                 victims.push(candidate);
                 violated_budgets += usize::from(violates);
@@ -169,8 +169,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cycle::Listed;
     use crate::plugins::PLUGINS;
     use crate::schedule::{Decision, schedule};
+    use crate::snapshot::Snapshot;
     use crate::testing::{cluster, node, pod_info};
 
     fn running(uid: &str, cpu: &str, priority: i32, label: &str) -> Arc<PodInfo> {
@@ -179,11 +181,12 @@ mod tests {
     }
 
     fn room(cluster: &Snapshot, pod: &PodInfo, budgets: &[Budget]) -> Result<(String, Vec<String>), String> {
-        let Decision::Unfit(diagnosis) = schedule(pod, cluster, PLUGINS, &mut 0, &mut fastrand::Rng::with_seed(1))
-        else {
+        let listed = Listed::default();
+        let cycle = Cycle::new(pod, cluster, &listed);
+        let Decision::Unfit(diagnosis) = schedule(&cycle, PLUGINS, &mut 0, &mut fastrand::Rng::with_seed(1)) else {
             panic!("fits without");
         };
-        let room = make_room(pod, cluster, &diagnosis, budgets, PLUGINS)?;
+        let room = make_room(&cycle, &diagnosis, budgets, PLUGINS)?;
         Ok((room.node, room.victims.iter().map(|v| v.uid.clone()).collect()))
     }
 

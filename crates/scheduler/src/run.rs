@@ -4,37 +4,54 @@
 //! that waits for the API runs beside it and reports back. A pod is *assumed* on its node from the
 //! decision until the API shows it there, or binding it failed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use orlop_api::pods::{is_finished, node_name};
 use orlop_api::typed::Typed;
-use orlop_api::typed::kinds::{Node, Pod, PodDisruptionBudget};
+use orlop_api::typed::kinds::{
+    Namespace, Node, Pod, PodDisruptionBudget, ReplicaSet, ReplicationController, Service, StatefulSet, StorageClass,
+};
+use orlop_api::volumes::claim_reference;
 use orlop_base::clock;
-use orlop_client::cache::{Cache, Delta, Factory};
+use orlop_client::cache::{Cache, Delta, Factory, Observer};
 use orlop_client::events::{EventType, Recorder, reference};
 use orlop_client::{Client, DeleteOptions, Patch};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::binding::{self, VolumeCaches};
+use crate::cycle::{Cycle, Listed};
 use crate::diagnosis::Diagnosis;
 use crate::framework::Wake;
 use crate::plugins::PLUGINS;
+use crate::plugins::volume_binding::{Choice, choose};
 use crate::pod::{PodInfo, is_ours_to_schedule};
 use crate::preemption::{Budget, Room, make_room};
 use crate::queue::Queue;
 use crate::schedule::{Decision, schedule};
 use crate::snapshot::Snapshot;
 
+/// How long requests under way are waited for at the end: less than from giving up leadership until
+/// somebody else may lead (15 s - 10 s).
+const DRAIN: Duration = Duration::from_secs(4);
+
 /// The scheduler of one profile, `default-scheduler`.
 pub struct Scheduler {
     pods: Cache<Pod>,
     nodes: Cache<Node>,
     budgets: Cache<PodDisruptionBudget>,
+    others: Others,
+    /// Rings when a claim, a volume or a class changes.
+    storage: Arc<Notify>,
     acting: Acting,
     cluster: Snapshot,
+    /// Volumes chosen for a claim, until they show it.
+    assumed: BTreeMap<String, String>,
     queue: Queue,
     /// Where the next search for a node begins.
     start: usize,
@@ -42,17 +59,78 @@ pub struct Scheduler {
     failures: mpsc::UnboundedReceiver<BindFailed>,
 }
 
+/// What else bears on where a pod may run.
+struct Others {
+    namespaces: Cache<Namespace>,
+    volumes: VolumeCaches,
+    classes: Cache<StorageClass>,
+    services: Cache<Service>,
+    replica_sets: Cache<ReplicaSet>,
+    replication_controllers: Cache<ReplicationController>,
+    stateful_sets: Cache<StatefulSet>,
+}
+
+impl Others {
+    fn of(factory: &Factory) -> Self {
+        Self {
+            namespaces: factory.cache(),
+            volumes: VolumeCaches { claims: factory.cache(), volumes: factory.cache() },
+            classes: factory.cache(),
+            services: factory.cache(),
+            replica_sets: factory.cache(),
+            replication_controllers: factory.cache(),
+            stateful_sets: factory.cache(),
+        }
+    }
+
+    async fn synced(&self) {
+        self.namespaces.synced().await;
+        self.volumes.claims.synced().await;
+        self.volumes.volumes.synced().await;
+        self.classes.synced().await;
+        self.services.synced().await;
+        self.replica_sets.synced().await;
+        self.replication_controllers.synced().await;
+        self.stateful_sets.synced().await;
+    }
+
+    fn listed(&self, assumed: BTreeMap<String, String>) -> Listed {
+        Listed {
+            namespaces: self.namespaces.snapshot(),
+            claims: self.volumes.claims.snapshot(),
+            volumes: self.volumes.volumes.snapshot(),
+            classes: self.classes.snapshot(),
+            services: self.services.snapshot(),
+            replica_sets: self.replica_sets.snapshot(),
+            replication_controllers: self.replication_controllers.snapshot(),
+            stateful_sets: self.stateful_sets.snapshot(),
+            assumed,
+        }
+    }
+
+    /// Rings `bell` at every change of storage.
+    fn observe_storage(&self, bell: &Arc<Notify>) -> [Observer; 3] {
+        fn ring<K: Typed>(cache: &Cache<K>, bell: &Arc<Notify>) -> Observer {
+            let bell = bell.clone();
+            cache.observe(move |_| bell.notify_one())
+        }
+        [ring(&self.volumes.claims, bell), ring(&self.volumes.volumes, bell), ring(&self.classes, bell)]
+    }
+}
+
 /// What acts on the API, shared with the tasks that wait for it.
 #[derive(Clone)]
 struct Acting {
     client: Client,
     recorder: Recorder,
+    volumes: VolumeCaches,
     tasks: TaskTracker,
     failed: mpsc::UnboundedSender<BindFailed>,
 }
 
 struct BindFailed {
     pod: Arc<PodInfo>,
+    choices: Vec<Choice>,
     error: String,
 }
 
@@ -61,12 +139,17 @@ impl Scheduler {
     pub fn new(factory: &Factory, client: Client, recorder: Recorder) -> Self {
         // Bounded by the pods in flight: each sends at most one.
         let (failed, failures) = mpsc::unbounded_channel();
+        let others = Others::of(factory);
+        let volumes = others.volumes.clone();
         Self {
             pods: factory.cache(),
             nodes: factory.cache(),
             budgets: factory.cache(),
-            acting: Acting { client, recorder, tasks: TaskTracker::new(), failed },
+            others,
+            storage: Arc::default(),
+            acting: Acting { client, recorder, volumes, tasks: TaskTracker::new(), failed },
             cluster: Snapshot::default(),
+            assumed: BTreeMap::new(),
             queue: Queue::default(),
             start: 0,
             rng: orlop_base::id::with_rng(fastrand::Rng::fork),
@@ -74,15 +157,18 @@ impl Scheduler {
         }
     }
 
-    /// Runs until cancelled, and returns once every binding begun has ended.
+    /// Runs until cancelled, and returns once every binding begun has ended, or [`DRAIN`] later.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let (mut pods, mut nodes) = (self.pods.subscribe(), self.nodes.subscribe());
         let synced = async {
             self.nodes.synced().await;
             self.pods.synced().await;
             self.budgets.synced().await;
+            self.others.synced().await;
         };
         tokio::select! { biased; () = shutdown.cancelled() => return, () = synced => {} }
+        let storage = self.storage.clone();
+        let _observers = self.others.observe_storage(&storage);
         loop {
             // Everything known before anything is decided.
             while let Some(delta) = nodes.try_next() {
@@ -107,11 +193,13 @@ impl Scheduler {
                 delta = nodes.next() => self.node_changed(&delta),
                 delta = pods.next() => self.pod_changed(&delta),
                 Some(failure) = self.failures.recv() => self.bind_failed(&failure),
+                () = storage.notified() => self.storage_changed(),
                 () = async { match due { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } } => {}
             }
         }
         self.acting.tasks.close();
-        self.acting.tasks.wait().await;
+        // What is late binds a pod that the server will not bind twice.
+        let _ = tokio::time::timeout(DRAIN, self.acting.tasks.wait()).await;
     }
 
     fn node_changed(&mut self, delta: &Delta<Node>) {
@@ -151,9 +239,16 @@ impl Scheduler {
             self.queue.remove(&info.key());
             self.cluster.forget_nomination(&info.uid);
             let shrank = delta.old.as_ref().is_some_and(|old| asks_for_less(&info, &PodInfo::new(old.clone())));
+            let is_news = delta
+                .old
+                .as_ref()
+                .is_none_or(|old| node_name(old).is_none() || old.metadata.labels != pod.metadata.labels);
             self.cluster.add_pod(node, info);
             if shrank {
                 self.queue.wake(Wake::PodRemoved, PLUGINS, now);
+            }
+            if is_news {
+                self.queue.wake(Wake::PodAdded, PLUGINS, now);
             }
             return;
         }
@@ -172,18 +267,33 @@ impl Scheduler {
         }
     }
 
+    fn storage_changed(&mut self) {
+        let volumes = self.others.volumes.volumes.snapshot();
+        let shows = |name: &str| volumes.get("", name).is_none_or(|volume| claim_reference(volume).is_some());
+        self.assumed.retain(|volume, _| !shows(volume));
+        self.queue.wake(Wake::StorageChanged, PLUGINS, Instant::now());
+    }
+
     fn schedule_one(&mut self, pod: &Arc<PodInfo>) {
-        match schedule(pod, &self.cluster, PLUGINS, &mut self.start, &mut self.rng) {
+        let listed = self.others.listed(self.assumed.clone());
+        let cycle = Cycle::new(pod, &self.cluster, &listed);
+        match schedule(&cycle, PLUGINS, &mut self.start, &mut self.rng) {
             Decision::Bind { node } => {
+                let choices = self.cluster.node(&node).and_then(|node| choose(&cycle, node).ok()).unwrap_or_default();
+                for choice in &choices {
+                    if let Choice::Bind { claim, volume } = choice {
+                        self.assumed.insert(volume.clone(), format!("{}/{claim}", pod.pod.namespace()));
+                    }
+                }
                 self.queue.remove(&pod.key());
                 self.cluster.forget_nomination(&pod.uid);
                 self.cluster.add_pod(&node, pod.clone());
-                self.acting.bind(pod.clone(), node);
+                self.acting.bind(pod.clone(), node, choices);
             }
             Decision::Unfit(mut diagnosis) => {
                 let budgets = self.budgets.snapshot();
                 let budgets: Vec<Budget> = budgets.iter().filter_map(|b| Budget::of(b)).collect();
-                let room = match make_room(pod, &self.cluster, &diagnosis, &budgets, PLUGINS) {
+                let room = match make_room(&cycle, &diagnosis, &budgets, PLUGINS) {
                     Ok(room) => Some(room),
                     Err(why) => {
                         diagnosis.preemption = why;
@@ -201,6 +311,11 @@ impl Scheduler {
 
     fn bind_failed(&mut self, failure: &BindFailed) {
         self.cluster.remove_pod(&failure.pod.uid);
+        for choice in &failure.choices {
+            if let Choice::Bind { volume, .. } = choice {
+                self.assumed.remove(volume);
+            }
+        }
         let (now, pod) = (Instant::now(), &failure.pod.pod);
         self.queue.wake(Wake::PodRemoved, PLUGINS, now);
         // What the cache shows now decides: the pod may be gone, or bound by somebody else.
@@ -214,10 +329,15 @@ impl Scheduler {
 }
 
 impl Acting {
-    fn bind(&self, pod: Arc<PodInfo>, node: String) {
+    fn bind(&self, pod: Arc<PodInfo>, node: String, choices: Vec<Choice>) {
         let this = self.clone();
         self.tasks.spawn(async move {
             let (namespace, name) = (pod.pod.namespace(), pod.pod.name());
+            if let Err(error) = binding::bind_volumes(&this.client, &this.volumes, &pod, &node, &choices).await {
+                let error = format!("running PreBind plugin \"VolumeBinding\": {error}");
+                let _ = this.failed.send(BindFailed { pod, choices, error });
+                return;
+            }
             let binding = json!({
                 "apiVersion": "v1", "kind": "Binding",
                 "metadata": {"name": name, "namespace": namespace, "uid": pod.uid},
@@ -231,7 +351,7 @@ impl Acting {
                 Err(error) => {
                     let error = format!("binding rejected: {}", orlop_base::error::chain(&error));
                     // The receiver is gone only when the scheduler is.
-                    let _ = this.failed.send(BindFailed { pod, error });
+                    let _ = this.failed.send(BindFailed { pod, choices, error });
                 }
             }
         });

@@ -1,10 +1,9 @@
 //! One pod, decided.
 
+use crate::cycle::Cycle;
 use crate::diagnosis::Diagnosis;
-use crate::framework::{MAX_SCORE, Normalize, Plugin, Rejection};
+use crate::framework::{Plugin, Rejection};
 use crate::node::NodeInfo;
-use crate::pod::PodInfo;
-use crate::snapshot::Snapshot;
 
 /// What to do with a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,17 +22,18 @@ const MIN_PERCENT: usize = 5;
 
 /// Finds the best node. `start` is where the search begins, so that in large clusters, where it ends
 /// early, every node gets its turn; it is moved on.
-pub fn schedule(
-    pod: &PodInfo,
-    cluster: &Snapshot,
-    plugins: &[&'static Plugin],
-    start: &mut usize,
-    rng: &mut fastrand::Rng,
-) -> Decision {
+pub fn schedule(cycle: &Cycle, plugins: &[&'static Plugin], start: &mut usize, rng: &mut fastrand::Rng) -> Decision {
+    let (pod, cluster) = (cycle.pod, cycle.cluster);
     let mut diagnosis = Diagnosis { nodes: cluster.len(), ..Diagnosis::default() };
+    for plugin in plugins {
+        if let Some(Err(rejection)) = plugin.pre_filter.map(|pre_filter| pre_filter(cycle)) {
+            diagnosis.reject_all(plugin.name, &rejection);
+            return Decision::Unfit(diagnosis);
+        }
+    }
     if let Some(nominated) = cluster.nomination_of(&pod.uid).and_then(|name| cluster.node(name)) {
         // Room was made there for this pod.
-        if fits(pod, nominated, cluster, plugins).is_ok() {
+        if fits(cycle, nominated, plugins).is_ok() {
             return Decision::Bind { node: nominated.name.clone() };
         }
     }
@@ -43,7 +43,7 @@ pub fn schedule(
     for step in 0..cluster.len() {
         let node = cluster.node_at((*start + step) % cluster.len());
         looked_at += 1;
-        match fits(pod, node, cluster, plugins) {
+        match fits(cycle, node, plugins) {
             Ok(()) => feasible.push(node),
             Err((plugin, rejection)) => diagnosis.add(&node.name, plugin, &rejection),
         }
@@ -55,28 +55,23 @@ pub fn schedule(
     match feasible.as_slice() {
         [] => Decision::Unfit(diagnosis),
         [only] => Decision::Bind { node: only.name.clone() },
-        many => Decision::Bind { node: best(pod, many, cluster, plugins, rng).name.clone() },
+        many => Decision::Bind { node: best(cycle, many, plugins, rng).name.clone() },
     }
 }
 
 /// Runs every filter; the first to reject speaks. Pods nominated to the node count as there, and as
 /// not there: both must hold, for they may or may not come.
-pub fn fits(
-    pod: &PodInfo,
-    node: &NodeInfo,
-    cluster: &Snapshot,
-    plugins: &[&'static Plugin],
-) -> Result<(), (&'static str, Rejection)> {
-    if let Some(grown) = cluster.with_nominated(node, pod) {
-        filter(pod, &grown, plugins)?;
+pub fn fits(cycle: &Cycle, node: &NodeInfo, plugins: &[&'static Plugin]) -> Result<(), (&'static str, Rejection)> {
+    if let Some(grown) = cycle.cluster.with_nominated(node, cycle.pod) {
+        filter(cycle, &grown, plugins)?;
     }
-    filter(pod, node, plugins)
+    filter(cycle, node, plugins)
 }
 
-pub fn filter(pod: &PodInfo, node: &NodeInfo, plugins: &[&'static Plugin]) -> Result<(), (&'static str, Rejection)> {
+pub fn filter(cycle: &Cycle, node: &NodeInfo, plugins: &[&'static Plugin]) -> Result<(), (&'static str, Rejection)> {
     for plugin in plugins {
         if let Some(filter) = plugin.filter {
-            filter(pod, node).map_err(|rejection| (plugin.name, rejection))?;
+            filter(cycle, node).map_err(|rejection| (plugin.name, rejection))?;
         }
     }
     Ok(())
@@ -84,21 +79,14 @@ pub fn filter(pod: &PodInfo, node: &NodeInfo, plugins: &[&'static Plugin]) -> Re
 
 /// The highest sum of weighted scores; among equals, any.
 fn best<'a>(
-    pod: &PodInfo,
+    cycle: &Cycle,
     nodes: &[&'a NodeInfo],
-    cluster: &Snapshot,
     plugins: &[&'static Plugin],
     rng: &mut fastrand::Rng,
 ) -> &'a NodeInfo {
     let mut totals = vec![0i64; nodes.len()];
-    let mut scores = vec![0i64; nodes.len()];
-    for plugin in plugins {
-        let Some(score) = &plugin.score else { continue };
-        for (slot, node) in scores.iter_mut().zip(nodes) {
-            *slot = (score.of)(pod, node, cluster);
-        }
-        normalize(&mut scores, score.normalize);
-        for (total, one) in totals.iter_mut().zip(&scores) {
+    for score in plugins.iter().filter_map(|plugin| plugin.score.as_ref()) {
+        for (total, one) in totals.iter_mut().zip((score.of)(cycle, nodes)) {
             *total += one * score.weight;
         }
     }
@@ -106,17 +94,6 @@ fn best<'a>(
     let tied: Vec<&&NodeInfo> =
         nodes.iter().zip(&totals).filter(|(_, total)| **total == most).map(|(node, _)| node).collect();
     tied[rng.usize(..tied.len())]
-}
-
-fn normalize(scores: &mut [i64], how: Normalize) {
-    let most = scores.iter().max().copied().unwrap_or(0);
-    match how {
-        Normalize::None => {}
-        Normalize::Scale if most == 0 => {}
-        Normalize::Scale => scores.iter_mut().for_each(|s| *s = MAX_SCORE * *s / most),
-        Normalize::Reverse if most == 0 => scores.fill(MAX_SCORE),
-        Normalize::Reverse => scores.iter_mut().for_each(|s| *s = MAX_SCORE - MAX_SCORE * *s / most),
-    }
 }
 
 /// How many fitting nodes are enough to choose from.
@@ -135,12 +112,16 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cycle::Listed;
     use crate::plugins::PLUGINS;
+    use crate::pod::PodInfo;
+    use crate::snapshot::Snapshot;
     use crate::testing::{cluster, node, pod, pod_info};
 
     fn decide(cluster: &Snapshot, spec: Value) -> Decision {
         let pod = pod_info(json!({"spec": spec}));
-        schedule(&pod, cluster, PLUGINS, &mut 0, &mut fastrand::Rng::with_seed(1))
+        let listed = Listed::default();
+        schedule(&Cycle::new(&pod, cluster, &listed), PLUGINS, &mut 0, &mut fastrand::Rng::with_seed(1))
     }
 
     fn unfit(cluster: &Snapshot, spec: Value) -> String {
@@ -240,10 +221,12 @@ mod tests {
         assert_eq!((feasible_wanted(50), feasible_wanted(1000), feasible_wanted(5000)), (50, 420, 500));
         let (mut start, mut rng) = (0, fastrand::Rng::with_seed(7));
         let pod = pod_info(json!({"spec": asks(json!({}))}));
-        schedule(&pod, &cluster, PLUGINS, &mut start, &mut rng);
+        let listed = Listed::default();
+        let cycle = Cycle::new(&pod, &cluster, &listed);
+        schedule(&cycle, PLUGINS, &mut start, &mut rng);
         assert_eq!(start, 420);
-        schedule(&pod, &cluster, PLUGINS, &mut start, &mut rng);
-        schedule(&pod, &cluster, PLUGINS, &mut start, &mut rng);
+        schedule(&cycle, PLUGINS, &mut start, &mut rng);
+        schedule(&cycle, PLUGINS, &mut start, &mut rng);
         assert_eq!(start, 260);
     }
 
@@ -258,7 +241,9 @@ mod tests {
         cluster.nominate("a", Arc::new(important("3")));
         assert!(unfit(&cluster, asks(json!({"cpu": "2"}))).contains("Insufficient cpu"));
         let vip = important("3");
-        let decision = schedule(&vip, &cluster, PLUGINS, &mut 0, &mut fastrand::Rng::with_seed(1));
+        let listed = Listed::default();
+        let cycle = Cycle::new(&vip, &cluster, &listed);
+        let decision = schedule(&cycle, PLUGINS, &mut 0, &mut fastrand::Rng::with_seed(1));
         assert_eq!(decision, Decision::Bind { node: "a".into() });
         cluster.forget_nomination("vip");
         assert_eq!(bound(&cluster, asks(json!({"cpu": "2"}))), "a");

@@ -6,7 +6,10 @@ use orlop_api::typed::Typed;
 use orlop_api::typed::kinds::{Node, Pod};
 use serde_json::{Value, json};
 
+use crate::cycle::{Cycle, Listed};
+use crate::plugins::PLUGINS;
 use crate::pod::PodInfo;
+use crate::schedule::{Decision, schedule};
 use crate::snapshot::Snapshot;
 
 pub fn pod(value: Value) -> Pod {
@@ -29,6 +32,27 @@ pub fn cluster(nodes: &[Node]) -> Snapshot {
     let mut snapshot = Snapshot::default();
     nodes.iter().for_each(|node| snapshot.set_node(Arc::new(node.clone())));
     snapshot
+}
+
+/// The node that a pod gets.
+pub fn bound(cluster: &Snapshot, pod: Value) -> String {
+    match decide(cluster, pod) {
+        Decision::Bind { node } => node,
+        Decision::Unfit(diagnosis) => panic!("{diagnosis}"),
+    }
+}
+
+/// Why a pod gets none.
+pub fn unfit(cluster: &Snapshot, pod: Value) -> String {
+    match decide(cluster, pod) {
+        Decision::Unfit(diagnosis) => diagnosis.to_string(),
+        Decision::Bind { node } => panic!("bound to {node}"),
+    }
+}
+
+fn decide(cluster: &Snapshot, pod: Value) -> Decision {
+    let (pod, listed) = (pod_info(pod), Listed::default());
+    schedule(&Cycle::new(&pod, cluster, &listed), PLUGINS, &mut 0, &mut fastrand::Rng::with_seed(1))
 }
 
 fn merge(into: &mut Value, from: &Value) {

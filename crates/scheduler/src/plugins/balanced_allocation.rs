@@ -1,19 +1,18 @@
 //! NodeResourcesBalancedAllocation: better where CPU and memory end up used in like proportion.
 
-use crate::framework::{MAX_SCORE, Normalize, Plugin, Score};
+use crate::framework::{MAX_SCORE, Plugin, Score};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::resource::Amounts;
-use crate::snapshot::Snapshot;
 
 pub static PLUGIN: Plugin = Plugin {
     name: "NodeResourcesBalancedAllocation",
-    score: Some(Score { weight: 1, of: score, normalize: Normalize::None }),
+    score: Some(Score { weight: 1, of: |cycle, nodes| nodes.iter().map(|node| score(cycle.pod, node)).collect() }),
     ..Plugin::NONE
 };
 
 /// How much the pod improves (towards 100) or spoils (towards 50) the node's balance.
-fn score(pod: &PodInfo, node: &NodeInfo, _: &Snapshot) -> i64 {
+fn score(pod: &PodInfo, node: &NodeInfo) -> i64 {
     if pod.request.milli_cpu == 0 && pod.request.memory_bytes == 0 {
         return 0;
     }

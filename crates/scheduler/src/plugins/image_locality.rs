@@ -1,13 +1,12 @@
 //! ImageLocality: better where the images lie already, if enough nodes have them.
 
-use crate::framework::{MAX_SCORE, Normalize, Plugin, Score};
+use crate::cycle::Cycle;
+use crate::framework::{MAX_SCORE, Plugin, Score};
 use crate::node::NodeInfo;
-use crate::pod::PodInfo;
-use crate::snapshot::Snapshot;
 
 pub static PLUGIN: Plugin = Plugin {
     name: "ImageLocality",
-    score: Some(Score { weight: 1, of: score, normalize: Normalize::None }),
+    score: Some(Score { weight: 1, of: |cycle, nodes| nodes.iter().map(|node| score(cycle, node)).collect() }),
     ..Plugin::NONE
 };
 
@@ -17,7 +16,8 @@ const MIN_BYTES: i64 = 23 * MEBIBYTE;
 /// Per container: more makes no difference.
 const MAX_BYTES: i64 = 1000 * MEBIBYTE;
 
-fn score(pod: &PodInfo, node: &NodeInfo, cluster: &Snapshot) -> i64 {
+fn score(cycle: &Cycle, node: &NodeInfo) -> i64 {
+    let (pod, cluster) = (cycle.pod, cycle.cluster);
     let count = i64::try_from(pod.images.len()).unwrap_or(i64::MAX);
     if count == 0 {
         return 0;

@@ -2,14 +2,15 @@
 
 use orlop_api::pods::node_name;
 
+use crate::cycle::Cycle;
 use crate::framework::{Plugin, Reason, Rejection, Wake};
 use crate::node::NodeInfo;
-use crate::pod::PodInfo;
 
 pub static PLUGIN: Plugin =
     Plugin { name: "NodeName", filter: Some(filter), wakes_on: &[Wake::NodeAdded], ..Plugin::NONE };
 
-fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+fn filter(cycle: &Cycle, node: &NodeInfo) -> Result<(), Rejection> {
+    let pod = cycle.pod;
     match node_name(&pod.pod) {
         Some(wanted) if wanted != node.name => Err(Rejection::final_(Reason::NodeName)),
         _ => Ok(()),

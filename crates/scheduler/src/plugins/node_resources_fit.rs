@@ -1,18 +1,20 @@
 //! NodeResourcesFit: what the pod requests must be left; among those, the emptier node is better.
 
-use crate::framework::{MAX_SCORE, Normalize, Plugin, Reason, Rejection, Score, Wake};
+use crate::cycle::Cycle;
+use crate::framework::{MAX_SCORE, Plugin, Reason, Rejection, Score, Wake};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
-use crate::snapshot::Snapshot;
 
 pub static PLUGIN: Plugin = Plugin {
     name: "NodeResourcesFit",
     filter: Some(filter),
-    score: Some(Score { weight: 1, of: score, normalize: Normalize::None }),
+    score: Some(Score { weight: 1, of: |cycle, nodes| nodes.iter().map(|node| score(cycle.pod, node)).collect() }),
     wakes_on: &[Wake::NodeAdded, Wake::NodeAllocatableChanged, Wake::PodRemoved],
+    ..Plugin::NONE
 };
 
-fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+fn filter(cycle: &Cycle, node: &NodeInfo) -> Result<(), Rejection> {
+    let pod = cycle.pod;
     let mut lacks = Lacks::default();
     if node.pods.len() + 1 > node.allowed_pods {
         lacks.reasons.push(Reason::TooManyPods);
@@ -53,7 +55,7 @@ impl Lacks {
 }
 
 /// LeastAllocated over CPU and memory, equally weighted.
-fn score(pod: &PodInfo, node: &NodeInfo, _: &Snapshot) -> i64 {
+fn score(pod: &PodInfo, node: &NodeInfo) -> i64 {
     let free = |used: i64, want: i64, have: i64| {
         let total = used.saturating_add(want);
         (have > 0)

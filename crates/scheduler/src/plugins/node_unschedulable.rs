@@ -3,9 +3,9 @@
 use orlop_api::pods::tolerates;
 use orlop_api::typed::k8s_openapi::api::core::v1::Taint;
 
+use crate::cycle::Cycle;
 use crate::framework::{Plugin, Reason, Rejection, Wake};
 use crate::node::NodeInfo;
-use crate::pod::PodInfo;
 
 pub static PLUGIN: Plugin = Plugin {
     name: "NodeUnschedulable",
@@ -14,7 +14,8 @@ pub static PLUGIN: Plugin = Plugin {
     ..Plugin::NONE
 };
 
-fn filter(pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+fn filter(cycle: &Cycle, node: &NodeInfo) -> Result<(), Rejection> {
+    let pod = cycle.pod;
     if !node.is_unschedulable() {
         return Ok(());
     }
