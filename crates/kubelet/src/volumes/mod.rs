@@ -2,6 +2,7 @@
 //! and named in upstream's way on disk, so that what is there can be understood after a restart.
 
 pub mod atomic_writer;
+mod claim;
 mod config_map;
 mod downward;
 mod empty_dir;
@@ -167,7 +168,7 @@ impl Setup<'_> {
             return image::set_up(self, &volume.name, source).await;
         }
         if volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some() {
-            return Err("persistent volume claims cannot be mounted on this node".to_owned());
+            return claim::set_up(self, volume).await;
         }
         Err("no volume plugin matched".to_owned())
     }
