@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use orlop_image::{Hosts, Image, ImageConfig, ImageService, ImageStore, Progress};
 
+use crate::image_store;
 use crate::logging::{answer, say};
 use crate::paths::{self, Paths};
 use crate::registries;
@@ -81,13 +82,13 @@ pub fn run(arguments: Arguments) -> Result<()> {
 }
 
 async fn act(arguments: Arguments) -> Result<()> {
-    let dir = Paths::new(&arguments.data_dir, paths::RUN_DIR.as_ref()).images();
     if let Action::Build(build) = &arguments.action
         && let Some(output) = &build.output
     {
         return build_archive(build, output).await;
     }
-    let store = open(&dir, registries::read(&arguments.registries)?).await?;
+    let paths = Paths::new(&arguments.data_dir, paths::RUN_DIR.as_ref());
+    let store = image_store::open(&paths, registries::read(&arguments.registries)?).await?;
     match arguments.action {
         Action::Ls => list(&store).await,
         Action::Import { archive, name } => {
@@ -126,15 +127,13 @@ async fn act(arguments: Arguments) -> Result<()> {
     }
 }
 
-async fn open(dir: &std::path::Path, hosts: Hosts) -> Result<Arc<ImageStore>> {
-    ImageStore::open(dir, hosts).await.context("opening the image store")
-}
-
 /// Builds in a store of its own, so that nothing but the archive remains.
 async fn build_archive(build: &Build, output: &std::path::Path) -> Result<()> {
     let scratch = output.with_extension("building");
     let built = async {
-        let store = open(&scratch, Hosts::default()).await?;
+        // No container stands on what is gone in a moment.
+        let store = ImageStore::open(&scratch, Hosts::default(), Arc::new(|| Ok(Vec::new()))).await;
+        let store = store.context("opening the image store")?;
         store
             .build(&build.root, build.config(), &build.name)
             .await

@@ -4,6 +4,7 @@ mod addons;
 mod control_plane;
 mod identity;
 mod image;
+mod image_store;
 mod logging;
 mod node;
 mod paths;

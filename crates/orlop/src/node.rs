@@ -8,7 +8,6 @@ use orlop_client::cache::Factory;
 use orlop_dns::forward::Forwarder;
 use orlop_dns::serve::{Nameserver, Sockets};
 use orlop_host::linux::Linux;
-use orlop_image::ImageStore;
 use orlop_kubelet::{Kubelet, KubeletConfig};
 use orlop_network::node::{NodeConfig, NodeNetworking};
 use orlop_network::proxy;
@@ -18,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::addons;
 use crate::control_plane::ControlPlane;
+use crate::image_store;
 use crate::registries;
 use crate::server::{Arguments, Machine};
 
@@ -42,9 +42,7 @@ pub async fn start(
 
     let paths = arguments.paths();
     let runtime = Runtime::open(paths.runtime(&machine.node_name)).await.context("opening the container runtime")?;
-    let images = ImageStore::open(&paths.images(), registries::read(&arguments.registries)?)
-        .await
-        .context("opening the image store")?;
+    let images = image_store::open(&paths, registries::read(&arguments.registries)?).await?;
     let name = format!("system:node:{}", machine.node_name);
     let client = plane.client(&name, &["system:nodes"]);
     let config = kubelet_config(arguments, machine, plane)?;

@@ -51,10 +51,14 @@ impl Paths {
         self.data.join("network")
     }
 
+    pub fn runtime_state(&self) -> PathBuf {
+        self.data.join("runtime")
+    }
+
     /// Options of the container runtime of the node with this name.
     pub fn runtime(&self, node_name: &str) -> orlop_runtime::RuntimeOptions {
         orlop_runtime::RuntimeOptions {
-            state_dir: self.data.join("runtime"),
+            state_dir: self.runtime_state(),
             run_dir: self.run.clone(),
             cgroup_root: format!("/orlop/{node_name}"),
             shim: orlop_runtime::ShimCommand::default(),

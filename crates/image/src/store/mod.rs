@@ -23,7 +23,7 @@ mod usage;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 pub use assemble::{Names, Source};
 pub use blobs::BlobWriter;
@@ -34,29 +34,25 @@ use crate::ImageError;
 use index::Index;
 use layers::Locks;
 
-/// Says which unpacked layers containers stand on; see [`ImageStore::guard_layers`].
-pub type LayerGuard = Arc<dyn Fn() -> Vec<PathBuf> + Send + Sync>;
+/// Says which unpacked layers are in use beyond what the index says: removing an image must not pull the
+/// ground from under a container. While it cannot tell, nothing is swept.
+pub type LayerGuard = Arc<dyn Fn() -> io::Result<Vec<PathBuf>> + Send + Sync>;
 
 /// The store itself; its methods block.
 pub struct Local {
     dir: PathBuf,
     index: Index,
     layer_locks: Locks,
-    guard: Mutex<Option<LayerGuard>>,
+    guard: LayerGuard,
 }
 
 impl Local {
-    pub fn open(dir: &Path) -> Result<Self, ImageError> {
+    pub fn open(dir: &Path, guard: LayerGuard) -> Result<Self, ImageError> {
         for sub in ["blobs/sha256", "blobs/sha512", "layers", "tmp"] {
             let path = dir.join(sub);
             std::fs::create_dir_all(&path).map_err(|e| io_error(format!("create {}", path.display()), e))?;
         }
-        let local = Self {
-            dir: dir.to_owned(),
-            index: Index::new(dir),
-            layer_locks: Locks::default(),
-            guard: Mutex::new(None),
-        };
+        let local = Self { dir: dir.to_owned(), index: Index::new(dir), layer_locks: Locks::default(), guard };
         local.index.read()?;
         local.clean_up()?;
         Ok(local)

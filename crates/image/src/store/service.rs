@@ -1,7 +1,7 @@
 //! The asynchronous face of the store.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
@@ -20,17 +20,12 @@ pub struct ImageStore {
 }
 
 impl ImageStore {
-    /// Opens `<data-dir>/images`, discarding what a crash left half-made.
-    pub async fn open(dir: &Path, hosts: Hosts) -> Result<Arc<Self>, ImageError> {
+    /// Opens `<data-dir>/images`, discarding what a crash left half-made. Layers that `guard` names are kept
+    /// when their images are removed.
+    pub async fn open(dir: &Path, hosts: Hosts, guard: LayerGuard) -> Result<Arc<Self>, ImageError> {
         let dir = dir.to_owned();
-        let local = Arc::new(blocking(move || Local::open(&dir)).await?);
+        let local = Arc::new(blocking(move || Local::open(&dir, guard)).await?);
         Ok(Arc::new(Self { puller: Puller::new(local.clone(), hosts), local }))
-    }
-
-    /// Tells which layers containers stand on, so that removing an image in use does not pull the
-    /// ground from under them. Without a guard only images are asked.
-    pub fn guard_layers(&self, guard: LayerGuard) {
-        *self.local.guard.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
     }
 
     /// Takes in an OCI or docker archive (tar, plain or compressed); `reference` overrides the name inside.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
-use std::sync::PoisonError;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -25,8 +24,7 @@ impl Local {
         let Some(_alone) = self.alone()? else { return Ok(()) };
         let images = self.index().read()?;
         let mut layers: BTreeSet<OsString> = images.values().flat_map(|r| &r.layers).map(OsString::from).collect();
-        let guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let in_use = guard.map(|guard| guard()).unwrap_or_default();
+        let in_use = (self.guard)().map_err(|e| io_error("find layers in use", e))?;
         layers.extend(in_use.iter().filter_map(|path| path.file_name().map(OsString::from)));
         self.retire(&self.dir.join("layers"), &layers)?;
         for algorithm in ["sha256", "sha512"] {

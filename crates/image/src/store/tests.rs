@@ -1,12 +1,12 @@
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::{Hosts, ImageConfig, ImageError, ImageService, ImageStore, Tree};
 
 async fn open(dir: &tempfile::TempDir) -> Arc<ImageStore> {
-    ImageStore::open(&dir.path().join("images"), Hosts::default()).await.unwrap()
+    ImageStore::open(&dir.path().join("images"), Hosts::default(), Arc::new(|| Ok(Vec::new()))).await.unwrap()
 }
 
 fn tree(text: &str) -> Tree {
@@ -121,7 +121,10 @@ async fn broken_archives_leave_nothing_visible() {
 #[tokio::test]
 async fn tags_move_and_unused_images_go() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir).await;
+    let in_use: Arc<Mutex<Vec<PathBuf>>> = Arc::default();
+    let told = in_use.clone();
+    let guard = Arc::new(move || Ok(told.lock().unwrap().clone()));
+    let store = ImageStore::open(&dir.path().join("images"), Hosts::default(), guard).await.unwrap();
     let first = store.build_tree(tree("1"), config(), "app").await.unwrap();
     let second = store.build_tree(tree("2"), config(), "app").await.unwrap();
     assert_eq!(store.get("app").await.unwrap().unwrap().id, second.id);
@@ -129,12 +132,11 @@ async fn tags_move_and_unused_images_go() {
     assert_eq!((first_now.repo_tags.len(), first_now.repo_digests), (0, first.repo_digests));
     // A container stands on the first image's layer.
     let layer: PathBuf = first.layers[0].clone();
-    let in_use = layer.clone();
-    store.guard_layers(Arc::new(move || vec![in_use.clone()]));
+    in_use.lock().unwrap().push(layer.clone());
     assert!(store.remove_unused(&["app".into()]).await.unwrap() > 0);
     assert_eq!(store.list().await.unwrap().len(), 1);
     assert!(layer.join("etc/motd").exists());
-    store.guard_layers(Arc::new(Vec::new));
+    in_use.lock().unwrap().clear();
     store.remove_unused(&["app".into()]).await.unwrap();
     assert!(!layer.exists());
 }

@@ -4,10 +4,13 @@ use super::{One, Setup};
 use crate::corev1::ImageVolumeSource;
 use crate::images::puller::{Policy, Wanted};
 
+/// As its directory is named on disk.
+pub const KIND: &str = "image";
+
 pub async fn set_up(setup: &Setup<'_>, name: &str, source: &ImageVolumeSource) -> Result<One, String> {
     let context = setup.context;
     let reference = source.reference.as_deref().unwrap_or_default();
-    let dir = setup.dir("image", name);
+    let dir = setup.dir(KIND, name);
     if context.mounter.is_mounted(&dir).map_err(|e| e.to_string())? {
         return Ok(read_only(dir));
     }

@@ -25,6 +25,8 @@ use crate::corev1::{Container, Volume};
 use crate::pod::spec::NodePod;
 use atomic_writer::Payload;
 
+pub use mounter::mounted_layers;
+
 /// One pod's volumes at work.
 pub struct Setup<'a> {
     pub context: &'a Context,

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 
+use super::image::KIND;
+
 /// Mounting, as volumes need it. All calls are quick and block.
 pub trait Mounter: Send + Sync + 'static {
     /// A tmpfs that holds at most `size_bytes`.
@@ -100,9 +102,40 @@ fn unescape(text: &str) -> String {
     out
 }
 
+/// Directories of this machine that are mounted elsewhere as image volumes: bound whole, or a layer among
+/// several.
+pub fn mounted_layers() -> io::Result<Vec<PathBuf>> {
+    Ok(sources(&std::fs::read_to_string("/proc/self/mountinfo")?))
+}
+
+fn sources(mountinfo: &str) -> Vec<PathBuf> {
+    let image = |target: &str| unescape(target).contains(&format!("/kubernetes.io~{KIND}/"));
+    let volumes = mountinfo.lines().filter(|line| line.split(' ').nth(4).is_some_and(image));
+    let mut found = Vec::new();
+    for line in volumes {
+        let (mount, file_system) = line.split_once(" - ").unwrap_or((line, ""));
+        let options = file_system.split(' ').nth(2).unwrap_or_default();
+        match options.split(',').find_map(|option| option.strip_prefix("lowerdir=")) {
+            Some(layers) => found.extend(layers.split(':').map(unescape).map(PathBuf::from)),
+            None => found.extend(mount.split(' ').nth(3).map(unescape).map(PathBuf::from)),
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn layers_under_image_volumes() {
+        let info = "1 0 8:1 / / rw - ext4 a rw\n\
+                    2 1 8:1 /var/images/layers/aa /k/u/volumes/kubernetes.io~image/v ro - ext4 a rw\n\
+                    3 1 0:3 / /k/u/volumes/kubernetes.io~image/w ro - overlay overlay ro,lowerdir=/i/layers/bb:/i/layers/cc\n\
+                    4 1 0:4 / /k/u/volumes/kubernetes.io~secret/s rw - tmpfs t rw\n";
+        let expected = ["/var/images/layers/aa", "/i/layers/bb", "/i/layers/cc"];
+        assert_eq!(sources(info), expected.map(PathBuf::from));
+    }
 
     #[test]
     fn mounts_of_a_directory_innermost_first() {

@@ -4,6 +4,7 @@ mod real;
 mod stub;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,7 +26,7 @@ impl Content {
     /// An image whose layer does not compress, of about `kilobytes`.
     pub async fn new(kilobytes: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = ImageStore::open(dir.path(), Hosts::default()).await.unwrap();
+        let store = open(dir.path(), Hosts::default()).await;
         let mut noise = fastrand_bytes(kilobytes << 10);
         noise.extend_from_slice(b"end");
         let mut tree = Tree::new();
@@ -56,12 +57,16 @@ pub struct Puller {
     pub store: Arc<ImageStore>,
 }
 
+async fn open(dir: &Path, hosts: Hosts) -> Arc<ImageStore> {
+    ImageStore::open(dir, hosts, Arc::new(|| Ok(Vec::new()))).await.unwrap()
+}
+
 /// A store that reaches `domain` at these endpoints.
 pub async fn puller(domain: &str, endpoints: &[&str]) -> Puller {
     let dir = tempfile::tempdir().unwrap();
     let endpoints = endpoints.iter().map(|e| (*e).to_owned()).collect();
     let mirrors = BTreeMap::from([(domain.to_owned(), Mirror { endpoints })]);
-    let store = ImageStore::open(dir.path(), Hosts { mirrors, ..Hosts::default() }).await.unwrap();
+    let store = open(dir.path(), Hosts { mirrors, ..Hosts::default() }).await;
     Puller { _dir: dir, store }
 }
 
