@@ -1,8 +1,9 @@
 //! Which pod is next, and who waits for what.
 //!
 //! A pod is in one place: **active** (to be tried, most important first), **backing off** (tried and
-//! failed lately), **waiting** (nothing has happened that could help it) or **gated**. Time comes in
-//! as an argument; nothing here sleeps.
+//! failed lately), **waiting** (nothing has happened that could help it) or **gated**. A pod that was
+//! rejected, and that an event may have helped, backs off only while others are active (KEP-5142).
+//! Time comes in as an argument; nothing here sleeps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,7 +38,10 @@ enum Place {
     Active,
     /// Being tried: the entry stays for the result.
     Tried,
+    /// Rejected and woken since.
     BackingOff(Instant),
+    /// Trying it broke: rest is what helps.
+    Failing(Instant),
     Waiting {
         plugins: BTreeSet<&'static str>,
         since: Instant,
@@ -88,7 +92,10 @@ impl Queue {
     /// The next pod to try; it stays known until [`Queue::remove`] or [`Queue::failed`].
     pub fn pop(&mut self, now: Instant) -> Option<Arc<PodInfo>> {
         self.release_due(now);
-        let (_, _, key) = self.active.pop_first()?;
+        let key = match self.active.pop_first() {
+            Some((_, _, key)) => key,
+            None => self.first_backing_off()?,
+        };
         let entry = self.entries.get_mut(&key)?;
         entry.place = Place::Tried;
         Some(entry.pod.clone())
@@ -106,7 +113,7 @@ impl Queue {
     pub fn retry(&mut self, key: &str, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.failures += 1;
-        entry.place = Place::BackingOff(now + BACKOFF.delay(entry.failures));
+        entry.place = Place::Failing(now + BACKOFF.delay(entry.failures));
     }
 
     /// Something changed in the cluster.
@@ -128,7 +135,7 @@ impl Queue {
     /// When [`Queue::pop`] could find more than now.
     pub fn next_due(&self) -> Option<Instant> {
         let due = |entry: &Entry| match &entry.place {
-            Place::BackingOff(until) => Some(*until),
+            Place::BackingOff(until) | Place::Failing(until) => Some(*until),
             Place::Waiting { since, .. } => Some(*since + WAITING_MAX),
             Place::Active | Place::Tried | Place::Gated => None,
         };
@@ -140,7 +147,7 @@ impl Queue {
         let count = |of: fn(&Place) -> bool| self.entries.values().filter(|e| of(&e.place)).count();
         [
             ("active", count(|p| matches!(p, Place::Active))),
-            ("backoff", count(|p| matches!(p, Place::BackingOff(_)))),
+            ("backoff", count(|p| matches!(p, Place::BackingOff(_) | Place::Failing(_)))),
             ("unschedulable", count(|p| matches!(p, Place::Waiting { .. }))),
             ("gated", count(|p| matches!(p, Place::Gated))),
         ]
@@ -148,7 +155,7 @@ impl Queue {
 
     fn release_due(&mut self, now: Instant) {
         let is_due = |entry: &Entry| match &entry.place {
-            Place::BackingOff(until) => *until <= now,
+            Place::BackingOff(until) | Place::Failing(until) => *until <= now,
             Place::Waiting { since, .. } => *since + WAITING_MAX <= now,
             Place::Active | Place::Tried | Place::Gated => false,
         };
@@ -159,6 +166,16 @@ impl Queue {
             }
             self.sort_in(&key);
         }
+    }
+
+    /// The one whose back-off ends first.
+    fn first_backing_off(&self) -> Option<String> {
+        let until = |entry: &Entry| match entry.place {
+            Place::BackingOff(until) => Some(until),
+            _ => None,
+        };
+        let backing_off = self.entries.iter().filter_map(|(key, entry)| Some((until(entry)?, entry.arrival, key)));
+        backing_off.min().map(|(_, _, key)| key.clone())
     }
 
     fn sort_in(&mut self, key: &str) {
@@ -201,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejected_pod_wakes_on_its_plugins_events_after_its_backoff() {
+    fn a_rejected_pod_wakes_on_its_plugins_events() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.put(pod("a", 0), now);
         popped(&mut queue, now);
@@ -210,9 +227,9 @@ mod tests {
         queue.wake(Wake::PodRemoved, PLUGINS, later);
         assert!(popped(&mut queue, later).is_empty());
         queue.wake(Wake::NodeLabelsChanged, PLUGINS, now);
-        assert!(popped(&mut queue, now).is_empty(), "still backing off");
         assert_eq!(queue.next_due(), Some(now + Duration::from_secs(1)));
-        assert_eq!(popped(&mut queue, later), ["a"]);
+        queue.put(pod("b", -1), now);
+        assert_eq!(popped(&mut queue, now), ["b", "a"], "back-off lasts while others are active");
         queue.failed("d/a", ["NodeAffinity"].into(), later);
         assert_eq!(popped(&mut queue, later + WAITING_MAX), ["a"], "never forgotten");
     }
