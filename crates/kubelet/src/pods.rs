@@ -201,6 +201,13 @@ impl Wakers {
         self.lock().values().cloned().collect()
     }
 
+    /// Every other pod that has a claim on the node. A pod that its source has dropped has none, though its
+    /// containers may still be ending: the scheduler cannot see it (upstream's `GetActivePods`).
+    pub fn claimants_beside(&self, uid: &str) -> Vec<Arc<NodePod>> {
+        let others = self.all().into_iter().filter(|handle| !handle.is_done() && !handle.wish().gone);
+        others.map(|handle| handle.pod()).filter(|other| other.uid() != uid).collect()
+    }
+
     /// By namespace and name; of two with one name, the one that is not going.
     pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<PodHandle>> {
         let mut named: Vec<Arc<PodHandle>> = self.all();

@@ -84,15 +84,7 @@ impl Roster {
     }
 
     fn admit(&self, pod: &NodePod) -> Result<(), crate::status::Verdict> {
-        let others: Vec<Arc<NodePod>> = self
-            .context
-            .pods
-            .all()
-            .iter()
-            .filter(|handle| !handle.is_done())
-            .map(|handle| handle.pod())
-            .filter(|other| other.uid() != pod.uid())
-            .collect();
+        let others = self.context.pods.claimants_beside(pod.uid());
         let others: Vec<&NodePod> = others.iter().map(|other| &**other).collect();
         admit(pod, &others, &self.node_view())
     }

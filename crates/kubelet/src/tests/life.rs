@@ -1,5 +1,10 @@
 //! Pods come, run, fail, recover and go.
 
+use std::time::Duration;
+
+use http::Method;
+use orlop_api::status::StatusError;
+use orlop_client::testing::Fault;
 use serde_json::json;
 
 use super::virtual_time;
@@ -339,5 +344,66 @@ async fn resources_change_in_place() {
     node.set_spec("web", one(requests("64"))).await;
     let pod = node.until_pod("web", |pod| condition(pod, "PodResizePending") == "True").await;
     assert_eq!(container(&pod, "a")["resources"]["limits"]["cpu"], "2");
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletion_does_not_wait_for_what_kept_the_pod_from_starting() {
+    virtual_time();
+    let mut node = TestNode::new(&["nginx:1"]);
+    node.start().await;
+    let spec = one(json!({
+        "volumes": [{"name": "v", "configMap": {"name": "m"}}],
+        "container": {"volumeMounts": [{"name": "v", "mountPath": "/v"}]},
+    }));
+    node.create("web", spec).await;
+    let failures = async || node.events("web").len();
+    node.until("a failure", async || failures().await > 0).await;
+    // By now the pauses between tries are two minutes long.
+    tokio::time::sleep(std::time::Duration::from_secs(400)).await;
+    let asked = orlop_base::clock::unix_seconds();
+    node.delete("web", 30).await;
+    node.until_gone("web").await;
+    assert!(orlop_base::clock::unix_seconds() - asked <= 1);
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_the_api_has_no_more_makes_room() {
+    virtual_time();
+    let mut node = TestNode::new(&["nginx:1"]);
+    node.start().await;
+    let big = one(json!({"container": {"resources": {"requests": {"cpu": "3"}}}}));
+    node.create("old", big.clone()).await;
+    node.until_pod("old", |pod| container(pod, "a")["ready"] == true).await;
+    node.runtime.world().stubborn.insert("a".into());
+    let pods = node.client.api::<crate::corev1::Pod>("default");
+    pods.delete("old", &Default::default()).await.unwrap();
+    node.create("new", big).await;
+    node.until_pod("new", |pod| container(pod, "a")["ready"] == true).await;
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_appears_while_a_try_fails_is_not_missed() {
+    virtual_time();
+    let mut node = TestNode::new(&["nginx:1"]);
+    node.start().await;
+    let sources = json!([{"configMap": {"name": "m"}}, {"secret": {"name": "s", "optional": true}}]);
+    let spec = one(json!({
+        "volumes": [{"name": "v", "projected": {"sources": sources}}],
+        "container": {"volumeMounts": [{"name": "v", "mountPath": "/v"}]},
+    }));
+    // The first look at the secret takes most of a second; meanwhile the map comes that was looked for before it.
+    node.api.fail_next(Method::GET, "secrets", Fault::Refused(StatusError::unavailable("not yet")));
+    node.create("web", spec).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    node.create_object("ConfigMap", "m", json!({"data": {"k": "v"}})).await;
+    let failed = async || node.events("web").iter().any(|e| e.starts_with("FailedMount"));
+    node.until("the failure", failed).await;
+    let then = orlop_base::clock::unix_nanos();
+    node.until_pod("web", |pod| container(pod, "a")["ready"] == true).await;
+    let waited = orlop_base::clock::unix_nanos() - then;
+    assert!(waited < 400_000_000, "{waited} {:?}", node.events("web"));
     node.stop().await;
 }

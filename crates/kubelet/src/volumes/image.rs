@@ -20,7 +20,8 @@ pub async fn set_up(setup: &Setup<'_>, name: &str, source: &ImageVolumeSource) -
         reference,
         policy: Policy::parse(source.pull_policy.as_deref(), reference),
     };
-    let image = context.puller.ensure(context, &wanted, setup.now).await.map_err(|failure| failure.message)?;
+    let pull = async { context.puller.ensure(context, &wanted, setup.now).await.map_err(|failure| failure.message) };
+    let image = setup.waited(pull).await?;
     std::fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
     context.mounter.layers(&image.layers, &dir).map_err(|e| format!("mounting image {reference}: {e}"))?;
     Ok(read_only(dir))

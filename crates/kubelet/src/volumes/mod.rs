@@ -19,6 +19,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::container::mounts::{MountedVolume, Volumes};
 use crate::context::Context;
 use crate::corev1::{Container, Volume};
@@ -32,6 +34,8 @@ pub struct Setup<'a> {
     pub context: &'a Context,
     pub pod: &'a NodePod,
     pub now: i64,
+    /// The pod is to go: nothing is waited for any longer.
+    pub cancelled: &'a CancellationToken,
 }
 
 /// All volumes are in place.
@@ -143,6 +147,12 @@ fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
 }
 
 impl Setup<'_> {
+    /// Waits for what is not here yet. Work on the disk is not cut short: it would go on unseen.
+    async fn waited<T>(&self, operation: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+        let done = self.cancelled.run_until_cancelled(operation).await;
+        done.unwrap_or_else(|| Err("context canceled".to_owned()))
+    }
+
     async fn one(&self, volume: &Volume) -> Result<One, String> {
         if let Some(source) = &volume.empty_dir {
             return empty_dir::set_up(self, &volume.name, source);
@@ -151,11 +161,11 @@ impl Setup<'_> {
             return host_path::set_up(source);
         }
         if let Some(source) = &volume.config_map {
-            let content = config_map::content(self, source).await?;
+            let content = self.waited(config_map::content(self, source)).await?;
             return self.show(&volume.name, "configmap", content.into(), Medium::Disk).await;
         }
         if let Some(source) = &volume.secret {
-            let content = secret::content(self, source).await?;
+            let content = self.waited(secret::content(self, source)).await?;
             return self.show(&volume.name, "secret", content.into(), Medium::Memory).await;
         }
         if let Some(source) = &volume.downward_api {
@@ -163,7 +173,7 @@ impl Setup<'_> {
             return self.show(&volume.name, "downward-api", content.into(), Medium::Memory).await;
         }
         if let Some(source) = &volume.projected {
-            let content = projected::content(self, source).await?;
+            let content = self.waited(projected::content(self, source)).await?;
             return self.show(&volume.name, "projected", content, Medium::Memory).await;
         }
         if let Some(source) = &volume.image {

@@ -3,6 +3,7 @@
 use std::os::unix::fs::DirBuilderExt;
 
 use orlop_runtime::Resources;
+use tokio_util::sync::CancellationToken;
 
 use super::SetupError;
 use crate::context::Context;
@@ -13,10 +14,15 @@ use crate::resources::requests::pod_requests;
 use crate::resources::{Amount, CPU};
 use crate::volumes::{self, Prepared, Setup};
 
-pub async fn run(context: &Context, pod: &NodePod, now: i64) -> Result<Prepared, SetupError> {
+pub async fn run(
+    context: &Context,
+    pod: &NodePod,
+    now: i64,
+    cancelled: &CancellationToken,
+) -> Result<Prepared, SetupError> {
     cgroup(context, pod).await?;
     directories(context, pod)?;
-    let setup = Setup { context, pod, now };
+    let setup = Setup { context, pod, now, cancelled };
     volumes::prepare(&setup).await.map_err(|error| SetupError::new("FailedMount", error.to_string()))
 }
 

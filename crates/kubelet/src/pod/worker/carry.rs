@@ -37,15 +37,15 @@ impl Worker {
     }
 
     fn enter_lane(&mut self, lane: Lane) -> CancellationToken {
-        self.lane = CancellationToken::new();
+        self.changed_in_lane = false;
         self.busy.lane = Some(lane);
-        self.lane.clone()
+        self.ending.clone()
     }
 
     fn prepare(&mut self, now: i64) {
-        let _ = self.enter_lane(Lane::Prepare);
+        let cancelled = self.enter_lane(Lane::Prepare);
         let (context, pod) = (self.context.clone(), self.pod.clone());
-        self.begin(async move { Done::Prepared(prepare::run(&context, &pod, now).await) });
+        self.begin(async move { Done::Prepared(prepare::run(&context, &pod, now, &cancelled).await) });
     }
 
     fn sandbox(&mut self, attempt: u32, replaces: bool) {
@@ -152,9 +152,9 @@ impl Worker {
         self.refreshing = true;
         self.stale_content = false;
         self.refresh_nanos = None;
-        let (context, pod) = (self.context.clone(), self.pod.clone());
+        let (context, pod, cancelled) = (self.context.clone(), self.pod.clone(), self.ending.clone());
         self.begin(async move {
-            let setup = Setup { context: &context, pod: &pod, now: clock::unix_nanos() };
+            let setup = Setup { context: &context, pod: &pod, now: clock::unix_nanos(), cancelled: &cancelled };
             let prepared = volumes::prepare(&setup).await;
             Done::Refreshed(prepared.map_err(|error| ops::SetupError::new("FailedMount", error.to_string())))
         });

@@ -7,7 +7,7 @@ use super::Worker;
 use crate::corev1::Pod;
 use crate::pod::ops::SetupError;
 use crate::pod::ops::resize::Resized;
-use crate::pod::ops::start::StartError;
+use crate::pod::ops::start::{CONFIG_ERROR, StartError};
 use crate::pod::plan::StartFailure;
 use crate::volumes::Prepared;
 
@@ -71,6 +71,8 @@ impl Worker {
                 self.refresh_nanos = prepared.refresh_nanos;
                 self.worked();
             }
+            // A pod that is going has no use for volumes: their lack is no failure.
+            Err(_) if self.ending.is_cancelled() => {}
             Err(error) => self.failed(&error),
         }
     }
@@ -82,6 +84,7 @@ impl Worker {
                 self.volumes = prepared.volumes;
                 self.refresh_nanos = prepared.refresh_nanos;
             }
+            Err(_) if self.ending.is_cancelled() => {}
             Err(error) => {
                 // What was there before stays; looked at again soon.
                 error.record(&self.context, &self.pod);
@@ -95,7 +98,7 @@ impl Worker {
         match result {
             Ok(()) => self.worked(),
             // A pod that is going has no use for a sandbox: its lack is no failure.
-            Err(_) if self.lane.is_cancelled() => {}
+            Err(_) if self.ending.is_cancelled() => {}
             Err(error) => self.failed(&error),
         }
     }
@@ -108,6 +111,8 @@ impl Worker {
             }
             Err(error) if error.reason.is_empty() => {}
             Err(StartError { reason, message, retry_nanos }) => {
+                let at_once = self.changed_in_lane && reason == CONFIG_ERROR;
+                let retry_nanos = if at_once { 0 } else { retry_nanos };
                 let failure = StartFailure { reason: reason.to_owned(), message, retry_nanos };
                 self.memory.failures.insert(name, failure);
             }
@@ -135,14 +140,17 @@ impl Worker {
         }
     }
 
-    fn worked(&mut self) {
+    /// Nothing to wait for: the last step worked, or what comes now is another matter.
+    pub(super) fn worked(&mut self) {
         self.memory.setup_retry_nanos = 0;
         self.memory.setup_failures = 0;
     }
 
     fn failed(&mut self, error: &SetupError) {
         error.record(&self.context, &self.pod);
-        self.wait_before_retry();
+        if !self.changed_in_lane {
+            self.wait_before_retry();
+        }
     }
 
     fn note_failure(&mut self, error: Option<String>, doing: &str) {

@@ -40,11 +40,13 @@ impl Worker {
             self.check_restart_all();
             if self.should_terminate(now) {
                 self.stage = Stage::Terminating;
-                self.lane.cancel();
+                self.ending.cancel();
+                self.worked();
             }
         }
         if self.stage == Stage::Terminating && self.has_stopped() {
             self.stage = Stage::Terminated;
+            self.worked();
         }
         if self.stage == Stage::Terminated && self.memory.released {
             self.stage = Stage::Finished;
@@ -61,7 +63,8 @@ impl Worker {
 
     fn has_stopped(&self) -> bool {
         let busy = &self.busy;
-        is_stopped(&self.view) && busy.lane.is_none() && busy.stop.is_none() && busy.kills.is_empty()
+        let idle = busy.lane.is_none() && busy.stop.is_none() && busy.kills.is_empty() && !self.refreshing;
+        idle && is_stopped(&self.view)
     }
 
     /// `activeDeadlineSeconds` counts from the pod's start on this node.

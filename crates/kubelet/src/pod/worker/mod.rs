@@ -43,13 +43,15 @@ pub struct Worker {
     stage: Stage,
     memory: Memory,
     busy: Busy,
-    /// Tells the lane's operation to stop at the next safe point.
-    lane: CancellationToken,
+    /// Tells operations to stop at the next safe point: the pod is to end.
+    ending: CancellationToken,
     volumes: Volumes,
     /// When volumes' contents are due.
     refresh_nanos: Option<i64>,
     refreshing: bool,
     stale_content: bool,
+    /// Content changed while the lane's operation was at work: it may have missed that.
+    changed_in_lane: bool,
     previous: PodStatus,
     telling: Telling,
     probes: Arc<Mutex<ProbeResults>>,
@@ -68,11 +70,12 @@ impl Worker {
             previous: pod.api_status().clone(),
             telling: Telling::new(pod.object.clone()),
             probers: Probers::new(context.clone(), handle.clone(), probes.clone()),
-            lane: CancellationToken::new(),
+            ending: CancellationToken::new(),
             volumes: Volumes::new(),
             refresh_nanos: None,
             refreshing: false,
             stale_content: false,
+            changed_in_lane: false,
             busy: Busy::default(),
             operations: FuturesUnordered::new(),
             context,
@@ -162,6 +165,7 @@ impl Worker {
     /// work now.
     fn content_changed(&mut self) {
         self.stale_content = true;
+        self.changed_in_lane = true;
         self.memory.setup_retry_nanos = 0;
         for failure in self.memory.failures.values_mut() {
             if failure.reason == crate::pod::ops::start::CONFIG_ERROR {

@@ -52,15 +52,7 @@ impl Worker {
         if wanted.is_static() {
             return Err(("Infeasible", "In-place resize of static-pods is not supported".to_owned()));
         }
-        let others: Vec<Arc<NodePod>> = self
-            .context
-            .pods
-            .all()
-            .iter()
-            .filter(|handle| !handle.is_done())
-            .map(|handle| handle.pod())
-            .filter(|other| other.uid() != wanted.uid())
-            .collect();
+        let others = self.context.pods.claimants_beside(wanted.uid());
         let others: Vec<&NodePod> = others.iter().map(|pod| &**pod).collect();
         resize_fits(wanted, &others, &self.context.allocatable)
     }
