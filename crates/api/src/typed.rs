@@ -66,12 +66,14 @@ macro_rules! typed {
 pub mod kinds {
     pub use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
     pub use k8s_openapi::api::batch::v1::{CronJob, Job};
+    pub use k8s_openapi::api::certificates::v1::{ClusterTrustBundle, PodCertificateRequest};
     pub use k8s_openapi::api::coordination::v1::Lease;
     pub use k8s_openapi::api::core::v1::{
         ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
         ReplicationController, Secret, Service, ServiceAccount,
     };
     pub use k8s_openapi::api::discovery::v1::EndpointSlice;
+    pub use k8s_openapi::api::node::v1::RuntimeClass;
     pub use k8s_openapi::api::policy::v1::PodDisruptionBudget;
     pub use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
     pub use k8s_openapi::api::scheduling::v1::PriorityClass;
@@ -86,5 +88,6 @@ typed! {
     kinds::StatefulSet => true, kinds::CronJob => true, kinds::Job => true, kinds::Lease => true,
     kinds::EndpointSlice => true, kinds::PodDisruptionBudget => true, kinds::ClusterRole => false,
     kinds::ClusterRoleBinding => false, kinds::Role => true, kinds::RoleBinding => true, kinds::PriorityClass => false,
-    kinds::StorageClass => false,
+    kinds::StorageClass => false, kinds::ClusterTrustBundle => false, kinds::PodCertificateRequest => true,
+    kinds::RuntimeClass => false,
 }

@@ -126,7 +126,7 @@ impl Kubelet {
         Arc::new(Context {
             events: Recorder::new(client.clone(), "kubelet", &config.node_name, shutdown.clone()),
             observed: Arc::new(Observed::new(runtime.clone(), network.clone(), pods.clone())),
-            objects: Objects::new(&client, factory, &pods),
+            objects: Objects::new(&client, factory, &pods, &config.node_name),
             services: factory.cache(),
             tokens: Tokens::default(),
             puller: Puller::default(),

@@ -1,5 +1,5 @@
-//! ConfigMaps and Secrets that pods here refer to: one watch per object, shared by all pods that
-//! name it, ended with the last of them.
+//! Objects that pods here refer to. Of ConfigMaps and Secrets one watch per object, shared by all pods
+//! that name it, ended with the last of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +12,12 @@ use orlop_client::{Client, Resource};
 use crate::corev1::{ConfigMap, Secret};
 use crate::env::Found;
 use crate::pods::Wakers;
+use crate::volumes::pod_certificate::PodCertificates;
+use crate::volumes::trust_bundle::TrustBundles;
 
 /// How long a pod's start waits for the first look at an object; upstream's kubelet waits one
 /// second for its watch to sync.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
+pub const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 type Key = (String, String);
 
@@ -23,17 +25,26 @@ type Key = (String, String);
 pub struct Objects {
     pub config_maps: Watched<ConfigMap>,
     pub secrets: Watched<Secret>,
+    pub trust_bundles: TrustBundles,
+    pub certificates: PodCertificates,
 }
 
 impl Objects {
-    pub fn new(client: &Client, factory: &Factory, wakers: &Arc<Wakers>) -> Self {
-        Self { config_maps: Watched::new(client, factory, wakers), secrets: Watched::new(client, factory, wakers) }
+    pub fn new(client: &Client, factory: &Factory, wakers: &Arc<Wakers>, node_name: &str) -> Self {
+        Self {
+            config_maps: Watched::new(client, factory, wakers),
+            secrets: Watched::new(client, factory, wakers),
+            trust_bundles: TrustBundles::new(factory, wakers),
+            certificates: PodCertificates::new(factory, wakers, node_name),
+        }
     }
 
     /// Forgets a pod; what no other pod names is watched no longer.
     pub fn forget(&self, pod_uid: &str) {
         self.config_maps.forget(pod_uid);
         self.secrets.forget(pod_uid);
+        self.trust_bundles.forget(pod_uid);
+        self.certificates.forget(pod_uid);
     }
 }
 

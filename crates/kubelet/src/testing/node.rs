@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orlop_api::typed::Typed;
+use orlop_api::typed::kinds::{ClusterTrustBundle, RuntimeClass, ServiceAccount};
 use orlop_client::testing::MemoryApi;
 use orlop_client::{Api, Client, DeleteOptions, Dynamic, Resource};
 use serde_json::{Value, json};
@@ -117,9 +118,13 @@ impl TestNode {
         let resource = match kind {
             "ConfigMap" => Resource::of::<crate::corev1::ConfigMap>(),
             "Secret" => Resource::of::<crate::corev1::Secret>(),
+            "ServiceAccount" => Resource::of::<ServiceAccount>(),
+            "ClusterTrustBundle" => Resource::of::<ClusterTrustBundle>(),
+            "RuntimeClass" => Resource::of::<RuntimeClass>(),
             other => panic!("{other} is not known here"),
         };
-        self.client.dynamic(&resource, "default")
+        let namespace = if resource.namespaced { "default" } else { "" };
+        self.client.dynamic(&resource, namespace)
     }
 
     pub async fn pod(&self, name: &str) -> Option<Value> {
@@ -162,9 +167,14 @@ impl TestNode {
 
 fn object(kind: &str, name: &str, fields: Value) -> Dynamic {
     let mut object = fields;
+    let cluster = match kind {
+        "ClusterTrustBundle" => Some(ClusterTrustBundle::API_VERSION),
+        "RuntimeClass" => Some(RuntimeClass::API_VERSION),
+        _ => None,
+    };
     object["kind"] = kind.into();
-    object["apiVersion"] = "v1".into();
-    object["metadata"] = json!({"name": name, "namespace": "default"});
+    object["apiVersion"] = cluster.unwrap_or("v1").into();
+    object["metadata"] = json!({"name": name, "namespace": if cluster.is_some() { "" } else { "default" }});
     Dynamic(object)
 }
 

@@ -1,5 +1,6 @@
 //! The whole agent on fakes, under virtual time.
 
+mod certificates;
 mod endpoint;
 mod eviction;
 mod life;

@@ -10,10 +10,13 @@ mod host_path;
 mod image;
 pub mod mounter;
 mod ownership;
+mod pem;
+pub mod pod_certificate;
 mod projected;
 mod secret;
 pub mod sub_path;
 pub mod token;
+pub mod trust_bundle;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -173,7 +176,7 @@ impl Setup<'_> {
             return self.show(&volume.name, "downward-api", content.into(), Medium::Memory).await;
         }
         if let Some(source) = &volume.projected {
-            let content = self.waited(projected::content(self, source)).await?;
+            let content = self.waited(projected::content(self, &volume.name, source)).await?;
             return self.show(&volume.name, "projected", content, Medium::Memory).await;
         }
         if let Some(source) = &volume.image {
