@@ -67,6 +67,9 @@ pub fn labels(config: &KubeletConfig, machine: &Machine) -> BTreeMap<String, Str
     own.chain(config.labels.clone()).collect()
 }
 
+/// What RuntimeClasses may ask for: the default, and the name under which everybody knows it.
+pub const HANDLERS: [&str; 2] = ["", "runc"];
+
 pub fn status(facts: &Facts<'_>, conditions: Vec<NodeCondition>) -> NodeStatus {
     let port = i32::from(facts.config.server.address.port());
     let yes = Some(true);
@@ -79,16 +82,15 @@ pub fn status(facts: &Facts<'_>, conditions: Vec<NodeCondition>) -> NodeStatus {
         node_info: Some(info(facts)),
         images: Some(images(facts.images)),
         features: Some(NodeFeatures { supplemental_groups_policy: yes }),
-        runtime_handlers: Some(vec![NodeRuntimeHandler {
-            name: Some(String::new()),
-            features: Some(NodeRuntimeHandlerFeatures {
-                recursive_read_only_mounts: yes,
-                user_namespaces: Some(false),
-            }),
-        }]),
+        runtime_handlers: Some(HANDLERS.map(handler).into()),
         declared_features: Some(DECLARED_FEATURES.map(str::to_owned).to_vec()),
         ..NodeStatus::default()
     }
+}
+
+fn handler(name: &str) -> NodeRuntimeHandler {
+    let features = NodeRuntimeHandlerFeatures { recursive_read_only_mounts: Some(true), user_namespaces: Some(false) };
+    NodeRuntimeHandler { name: Some(name.to_owned()), features: Some(features) }
 }
 
 fn addresses(config: &KubeletConfig) -> Vec<NodeAddress> {

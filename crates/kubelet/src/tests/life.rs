@@ -407,3 +407,21 @@ async fn what_appears_while_a_try_fails_is_not_missed() {
     assert!(waited < 400_000_000, "{waited} {:?}", node.events("web"));
     node.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_runtime_class_names_a_runtime_that_is_here() {
+    virtual_time();
+    let mut node = TestNode::new(&["nginx:1"]);
+    node.start().await;
+    node.create("web", one(json!({"runtimeClassName": "fast"}))).await;
+    let failed = async |why: &str| {
+        let event = format!("FailedCreatePodSandBox: Failed to create pod sandbox: {why}");
+        node.until("the failure", async || node.events("web").contains(&event)).await;
+    };
+    failed("runtimeclass.node.k8s.io \"fast\" not found").await;
+    node.create_object("RuntimeClass", "fast", json!({"handler": "gvisor"})).await;
+    failed("no runtime for \"gvisor\" is configured").await;
+    node.update_object("RuntimeClass", "fast", json!({"handler": "runc"})).await;
+    node.until_pod("web", |pod| container(pod, "a")["ready"] == true).await;
+    node.stop().await;
+}

@@ -1,5 +1,7 @@
 //! A pod's sandbox and its network.
 
+use orlop_api::typed::kinds::RuntimeClass;
+use orlop_base::error::chain;
 use orlop_runtime::{HostNamespaces, PortMapping, Sandbox, SandboxConfig};
 use tokio_util::sync::CancellationToken;
 
@@ -7,6 +9,7 @@ use super::SetupError;
 use crate::context::Context;
 use crate::files::hostname::{kernel_name, pod_name};
 use crate::names;
+use crate::node::object::HANDLERS;
 use crate::pod::spec::NodePod;
 use crate::resources::cgroup::pod_cgroup;
 use crate::resources::qos::qos_class;
@@ -23,6 +26,7 @@ pub async fn run(
         context.metrics.started_pods_errors.inc();
         SetupError::new("FailedCreatePodSandBox", format!("Failed to create pod sandbox: {why}"))
     };
+    check_handler(context, pod).await.map_err(failed)?;
     let config = config(context, pod, attempt).map_err(failed)?;
     let sandbox = context.runtime.run_sandbox(&config).await.map_err(|error| failed(error.to_string()))?;
     if let Err(why) = attach(context, pod, &sandbox, cancelled).await {
@@ -32,6 +36,15 @@ pub async fn run(
     context.metrics.started_pods.inc();
     context.observed.sandbox_made(sandbox);
     Ok(())
+}
+
+/// There is one runtime here; a RuntimeClass may ask for another.
+async fn check_handler(context: &Context, pod: &NodePod) -> Result<(), String> {
+    let Some(class) = pod.spec().runtime_class_name.as_deref().filter(|name| !name.is_empty()) else { return Ok(()) };
+    let found = context.client.all::<RuntimeClass>().get_opt(class).await;
+    let found = found.map_err(|error| format!("failed to lookup RuntimeClass {class}: {}", chain(&error)))?;
+    let handler = found.ok_or_else(|| format!("runtimeclass.node.k8s.io \"{class}\" not found"))?.handler;
+    if HANDLERS.contains(&handler.as_str()) { Ok(()) } else { Err(format!("no runtime for {handler:?} is configured")) }
 }
 
 async fn attach(
