@@ -4,6 +4,7 @@ mod bench;
 mod conformance;
 mod gen_api;
 mod layers;
+mod oracle;
 mod terminal;
 mod upstream;
 
@@ -19,6 +20,8 @@ enum Task {
     GenApi(gen_api::Args),
     /// Check that crates depend only on crates of lower layers.
     Layers,
+    /// Ask upstream's API server and Orlop's the same and compare their answers.
+    Oracle(oracle::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -27,5 +30,6 @@ fn main() -> anyhow::Result<()> {
         Task::Conformance(args) => conformance::run(&args),
         Task::GenApi(args) => gen_api::run(&args),
         Task::Layers => layers::run(),
+        Task::Oracle(args) => oracle::run(&args),
     }
 }

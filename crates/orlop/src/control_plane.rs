@@ -53,8 +53,12 @@ impl ControlPlane {
         let (server, stop) = (plane.server.clone(), shutdown.clone());
         tasks.spawn(async move { stop.run_until_cancelled(security.run(&server)).await.unwrap_or_default() });
         let identity = crate::identity::candidate(&paths.identity()).context("finding out who stands for leader")?;
-        plane.spawn_controllers(&identity, shutdown, tasks);
-        plane.spawn_scheduler(&identity, shutdown, tasks);
+        if !arguments.disable_controllers {
+            plane.spawn_controllers(&identity, shutdown, tasks);
+        }
+        if !arguments.disable_scheduler {
+            plane.spawn_scheduler(&identity, shutdown, tasks);
+        }
         Ok(plane)
     }
 

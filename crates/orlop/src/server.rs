@@ -54,6 +54,12 @@ pub struct Arguments {
     /// Run no pods here: control plane only
     #[arg(long)]
     pub disable_node: bool,
+    /// Run no controllers here: another controller manager does, or none
+    #[arg(long)]
+    pub disable_controllers: bool,
+    /// Run no scheduler here: another scheduler does, or none
+    #[arg(long)]
+    pub disable_scheduler: bool,
     /// Port of the node's own API
     #[arg(long, default_value_t = 10250)]
     pub kubelet_port: u16,

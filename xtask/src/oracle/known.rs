@@ -1,0 +1,85 @@
+//! The checked-in list of known differences, `conformance/oracle/known.txt`: it may only shrink. A line is
+//! `kind | gist | reason`; a gist that ends with ` ...` stands for all that begin so, and kind `*` for every kind.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use super::judge::Tally;
+
+struct Entry {
+    kind: String,
+    gist: String,
+    line: String,
+}
+
+pub struct Known {
+    path: PathBuf,
+    /// Lines of the head, each with its `#`.
+    head: Vec<String>,
+    entries: Vec<Entry>,
+}
+
+impl Known {
+    pub fn read() -> Result<Self> {
+        let path = super::corpus::folder().join("known.txt");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let (mut head, mut entries) = (Vec::new(), Vec::new());
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            if line.starts_with('#') {
+                head.push(line.to_owned());
+                continue;
+            }
+            let parts: Vec<&str> = line.split(" | ").collect();
+            let [kind, gist, reason] = parts[..] else { bail!("not `kind | gist | reason`: {line}") };
+            if reason.trim().is_empty() {
+                bail!("without a reason: {line}");
+            }
+            entries.push(Entry { kind: kind.to_owned(), gist: gist.to_owned(), line: line.to_owned() });
+        }
+        Ok(Self { path, head, entries })
+    }
+
+    pub fn has(&self, kind: &str, gist: &str) -> bool {
+        self.entries.iter().any(|entry| entry.is(kind, gist))
+    }
+
+    /// Fails at a difference that is not on the list and, when everything was asked, at a line without one.
+    pub fn verdict(&self, tallies: &BTreeMap<String, Tally>, complete: bool) -> Result<()> {
+        let new = findings(tallies).filter(|(kind, gist)| !self.has(kind, gist)).count();
+        let stale: Vec<&Entry> = self.entries.iter().filter(|entry| complete && !entry.occurs(tallies)).collect();
+        if new > 0 {
+            bail!("{new} differences are not on the list of known ones");
+        }
+        if let Some(first) = stale.first() {
+            bail!("{} known differences are none any more (--write takes them off): {}", stale.len(), first.line);
+        }
+        Ok(())
+    }
+
+    /// Writes the list without the lines that no difference bears out.
+    pub fn without_stale(&self, tallies: &BTreeMap<String, Tally>) -> Result<()> {
+        let lines = self.entries.iter().filter(|entry| entry.occurs(tallies)).map(|entry| &entry.line);
+        let text: String = self.head.iter().chain(lines).map(|line| format!("{line}\n")).collect();
+        std::fs::write(&self.path, text).with_context(|| format!("writing {}", self.path.display()))
+    }
+}
+
+impl Entry {
+    fn is(&self, kind: &str, gist: &str) -> bool {
+        let same = match self.gist.strip_suffix(" ...") {
+            Some(beginning) => gist.starts_with(beginning),
+            None => self.gist == gist,
+        };
+        same && (self.kind == "*" || self.kind == kind)
+    }
+
+    fn occurs(&self, tallies: &BTreeMap<String, Tally>) -> bool {
+        findings(tallies).any(|(kind, gist)| self.is(kind, gist))
+    }
+}
+
+fn findings(tallies: &BTreeMap<String, Tally>) -> impl Iterator<Item = (&str, &str)> {
+    tallies.iter().flat_map(|(kind, tally)| tally.findings.keys().map(|gist| (kind.as_str(), gist.as_str())))
+}

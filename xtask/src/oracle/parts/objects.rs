@@ -1,0 +1,71 @@
+//! Every object of the corpus and every mutation of it through every verb. What is spoiled is sent as a dry run,
+//! so that no request sees another's effect.
+
+use std::collections::HashSet;
+
+use anyhow::Result;
+use bytes::Bytes;
+use http::Method;
+use orlop_api::{Value, meta};
+
+use super::super::corpus::Subject;
+use super::super::exchange::Ask;
+use super::super::judge::{Case, Judge};
+use super::super::mutate::{Scope, mutations};
+use super::stored;
+
+const DRY: &str = "?dryRun=All";
+
+pub async fn run(judge: &Judge<'_>, subject: &Subject) -> Result<()> {
+    let label = subject.label();
+    judge.all(&label, creations(subject)).await?;
+    if subject.has_verb("get") && !subject.never_stored {
+        stored::run(judge, subject).await?;
+    }
+    Ok(())
+}
+
+fn creations(subject: &Subject) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let path = subject.collection(meta::namespace(&subject.valid[0].1)) + DRY;
+    for Spoiled { name, body, .. } in spoiled(subject) {
+        if name.contains("unknownField") {
+            let path = format!("{path}&fieldValidation=Strict");
+            cases.push(Case {
+                name: format!("create {name}, strictly"),
+                ask: Ask::body(Method::POST, path, body.clone()),
+            });
+        }
+        cases.push(Case { name: format!("create {name}"), ask: Ask::body(Method::POST, &path, body) });
+    }
+    cases
+}
+
+/// An object of which something is wrong, mostly. There are many: each is kept as text.
+pub struct Spoiled {
+    pub name: String,
+    /// Its `metadata.name`.
+    pub object: String,
+    pub body: Bytes,
+}
+
+/// The valid objects, the cases made by hand, and every mutation of the valid ones; each once.
+pub fn spoiled(subject: &Subject) -> Vec<Spoiled> {
+    let (mut all, mut seen) = (Vec::new(), HashSet::new());
+    let mut add = |name: String, object: &Value| {
+        let body = Bytes::from(object.to_string());
+        if seen.insert(body.clone()) {
+            all.push(Spoiled { name, object: meta::name(object).to_owned(), body });
+        }
+    };
+    for (name, object) in subject.valid.iter().chain(&subject.cases) {
+        add(name.clone(), object);
+    }
+    if let Some(schema) = subject.kind.schema(&subject.version) {
+        let scope = if subject.all_metadata { Scope::All } else { Scope::Own };
+        for (name, object) in &subject.valid {
+            mutations(schema.get(), object, scope, &mut |how, mutated| add(format!("{name}: {how}"), mutated));
+        }
+    }
+    all
+}
