@@ -241,7 +241,7 @@ impl Hierarchy for Version1 {
             view.links.extend(others.map(|controller| (controller.clone(), name.clone())));
             view.binds.push((name, self.place(&tree.dir, path)));
         }
-        view.binds.extend(self.unified.as_ref().map(|mount| ("unified".to_owned(), self.place(mount, path))));
+        // The unified tree is the host's own matter: programs take a cgroup2 mount for a machine of version 2.
         view
     }
 
