@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use orlop_image::{Hosts, ImageConfig, ImageStore};
@@ -94,7 +95,7 @@ fn name(reference: &str) -> &str {
 async fn assemble(recipe: &Recipe, reference: &str, archive: &Path) -> Result<()> {
     let (root, config) = (recipe.make)()?;
     let (tree, scratch) = root.into_parts();
-    let store = ImageStore::open(&scratch.path().join("store"), Hosts::default()).await?;
+    let store = ImageStore::open(&scratch.path().join("store"), Hosts::default(), Arc::new(|| Ok(Vec::new()))).await?;
     store.build_tree(tree, config, reference).await?;
     let unfinished = archive.with_extension("unfinished");
     store.export(reference, &unfinished).await?;
