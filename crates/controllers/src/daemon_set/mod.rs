@@ -22,7 +22,7 @@ use orlop_api::typed::kinds::{ControllerRevision, DaemonSet, Node, Pod};
 use orlop_client::cache::Delta;
 use orlop_client::engine::{Controller, Grant, Key, Note, Plan, Source, Step, View, Write};
 
-use crate::common::owners::{by_controller, claim, owned_and_orphans, wake_owner};
+use crate::common::owners::{by_controller, claim, controller_of, owned_and_orphans, wake_owner};
 use placement::Placement;
 
 pub fn controller() -> Controller {
@@ -31,9 +31,7 @@ pub fn controller() -> Controller {
         Source::indexed::<Pod>(vec![by_controller()], |delta, view, wake| {
             wake_owner::<DaemonSet, Pod>(delta, view, wake, selector);
         }),
-        Source::indexed::<ControllerRevision>(vec![by_controller()], |delta, view, wake| {
-            wake_owner::<DaemonSet, ControllerRevision>(delta, view, wake, selector);
-        }),
+        Source::indexed::<ControllerRevision>(vec![by_controller()], wake_for_revision),
         Source::of::<Node>(wake_all),
     ];
     let mut grants = vec![
@@ -51,6 +49,14 @@ pub fn controller() -> Controller {
 
 fn selector(set: &DaemonSet) -> Selector {
     Selector::from_typed(&set.spec.selector).unwrap_or_else(|_| Selector::nothing())
+}
+
+/// A revision that somebody makes for the set is left alone until there is another reason to look at it.
+fn wake_for_revision(delta: &Delta<ControllerRevision>, view: &View, wake: &mut dyn FnMut(Key)) {
+    let is_made = delta.old.is_none() && controller_of(&**delta.object()).is_some();
+    if !is_made {
+        wake_owner::<DaemonSet, ControllerRevision>(delta, view, wake, selector);
+    }
 }
 
 /// Which nodes are fit changes only with their labels and taints.

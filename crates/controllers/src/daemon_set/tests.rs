@@ -1,7 +1,11 @@
+use std::sync::Arc;
+
+use orlop_api::typed::kinds::ControllerRevision;
+use orlop_client::cache::Delta;
 use serde_json::json;
 
 use super::controller;
-use crate::common::fixture::{body, decide, events};
+use crate::common::fixture::{body, decide, events, objects};
 
 /// Two nodes, one pod on each, ready and of the only revision.
 pub const CONVERGED: &str = "
@@ -156,4 +160,17 @@ fn going_back_makes_the_old_revision_the_newest_again() {
 fn a_set_that_goes_away_is_left_alone() {
     let yaml = change("generation: 1}", "generation: 1, deletionTimestamp: '2026-01-01T11:00:00Z'}");
     assert_eq!(lines(&yaml.replace("phase: Running", "phase: Failed")), [""; 0]);
+}
+
+#[test]
+fn a_revision_made_by_somebody_else_wakes_nobody_but_its_end_does() {
+    let view = controller().view_of(&objects(CONVERGED));
+    let revision = view.of::<ControllerRevision>().get("d", "log-1").cloned();
+    let woken = |old: Option<Arc<ControllerRevision>>, new: Option<Arc<ControllerRevision>>| {
+        let mut keys = Vec::new();
+        super::wake_for_revision(&Delta { old, new }, &view, &mut |key| keys.push(key.to_string()));
+        keys
+    };
+    assert_eq!(woken(None, revision.clone()), [""; 0]);
+    assert_eq!(woken(revision, None), ["d/log"]);
 }
