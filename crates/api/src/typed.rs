@@ -77,7 +77,7 @@ pub mod kinds {
     pub use k8s_openapi::api::policy::v1::PodDisruptionBudget;
     pub use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
     pub use k8s_openapi::api::scheduling::v1::PriorityClass;
-    pub use k8s_openapi::api::storage::v1::StorageClass;
+    pub use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttributesClass};
 }
 
 typed! {
@@ -88,6 +88,6 @@ typed! {
     kinds::StatefulSet => true, kinds::CronJob => true, kinds::Job => true, kinds::Lease => true,
     kinds::EndpointSlice => true, kinds::PodDisruptionBudget => true, kinds::ClusterRole => false,
     kinds::ClusterRoleBinding => false, kinds::Role => true, kinds::RoleBinding => true, kinds::PriorityClass => false,
-    kinds::StorageClass => false, kinds::ClusterTrustBundle => false, kinds::PodCertificateRequest => true,
+    kinds::StorageClass => false, kinds::VolumeAttributesClass => false, kinds::ClusterTrustBundle => false, kinds::PodCertificateRequest => true,
     kinds::RuntimeClass => false,
 }

@@ -35,6 +35,7 @@ pub fn all(settings: &Settings) -> Vec<Controller> {
         crate::stateful_set::controller(),
         crate::taint_eviction::controller(),
         crate::ttl_after_finished::controller(),
+        crate::volume::attributes_class_protection::controller(),
         crate::volume::binder::claims::controller(),
         crate::volume::binder::volumes::controller(),
         crate::volume::claim_protection::controller(),
@@ -80,7 +81,8 @@ mod tests {
     }
 
     /// Queue, subject, and a world in which there is nothing to do about it.
-    const CONVERGED: [(&str, &str, &str); 25] = [
+    const CONVERGED: [(&str, &str, &str); 26] = [
+        ("vacprotection", "fast", crate::volume::attributes_class_protection::tests::CONVERGED),
         ("endpoint_slice_mirroring", "d/db", crate::endpoints::mirroring::tests::CONVERGED),
         ("claims", "d/data", crate::volume::binder::tests::CONVERGED),
         ("volumes", "v", crate::volume::binder::tests::CONVERGED),

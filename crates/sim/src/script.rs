@@ -119,7 +119,7 @@ fn deployment(rng: &mut fastrand::Rng, name: &str) -> Value {
 /// What is neither a Deployment nor a Service: in one seed of three each.
 fn sets(rng: &mut fastrand::Rng, namespace: &str, n: usize) -> Vec<(Duration, Deed)> {
     let mut deeds = Vec::new();
-    let mut at = |rng: &mut fastrand::Rng| Duration::from_millis(rng.u64(1500..20_000));
+    let at = |rng: &mut fastrand::Rng| Duration::from_millis(rng.u64(1500..20_000));
     let template = |name: &str| {
         json!({"metadata": {"labels": {"set": name}}, "spec": {
             "terminationGracePeriodSeconds": 3,

@@ -18,13 +18,15 @@ pub fn objects(yaml: &str) -> Vec<Value> {
     let mut objects = from_yaml_all(yaml.as_bytes()).expect("YAML in a test");
     for object in &mut objects {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let namespaced =
-            !matches!(object["kind"].as_str(), Some("Node" | "Namespace" | "PersistentVolume" | "StorageClass"));
+        let namespaced = !matches!(
+            object["kind"].as_str(),
+            Some("Node" | "Namespace" | "PersistentVolume" | "StorageClass" | "VolumeAttributesClass")
+        );
         let version = match object["kind"].as_str() {
             Some("Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "ControllerRevision") => "apps/v1",
             Some("Job" | "CronJob") => "batch/v1",
             Some("PodDisruptionBudget") => "policy/v1",
-            Some("StorageClass") => "storage.k8s.io/v1",
+            Some("StorageClass" | "VolumeAttributesClass") => "storage.k8s.io/v1",
             Some("EndpointSlice") => "discovery.k8s.io/v1",
             Some("Lease") => "coordination.k8s.io/v1",
             _ => "v1",

@@ -1,5 +1,6 @@
 //! Volumes: which claim has which, and that neither goes while it is used.
 
+pub mod attributes_class_protection;
 pub mod binder;
 pub mod claim_protection;
 pub mod ephemeral;
