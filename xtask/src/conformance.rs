@@ -59,7 +59,9 @@ pub fn run(args: &Args) -> Result<()> {
     let [parallel, serial] = chosen;
     let chosen = [parallel?, serial?];
     if args.list {
-        return say(&chosen.concat().iter().map(|name| format!("{name}\n")).collect::<String>());
+        let mut names = chosen.concat();
+        names.sort();
+        return say(&names.iter().map(|name| format!("{name}\n")).collect::<String>());
     }
     let machine = start(&args.orlop, &reports)?;
     let mut outcomes = Vec::new();

@@ -23,7 +23,7 @@ impl Kind for PersistentVolumeClaim {
     }
 
     fn prepare_create(&self, obj: &mut Value) {
-        remove(obj, "status");
+        set(obj, "status", json!({ "phase": "Pending" }));
         settle_data_sources(obj, &Value::Null);
     }
 

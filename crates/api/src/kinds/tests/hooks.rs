@@ -48,6 +48,12 @@ fn status_is_dropped_kept_and_kept_apart() {
 }
 
 #[test]
+fn a_claim_is_pending_from_its_first_moment() {
+    let claim = created("", "PersistentVolumeClaim", json!({ "spec": {}, "status": { "phase": "Bound" } }));
+    assert_eq!(claim["status"], json!({ "phase": "Pending" }));
+}
+
+#[test]
 fn generations_count_what_upstream_counts() {
     let changed = |group, name, a: Value, b: Value| kind(group, name).generation_changed(&a, &b);
     assert!(changed("apps", "ReplicaSet", json!({ "spec": { "a": 1 } }), json!({ "spec": { "a": 2 } })));
