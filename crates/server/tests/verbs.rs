@@ -4,6 +4,8 @@
 
 mod harness;
 
+use std::sync::Arc;
+
 use harness::api;
 use serde_json::{Value, json};
 
@@ -273,6 +275,31 @@ async fn pods_leave_gracefully() {
     api.post(pods, pod).await.is(201);
     api.delete(&path).await.is(200);
     api.get(&path).await.fails(404, "pods \"p\" not found");
+}
+
+/// A kubelet hears of the mark and removes the pod before the request that marked it can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_forced_deletion_succeeds_though_a_kubelet_is_faster() {
+    let api = Arc::new(api().await);
+    let pods = "/api/v1/namespaces/default/pods";
+    let now = json!({"gracePeriodSeconds": 0});
+    for i in 0..100 {
+        let path = format!("{pods}/p{i}");
+        let spec = json!({"nodeName": "n", "containers": [{"name": "c", "image": "i"}]});
+        let created = api.post(pods, json!({"metadata": {"name": format!("p{i}")}, "spec": spec})).await.is(201).json();
+        let from = created["metadata"]["resourceVersion"].as_str().unwrap();
+        let mut watch = api.watch(&format!("{pods}?watch=1&resourceVersion={from}")).await;
+        let kubelet = tokio::spawn({
+            let (api, path, now) = (api.clone(), path.clone(), now.clone());
+            async move {
+                watch.next().await;
+                api.delete_with(&path, now).await
+            }
+        });
+        api.delete_with(&path, now.clone()).await.is(200);
+        kubelet.await.unwrap();
+        api.get(&path).await.is(404);
+    }
 }
 
 #[tokio::test]

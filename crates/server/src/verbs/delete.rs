@@ -128,10 +128,23 @@ async fn attempt(
     }
     let last = draft::reopen(&marked.json);
     let removed = unless_overtaken(server.store.delete(key, marked.revision, last, durability).await)?;
-    Ok(removed.map(|last| {
-        after_delete(server, resource, &old);
-        Deleted { gone: true, content: farewell(resource, &last, &old) }
-    }))
+    Ok(match removed {
+        Some(last) => {
+            after_delete(server, resource, &old);
+            Some(Deleted { gone: true, content: farewell(resource, &last, &old) })
+        }
+        // The mark told a kubelet to remove the object, and it was faster than we are.
+        None if marked.revision != existing.revision && is_gone(server, key, meta::uid(&old))? => {
+            Some(Deleted { gone: true, content: farewell(resource, &marked, &old) })
+        }
+        None => None,
+    })
+}
+
+/// Nothing has the key, or another object by now.
+fn is_gone(server: &Server, key: &Key, uid: &str) -> Result<bool, StatusError> {
+    let Some(newest) = server.store.newest(key) else { return Ok(true) };
+    Ok(meta::uid(&parse_stored(&newest)?) != uid)
 }
 
 /// A deletion is under way and the kind's own rule still holds the object.
