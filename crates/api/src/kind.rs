@@ -192,6 +192,12 @@ pub trait Kind: Send + Sync + 'static {
         self.reset_fields("").drop_from(obj);
     }
 
+    /// Whether objects have a `status` from the start, if an empty one, as upstream's encoding of built-in types
+    /// has: a JSON patch may add below it. Custom resources have what was written.
+    fn always_has_status(&self) -> bool {
+        self.info().subresource("status").is_some()
+    }
+
     /// After `prepare_create`: who asks, where the object says so (CertificateSigningRequest). `user` holds
     /// `username`, `uid`, `groups` and `extra`.
     fn record_requester(&self, _obj: &mut Value, _user: &Value) {}

@@ -13,6 +13,17 @@ use serde_json::json;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
+/// OPTIONS is no verb of ours, but a proxy passes it on.
+#[tokio::test]
+async fn options_reaches_proxies_only() {
+    let api = api().await;
+    let pod = "/api/v1/namespaces/default/pods/p";
+    api.send("OPTIONS", pod, &[], "").await.is(405);
+    api.send("OPTIONS", &format!("{pod}/status"), &[], "").await.is(405);
+    // Nothing carries connections in this server.
+    api.send("OPTIONS", &format!("{pod}/proxy"), &[], "").await.is(404);
+}
+
 #[tokio::test]
 async fn discovery_in_both_forms_with_etags() {
     let api = api().await;

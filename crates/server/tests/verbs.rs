@@ -277,6 +277,17 @@ async fn pods_leave_gracefully() {
     api.get(&path).await.fails(404, "pods \"p\" not found");
 }
 
+#[tokio::test]
+async fn a_json_patch_adds_to_a_status_that_nobody_wrote_yet() {
+    let api = api().await;
+    let migrations = "/apis/storagemigration.k8s.io/v1/storageversionmigrations";
+    let migration = json!({"metadata": {"name": "m"}, "spec": {"resource": {"group": "", "resource": "foos"}}});
+    api.post(migrations, migration).await.is(201).has(json!({"status": {}}));
+    let condition = json!({"type": "T", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let add = json!([{"op": "add", "path": "/status/conditions", "value": [condition]}]);
+    api.patch(&format!("{migrations}/m/status"), "json", add).await.is(200);
+}
+
 /// A kubelet hears of the mark and removes the pod before the request that marked it can.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_forced_deletion_succeeds_though_a_kubelet_is_faster() {

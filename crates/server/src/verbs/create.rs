@@ -116,6 +116,9 @@ fn begin(server: &Server, resource: &Resource, object: &mut Value, dry_run: bool
 fn prepare(resource: &Resource, object: &mut Value, user: &UserInfo, warnings: &Warnings) -> Result<(), StatusError> {
     let (kind, info) = (resource.kind(), resource.info());
     kind.prepare_create(object);
+    if kind.always_has_status() && object["status"].is_null() {
+        object["status"] = json!({});
+    }
     let user = describe(user);
     kind.record_requester(object, &user);
     if info.has_generation {
