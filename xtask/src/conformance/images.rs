@@ -107,12 +107,19 @@ fn config(words: &[&str]) -> ImageConfig {
     ImageConfig { env: vec![PATH.to_owned()], cmd, ..ImageConfig::default() }
 }
 
-fn agnhost() -> Result<(Root, ImageConfig)> {
+/// Debian's busybox as a shell would prefer its own programs to the ones installed: bash is the shell.
+fn debian() -> Result<Root> {
     let mut root = Root::of_packages(AGNHOST)?;
+    root.link("usr/bin/sh", "bash");
+    root.link("usr/bin/nc", "nc.openbsd");
+    Ok(root)
+}
+
+fn agnhost() -> Result<(Root, ImageConfig)> {
+    let mut root = debian()?;
     root.program("agnhost", "agnhost", 0o755)?;
     // Tests that replace the entry point call it by this name.
     root.link("agnhost-2", "agnhost");
-    root.link("usr/bin/nc", "nc.openbsd");
     root.link("usr/local/bin/iperf", "/usr/bin/iperf");
     root.dir("uploads");
     for file in ["localhost.crt", "localhost.key"] {
@@ -145,13 +152,13 @@ fn nautilus() -> Result<(Root, ImageConfig)> {
 
 fn busybox() -> Result<(Root, ImageConfig)> {
     let mut root = Root::of_packages(&["bash-static"])?;
-    // Tests look for variables with dashes in their names, which Debian's busybox does not pass on.
+    // Debian's busybox as a shell would not pass on variables with dashes in their names, which tests look for.
     root.link("usr/bin/sh", "bash-static");
     Ok((root, config(&["sh"])))
 }
 
 fn glibc_dns_testing() -> Result<(Root, ImageConfig)> {
-    Ok((Root::of_packages(AGNHOST)?, config(&["bash"])))
+    Ok((debian()?, config(&["bash"])))
 }
 
 fn nginx() -> Result<(Root, ImageConfig)> {

@@ -112,17 +112,22 @@ fn follow(command: &mut Command, log: &Path) -> Result<()> {
     let mut log = File::create(log).with_context(|| format!("creating {}", log.display()))?;
     let mut child = command.stdout(Stdio::piped()).stderr(log.try_clone()?).spawn().context("running ginkgo")?;
     let output = child.stdout.take().context("ginkgo has no output")?;
-    let mut lines = BufReader::new(output).split(b'\n');
-    while let Some(line) = lines.next().transpose()? {
+    let mut test = String::new();
+    let mut ended = None;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
         log.write_all(&line)?;
         log.write_all(b"\n")?;
         let line = String::from_utf8_lossy(&line);
-        // A bullet ends a test; its name is on the next line.
+        if line.starts_with("[sig-") {
+            line.clone_into(&mut test);
+        }
+        // A bullet ends a test, whose name is above it or, when several run at once, on the next line.
+        if let Some(bullet) = ended.take() {
+            note(&format!("{bullet} {test}"))?;
+        }
         if line.starts_with('\u{2022}') {
-            let name = lines.next().transpose()?.unwrap_or_default();
-            log.write_all(&name)?;
-            log.write_all(b"\n")?;
-            note(&format!("{line} {}", String::from_utf8_lossy(&name)))?;
+            ended = Some(line.into_owned());
         }
     }
     child.wait()?;
