@@ -120,7 +120,7 @@ fn follow(command: &mut Command, log: &Path) -> Result<()> {
         log.write_all(b"\n")?;
         let line = String::from_utf8_lossy(&line);
         if line.starts_with("[sig-") {
-            line.clone_into(&mut test);
+            (*line).clone_into(&mut test);
         }
         // A bullet ends a test, whose name is above it or, when several run at once, on the next line.
         if let Some(bullet) = ended.take() {
