@@ -24,8 +24,13 @@ fn in_new_netns(test: impl FnOnce(&Linux) + Send + 'static) {
     .unwrap();
 }
 
+/// What a shell says when it finds no such program.
+const NOT_FOUND: Option<i32> = Some(127);
+const NEEDED: &str = "install the packages busybox-static, iproute2, nftables and util-linux";
+
 fn run(command: &str) -> String {
     let output = Command::new("sh").args(["-c", command]).output().unwrap();
+    assert_ne!(output.status.code(), NOT_FOUND, "{command}: {NEEDED}");
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
