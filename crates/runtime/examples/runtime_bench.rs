@@ -40,6 +40,7 @@ async fn bench(pods: usize, command: ShimCommand) -> Outcome<()> {
         run_dir: dir.path().join("run"),
         cgroup_root: format!("orlop-bench/{}", std::process::id()),
         shim: command,
+        oci_runtime: None,
     };
     let runtime = Runtime::open(options.clone()).await?;
     let mut times: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();

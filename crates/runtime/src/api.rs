@@ -34,6 +34,13 @@ pub struct HostNamespaces {
     pub ipc: bool,
 }
 
+/// Users and groups of a pod's own: those from 0 on are the host's from `first` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct UserNamespace {
+    pub first: u32,
+    pub length: u32,
+}
+
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct SandboxConfig {
     pub pod_uid: String,
@@ -44,6 +51,10 @@ pub struct SandboxConfig {
     pub host: HostNamespaces,
     /// One PID namespace for all containers of the pod.
     pub share_pid: bool,
+    /// `None`: the host's users. Mounts of the pod's containers then belong to whom they belong on the host; else
+    /// owners are translated.
+    #[serde(default)]
+    pub users: Option<UserNamespace>,
     pub sysctls: BTreeMap<String, String>,
     /// Relative cgroup path of the pod, `kubepods/burstable/pod<uid>`; made by `ensure_cgroup`.
     pub cgroup: String,
@@ -246,6 +257,11 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     /// conditions. Such requests are clamped, not refused.
     fn limitations(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Whether pods may have users of their own.
+    fn user_namespaces(&self) -> bool {
+        false
     }
 
     /// Makes (or updates) a pod-level cgroup with these limits; `path` relative to the node's root.

@@ -2,6 +2,7 @@
 //! outlives this one; logs in CRI format; exec and attach; cgroups and statistics.
 
 mod api;
+mod bundle;
 mod cgroup;
 mod engine;
 mod init;

@@ -22,6 +22,9 @@ wire_struct! {
         pub sysctls: Vec<(CString, String)>,
         /// Where the shim itself goes.
         pub cgroup: CgroupPlan,
+        /// An empty file to mount the shared PID namespace on.
+        pub pidns: Option<CString>,
+        pub users: Option<Users>,
     }
 }
 
@@ -53,6 +56,26 @@ wire_struct! {
         pub cgroup: CgroupPlan,
         pub root: RootPlan,
         pub process: ProcessPlan,
+        /// Runs it in our stead, from the bundle in `dir`.
+        pub runtime: Option<RuntimePlan>,
+        pub users: Option<Users>,
+    }
+}
+
+wire_struct! {
+    /// A user namespace: its users from 0 on are the host's from `first` on.
+    pub struct Users {
+        pub first: u32,
+        pub length: u32,
+    }
+}
+
+wire_struct! {
+    /// An external OCI runtime.
+    pub struct RuntimePlan {
+        pub program: CString,
+        /// Where it keeps its state.
+        pub root: CString,
     }
 }
 
@@ -108,7 +131,8 @@ wire_struct! {
         pub read_only_recursive: bool,
         /// `MS_PRIVATE`, `MS_SLAVE` or `MS_SHARED`.
         pub propagation: u64,
-        /// More attributes for the new mount itself.
+        /// More attributes for the new mount itself. `MOUNT_ATTR_IDMAP`: its files' owners are taken for users of the
+        /// pod's namespace.
         pub attributes: u32,
     }
 }
@@ -141,5 +165,8 @@ wire_struct! {
         pub streams: Vec<bool>,
         pub cgroup: CgroupPlan,
         pub process: ProcessPlan,
+        /// The process as the container's external runtime takes it, JSON; else empty.
+        pub process_json: String,
+        pub users: Option<Users>,
     }
 }

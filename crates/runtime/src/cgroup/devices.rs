@@ -48,13 +48,13 @@ impl DeviceRule {
     pub fn line(&self) -> String {
         let kind = if self.kind == DeviceKind::Char { 'c' } else { 'b' };
         let number = |n: Option<u32>| n.map_or_else(|| "*".to_owned(), |n| n.to_string());
-        let mut line = format!("{kind} {}:{} ", number(self.major), number(self.minor));
-        for (on, letter) in [(self.read, 'r'), (self.write, 'w'), (self.make, 'm')] {
-            if on {
-                line.push(letter);
-            }
-        }
-        line
+        format!("{kind} {}:{} {}", number(self.major), number(self.minor), self.access())
+    }
+
+    /// Permissions like `rwm`.
+    pub fn access(&self) -> String {
+        let letters = [(self.read, 'r'), (self.write, 'w'), (self.make, 'm')];
+        letters.into_iter().filter_map(|(on, letter)| on.then_some(letter)).collect()
     }
 }
 

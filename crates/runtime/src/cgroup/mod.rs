@@ -37,6 +37,11 @@ pub trait Hierarchy: Send + Sync {
     /// Removes this node's root, and the directories above it that are empty then.
     fn remove_root(&self) -> io::Result<()>;
     fn plan(&self, path: &str) -> CgroupPlan;
+    /// As [`plan`](Self::plan) for processes that another runtime has placed: only in trees that have
+    /// controllers.
+    fn plan_of_others(&self, path: &str) -> CgroupPlan {
+        self.plan(path)
+    }
     /// How it looks from inside at `/sys/fs/cgroup`.
     fn view(&self, path: &str) -> View;
     /// What a pod may ask for and this host cannot give.

@@ -107,11 +107,11 @@ fn cpusets_are_made_when_asked_for() {
     child.wait().unwrap();
 }
 
-/// The version 2 program works on any host with a version 2 tree, controllers or not.
+/// The version 2 program works in any version 2 tree, controllers or not.
 #[test]
 fn device_rules_as_a_program() {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let Some(unified) = v2::mounted(&mounts) else { return };
+    let unified = v2::mounted(&mounts).expect("this test needs a version 2 tree: mount -t cgroup2 none DIRECTORY");
     let dir = unified.join(format!("orlop-test-{}", orlop_base::id::suffix(8)));
     fs::create_dir(&dir).unwrap();
     let mut rules = DeviceRule::defaults();
@@ -131,4 +131,51 @@ fn device_rules_as_a_program() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[..2], ["null=0", "zero=0"]);
     assert!(!lines[2].ends_with("=0") && !lines[3].ends_with("=0"), "{text}");
+}
+
+/// A version 2 tree with all controllers, which hybrid hosts cannot have: directories and files as the kernel
+/// makes them, for what is written where.
+#[test]
+fn version_2_limits_are_written_where_they_belong() {
+    let tree = tempfile::tempdir().unwrap();
+    let dirs = ["", "orlop", "orlop/n", "orlop/n/kube", "orlop/n/kube/pod"];
+    for dir in dirs.map(|dir| tree.path().join(dir)) {
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("cgroup.controllers"), "cpuset cpu io memory hugetlb pids\n").unwrap();
+        fs::write(dir.join("cgroup.subtree_control"), "").unwrap();
+    }
+    let v2 = v2::Version2::new(tree.path().into(), "orlop/n".into()).unwrap();
+    assert!(v2.limitations().is_empty());
+    let leaf = tree.path().join("orlop/n/kube/pod/c");
+    assert!(v2.create("kube/pod/c").unwrap() && !v2.create("kube/pod/c").unwrap() && leaf.is_dir());
+    let control = |dir: &str| fs::read_to_string(tree.path().join(dir).join("cgroup.subtree_control")).unwrap();
+    // Each write replaces the last here; the kernel adds.
+    assert!(dirs.iter().all(|dir| control(dir).starts_with('+')), "given away on the whole way down");
+    let files =
+        ["cpu.weight", "cpu.max", "memory.max", "memory.swap.max", "pids.max", "cpuset.cpus", "hugetlb.2MB.max"];
+    for file in files {
+        fs::write(leaf.join(file), "").unwrap();
+    }
+    let written = |limits: &Resources, fresh: bool| {
+        files.iter().for_each(|file| fs::write(leaf.join(file), "").unwrap());
+        v2.apply("kube/pod/c", limits, fresh).unwrap();
+        files.map(|file| fs::read_to_string(leaf.join(file)).unwrap())
+    };
+    let limits = Resources {
+        cpu_shares: Some(1024),
+        cpu_quota_us: Some(50_000),
+        cpu_period_us: Some(100_000),
+        memory_limit_bytes: Some(64 << 20),
+        pids_limit: Some(10),
+        cpuset_cpus: Some("0-1".into()),
+        hugepages: [("hugepages-2Mi".to_owned(), 4 << 20)].into(),
+        ..Resources::default()
+    };
+    assert_eq!(written(&limits, true), ["100", "50000 100000", "67108864", "0", "10", "0-1", "4194304"]);
+    let shares = Resources { cpu_shares: Some(2), ..Resources::default() };
+    assert_eq!(written(&shares, true), ["1", "", "", "", "", "", ""], "a fresh group has no limits to take away");
+    assert_eq!(written(&shares, false), ["1", "max 100000", "max", "max", "", "", ""]);
+    let plan = v2.plan("kube/pod/c");
+    let oom = plan.oom.unwrap();
+    assert!(oom.to_str().unwrap().ends_with("orlop/n/kube/pod/c/memory.events") && plan.tasks.is_empty());
 }

@@ -233,6 +233,11 @@ impl Hierarchy for Version1 {
         }
     }
 
+    fn plan_of_others(&self, path: &str) -> CgroupPlan {
+        let members = self.dir("pids", path).map(|dir| c_path(&dir.join("cgroup.procs")));
+        CgroupPlan { unified: None, kill: members, ..self.plan(path) }
+    }
+
     fn view(&self, path: &str) -> View {
         let mut view = View::default();
         for tree in self.common() {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use super::records::{self, ContainerRecord, FailedRecord, SandboxRecord};
 use super::sandboxes::new_id;
 use super::shim::done;
 use super::state::{ContainerEntry, Exit, Phase};
-use super::{Inner, blocking, io_error, not_found};
+use super::{Inner, blocking, external, io_error, not_found};
+use crate::cgroup::View;
 use crate::protocol::{self, Reply, Request};
 use crate::spec::{self, Places};
 use crate::{Container, ContainerConfig, Resources, Result, RuntimeError, RuntimeEvent, Stats};
@@ -30,6 +31,7 @@ impl Inner {
             sandbox_id: sandbox_id.to_owned(),
             config: config.clone(),
             created_unix_nanos: orlop_base::clock::unix_nanos(),
+            oci_runtime: self.oci_runtime.clone(),
         };
         let (inner, owned_id) = (self.clone(), id.clone());
         let (record, plan) = blocking(move || {
@@ -56,7 +58,12 @@ impl Inner {
         let made = fs::DirBuilder::new()
             .mode(0o700)
             .create(&dir)
-            .and_then(|()| ["upper", "work", "rootfs"].iter().try_for_each(|sub| fs::create_dir(dir.join(sub))));
+            .and_then(|()| ["upper", "work", "rootfs"].iter().try_for_each(|sub| fs::create_dir(dir.join(sub))))
+            .and_then(|()| match sandbox.config.users {
+                // The top of the container's root belongs to its own root.
+                Some(users) => chown(dir.join("upper"), Some(users.first), Some(users.first)),
+                None => Ok(()),
+            });
         made.map_err(|e| io_error(format!("create {}", dir.display()), e))?;
         records::write_container(&dir, record)?;
         self.plan_container(id, record, sandbox)
@@ -70,16 +77,16 @@ impl Inner {
         self.cgroups.apply(&path, resources, fresh).map_err(group)?;
         let shm = if sandbox.config.host.ipc { "/dev/shm".into() } else { self.paths.shm(&record.sandbox_id) };
         let places = Places { dir: self.paths.container(id), shm };
-        let (plan, devices) = spec::container(
-            id,
-            &record.config,
-            &sandbox.config,
-            &places,
-            self.cgroups.plan(&path),
-            &self.cgroups.view(&path),
-        )?;
-        if let Some(devices) = devices {
-            self.cgroups.seal(&path, &devices).map_err(group)?;
+        let (of_group, view) = match record.oci_runtime {
+            None => (self.cgroups.plan(&path), self.cgroups.view(&path)),
+            // It shows a container its groups in its own way.
+            Some(_) => (self.cgroups.plan_of_others(&path), View::default()),
+        };
+        let (mut plan, devices) = spec::container(id, &record.config, &sandbox.config, &places, of_group, &view)?;
+        match (&record.oci_runtime, devices) {
+            (Some(program), devices) => self.write_bundle(&mut plan, record, program, devices.as_deref(), &path)?,
+            (None, Some(devices)) => self.cgroups.seal(&path, &devices).map_err(group)?,
+            (None, None) => {}
         }
         protocol::write_plan(&plan).map_err(|e| io_error("write the container's plan", e))
     }
@@ -124,7 +131,9 @@ impl Inner {
             }
         };
         match client.request_first(&Request::Start, &[plan], Some(Box::new(first))).await? {
-            (Reply::Failed { text }, _) => Err(RuntimeError::Start(format!("failed to start container: {text}"))),
+            (Reply::Failed { text }, _) => {
+                Err(RuntimeError::Start(format!("failed to start container: {}", external::reason(text))))
+            }
             _ => Ok(()),
         }
     }

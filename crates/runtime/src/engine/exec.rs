@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 
 use super::shim::ShimClient;
 use super::state::ContainerEntry;
-use super::{Inner, io_error};
+use super::{Inner, external, io_error};
 use crate::protocol::{self, Reply, Request};
-use crate::{Exec, ExecConfig, Result, RuntimeError, Streams, spec};
+use crate::{Exec, ExecConfig, Result, RuntimeError, Streams, bundle, spec};
 
 impl Inner {
     pub async fn exec(&self, id: &str, config: &ExecConfig) -> Result<Exec> {
@@ -27,7 +27,10 @@ impl Inner {
         let sandbox = self.sandbox_record(&record.sandbox_id)?;
         let client = self.shim_of(&record.sandbox_id)?;
         let path = self.container_cgroup(id).unwrap_or_default();
-        let plan = spec::exec(&record.config, &sandbox.config.hostname, id, config, self.cgroups.plan(&path))?;
+        let mut plan = spec::exec(&record.config, &sandbox.config, id, config, self.cgroups.plan(&path))?;
+        if record.oci_runtime.is_some() {
+            plan.process_json = bundle::process(&plan.process, config.tty).to_string();
+        }
         let plan = protocol::write_plan(&plan).map_err(|e| io_error("write the plan", e))?;
         let (mut streams, theirs) = pipes(config).map_err(|e| io_error("make pipes", e.into()))?;
         let fds: Vec<OwnedFd> = std::iter::once(plan).chain(theirs).collect();
@@ -39,7 +42,7 @@ impl Inner {
             (Reply::Failed { text }, _) => {
                 exit.over = true;
                 client.forget_exec(number);
-                Err(RuntimeError::Start(format!("failed to exec in container: {text}")))
+                Err(RuntimeError::Start(format!("failed to exec in container: {}", external::reason(text))))
             }
             (_, mut fds) => {
                 if let Some(terminal) = fds.pop() {

@@ -8,6 +8,7 @@ mod adopt;
 mod cgroups;
 mod containers;
 mod exec;
+mod external;
 mod options;
 mod paths;
 mod records;
@@ -18,6 +19,7 @@ mod shim;
 mod state;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
@@ -43,6 +45,9 @@ struct Inner {
     paths: Paths,
     shim: ShimCommand,
     cgroups: Arc<dyn Hierarchy>,
+    cgroup_root: String,
+    /// Runs new containers instead of our own init.
+    oci_runtime: Option<PathBuf>,
     events: broadcast::Sender<RuntimeEvent>,
     state: Mutex<State>,
 }
@@ -59,12 +64,18 @@ impl Runtime {
 impl Inner {
     fn open(options: RuntimeOptions) -> Result<Arc<Self>> {
         let cgroups = cgroup::open(&options.cgroup_root).map_err(|e| io_error("open cgroups", e))?;
+        let oci_runtime = options.oci_runtime.as_deref().map(external::find).transpose()?;
         let paths = Paths::new(&options);
-        paths.prepare().map_err(|e| io_error("prepare the runtime's directories", e))?;
+        let prepared = paths.prepare();
+        prepared
+            .and_then(|()| paths::write_atomically(&paths.cgroup_record(), options.cgroup_root.as_bytes()))
+            .map_err(|e| io_error("prepare the runtime's directories", e))?;
         Ok(Arc::new(Self {
             paths,
             shim: options.shim,
             cgroups,
+            cgroup_root: options.cgroup_root,
+            oci_runtime,
             events: broadcast::channel(EVENTS_KEPT).0,
             state: Mutex::new(State::default()),
         }))

@@ -26,4 +26,6 @@ pub struct RuntimeOptions {
     /// Parent of every cgroup made here, `/orlop/<node>`.
     pub cgroup_root: String,
     pub shim: ShimCommand,
+    /// An OCI runtime to run new containers in the place of the embedded one: a path, or a name in `PATH`.
+    pub oci_runtime: Option<PathBuf>,
 }

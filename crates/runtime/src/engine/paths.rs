@@ -1,13 +1,16 @@
 //! The layout on disk:
 //!
 //! ```text
+//! <state>/cgroup                root of the node's cgroups
 //! <state>/sandboxes/<id>.json      what the pod was to be
 //! <state>/containers/<id>/config   what the container was to be
 //!                        /started  } written by the shim,
 //!                        /exit     } or `failed` by the agent
 //!                        /upper /work /rootfs   its writable layer
+//!                        /config.json           for an external runtime: the bundle is this directory
 //! <state>/trash/                   on the way out
-//! <run>/sandboxes/<id>/sock /netns /shm
+//! <run>/sandboxes/<id>/sock /netns /pidns /shm
+//!                        /oci      state of an external runtime
 //! ```
 
 use std::fs;
@@ -35,6 +38,11 @@ impl Paths {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         }
         Ok(())
+    }
+
+    /// Which cgroup everything stands below, for a reset that is not told.
+    pub fn cgroup_record(&self) -> PathBuf {
+        self.state.join("cgroup")
     }
 
     pub fn sandboxes(&self) -> PathBuf {
@@ -69,6 +77,15 @@ impl Paths {
         self.sandbox_run(id).join("netns")
     }
 
+    pub fn pidns(&self, id: &str) -> PathBuf {
+        self.sandbox_run(id).join("pidns")
+    }
+
+    /// Where an external runtime keeps its state.
+    pub fn oci(&self, id: &str) -> PathBuf {
+        self.sandbox_run(id).join("oci")
+    }
+
     pub fn shm(&self, id: &str) -> PathBuf {
         self.sandbox_run(id).join("shm")
     }
@@ -77,12 +94,13 @@ impl Paths {
     pub fn make_sandbox_run(&self, id: &str) -> io::Result<()> {
         fs::DirBuilder::new().mode(0o700).create(self.sandbox_run(id))?;
         fs::create_dir(self.shm(id))?;
+        fs::write(self.pidns(id), "")?;
         fs::write(self.netns(id), "")
     }
 
     /// Unmounts and removes what a pod has in the run directory.
     pub fn remove_sandbox_run(&self, id: &str) -> io::Result<()> {
-        for mount in [self.netns(id), self.shm(id)] {
+        for mount in [self.netns(id), self.pidns(id), self.shm(id)] {
             // Not mounted, or not there: just as well.
             let _ = rustix::mount::unmount(&mount, UnmountFlags::DETACH);
         }
@@ -92,6 +110,8 @@ impl Paths {
     /// Removes a container's directory; whatever happens, no half of it is seen again.
     pub fn remove_container(&self, id: &str) -> io::Result<()> {
         let trash = self.trash().join(id);
+        // An external runtime's container may have died while its root file system was in sight.
+        let _ = rustix::mount::unmount(self.container(id).join("rootfs"), UnmountFlags::DETACH);
         match fs::rename(self.container(id), &trash) {
             Ok(()) => gone_is_fine(fs::remove_dir_all(trash)),
             result => gone_is_fine(result),

@@ -22,6 +22,9 @@ pub struct ContainerRecord {
     pub sandbox_id: String,
     pub config: ContainerConfig,
     pub created_unix_nanos: i64,
+    /// The external runtime it is run by.
+    #[serde(default)]
+    pub oci_runtime: Option<PathBuf>,
 }
 
 /// Written by the shim when the program runs.

@@ -12,17 +12,21 @@ use super::{RuntimeOptions, blocking, io_error};
 use crate::Result;
 use crate::cgroup;
 
-/// Kills and removes everything that a runtime with these options ever made: processes, mounts, cgroups,
+/// Kills and removes everything that a runtime in these directories ever made, and nothing of any other: processes, mounts, cgroups,
 /// network namespaces, files.
 pub async fn reset(options: &RuntimeOptions) -> Result<()> {
     let options = options.clone();
     blocking(move || {
         // Shims and containers alike stand below the root group.
-        let cgroups = cgroup::open(&options.cgroup_root).map_err(|e| io_error("open cgroups", e))?;
-        cgroups.remove_root().map_err(|e| io_error("remove cgroups", e))?;
         let paths = Paths::new(&options);
+        if let Ok(root) = fs::read_to_string(paths.cgroup_record()) {
+            let cgroups = cgroup::open(&root).map_err(|e| io_error("open cgroups", e))?;
+            cgroups.remove_root().map_err(|e| io_error("remove cgroups", e))?;
+        }
         let run = paths.run_sandboxes();
-        unmount_below(&run).map_err(|e| io_error(format!("unmount what is below {}", run.display()), e))?;
+        for dir in [&run, &paths.containers()] {
+            unmount_below(dir).map_err(|e| io_error(format!("unmount what is below {}", dir.display()), e))?;
+        }
         for dir in [run, paths.sandboxes(), paths.containers(), paths.trash()] {
             match fs::remove_dir_all(&dir) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -31,6 +35,8 @@ pub async fn reset(options: &RuntimeOptions) -> Result<()> {
                 _ => {}
             }
         }
+        // The last trace: until it is gone, a reset can be done again.
+        let _ = fs::remove_file(paths.cgroup_record());
         for dir in [&options.state_dir, &options.run_dir] {
             // Others may keep things there, too.
             let _ = fs::remove_dir(dir);

@@ -11,7 +11,8 @@ use super::shim::{self, Listener, ShimClient, list};
 use super::state::{Exit, Phase, SandboxEntry};
 use super::{Inner, blocking, io_error, not_found};
 use crate::protocol::{self, ExitRecord, Listed, Reply, Request};
-use crate::{Result, RuntimeError, RuntimeEvent, Sandbox, SandboxConfig, spec};
+use crate::spec::{self, Keep};
+use crate::{Result, RuntimeError, RuntimeEvent, Sandbox, SandboxConfig};
 
 /// Cgroup of the shims, beside those of the pods: what they use is the node's own.
 const SHIMS_CGROUP: &str = "shims";
@@ -54,7 +55,8 @@ impl Inner {
         let listener = shim::listen(&self.paths.sandbox_run(id)).map_err(io("listen for the shim"))?;
         self.cgroups.create_apart(SHIMS_CGROUP).map_err(io("create the shims' cgroup"))?;
         let cgroup = self.cgroups.plan(SHIMS_CGROUP);
-        let plan = spec::sandbox(&record.config, id, &self.paths.netns(id), &self.paths.shm(id), cgroup)?;
+        let keep = Keep { netns: self.paths.netns(id), pidns: self.paths.pidns(id), shm: self.paths.shm(id) };
+        let plan = spec::sandbox(&record.config, id, &keep, cgroup)?;
         let plan = protocol::write_plan(&plan).map_err(io("write the sandbox's plan"))?;
         Ok((listener, plan))
     }

@@ -14,6 +14,11 @@ impl ContainerRuntime for Runtime {
         format!("orlop://{}", env!("CARGO_PKG_VERSION"))
     }
 
+    fn user_namespaces(&self) -> bool {
+        // Runtimes are only beginning to translate the owners of mounts.
+        self.inner.oci_runtime.is_none()
+    }
+
     fn limitations(&self) -> Vec<String> {
         let mut all = self.inner.cgroups.limitations();
         let resource = capabilities::bit("SYS_RESOURCE").unwrap_or(0);

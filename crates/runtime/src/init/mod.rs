@@ -6,6 +6,7 @@ mod lookup;
 mod process;
 mod root;
 mod terminal;
+mod users;
 
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -15,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::Signal;
 
-use crate::plan::{CgroupPlan, ContainerPlan, ExecPlan, ProcessPlan};
+use crate::plan::{CgroupPlan, ContainerPlan, ExecPlan, ProcessPlan, Users};
 use crate::sys;
 
 /// Kinds of messages from the child to the shim, by their first byte. Closing without an error means that the
@@ -25,11 +26,15 @@ pub const MESSAGE_WARNING: u8 = b'W';
 /// Carries the master of the terminal made for the program.
 pub const MESSAGE_TERMINAL: u8 = b'T';
 
+/// Another process goes on in the place of this one: its number, in digits.
+pub const MESSAGE_SUCCESSOR: u8 = b'S';
 /// Everything is set up; next comes the program itself.
 pub const MESSAGE_READY: u8 = b'R';
 
 /// A sentence that says what went wrong.
 type Step<T> = Result<T, String>;
+
+pub use root::mount_root;
 
 /// Where the program's standard streams lead.
 pub enum Stdio {
@@ -45,6 +50,8 @@ pub struct Context {
     pub stdio: Stdio,
     /// Device and inode of this program's own file, which no container may execute (CVE-2019-5736).
     pub own_exe: (u64, u64),
+    /// The pod's user namespace, to begin a container in.
+    pub users: Option<OwnedFd>,
 }
 
 /// The first process of a container.
@@ -61,9 +68,15 @@ pub fn exec(plan: &ExecPlan, target: &OwnedFd, context: Context) -> ! {
 
 fn run_container(plan: &ContainerPlan, context: Context) -> Step<Infallible> {
     begin(&plan.cgroup, &plan.process, &context.sync)?;
-    sys::process::unshare(libc::CLONE_NEWCGROUP).map_err(|e| describe("create cgroup namespace", &e))?;
     rustix::process::umask(Mode::empty());
-    root::build(&plan.root)?;
+    if let (Some(users), Some(namespace)) = (&plan.users, &context.users) {
+        give_streams(&context.stdio, &plan.process, users);
+        process::set_limits(&plan.process.rlimits)?;
+        users::build(plan, namespace, &context.sync)?;
+    } else {
+        sys::process::unshare(libc::CLONE_NEWCGROUP).map_err(|e| describe("create cgroup namespace", &e))?;
+        root::build(&plan.root)?;
+    }
     if matches!(context.stdio, Stdio::Terminal) {
         terminal::bind_console()?;
     }
@@ -74,8 +87,16 @@ fn run_container(plan: &ContainerPlan, context: Context) -> Step<Infallible> {
 
 fn run_exec(plan: &ExecPlan, target: &OwnedFd, context: Context) -> Step<Infallible> {
     begin(&plan.cgroup, &plan.process, &context.sync)?;
-    sys::process::enter(target, libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP)
-        .map_err(|e| describe("join the container's namespaces", &e))?;
+    let mut kinds = libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP;
+    if let Some(users) = &plan.users {
+        give_streams(&context.stdio, &plan.process, users);
+        process::set_limits(&plan.process.rlimits)?;
+        kinds |= libc::CLONE_NEWUSER;
+    }
+    sys::process::enter(target, kinds).map_err(|e| describe("join the container's namespaces", &e))?;
+    if plan.users.is_some() {
+        users::become_root()?;
+    }
     connect(context.stdio, &context.sync, &plan.process)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     process::run(&plan.process, context.own_exe, &context.sync)
@@ -120,6 +141,16 @@ fn set_oom_score(score: i32, sync: &OwnedFd) -> Step<()> {
     }
 }
 
+/// The program may reopen its streams by `/dev/stdout`, which asks for permission anew. From inside a user
+/// namespace they could not be given to it.
+fn give_streams(stdio: &Stdio, process: &ProcessPlan, users: &Users) {
+    let Stdio::Pipes(streams) = stdio else { return };
+    let owner = users.first.saturating_add(process.uid);
+    for stream in streams.iter().flatten() {
+        let _ = rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(owner)), None);
+    }
+}
+
 /// Puts the standard streams in place.
 fn connect(stdio: Stdio, sync: &OwnedFd, process: &ProcessPlan) -> Step<()> {
     let streams = match stdio {
@@ -149,7 +180,7 @@ pub fn set_standard(source: impl AsFd, number: usize) -> io::Result<()> {
     Ok(())
 }
 
-fn finish(sync: Option<&OwnedFd>, result: Step<Infallible>) -> ! {
+pub fn finish(sync: Option<&OwnedFd>, result: Step<Infallible>) -> ! {
     let Err(text) = result;
     if let Some(sync) = sync {
         let _ = send(sync, MESSAGE_ERROR, &text);
@@ -157,7 +188,7 @@ fn finish(sync: Option<&OwnedFd>, result: Step<Infallible>) -> ! {
     sys::process::exit_now(1)
 }
 
-fn send(sync: &OwnedFd, kind: u8, text: &str) -> io::Result<()> {
+pub fn send(sync: &OwnedFd, kind: u8, text: &str) -> io::Result<()> {
     let mut message = vec![kind];
     // A datagram must fit the shim's buffer.
     message.extend_from_slice(&text.as_bytes()[..text.len().min(MESSAGE_TEXT_MAX)]);

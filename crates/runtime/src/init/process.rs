@@ -40,7 +40,7 @@ pub fn run(plan: &ProcessPlan, own_exe: (u64, u64), sync: &OwnedFd) -> Step<Infa
     Err(format!("exec {}: {}", program.to_string_lossy(), cause(&error)))
 }
 
-fn set_limits(limits: &[(u32, (u64, u64))]) -> Step<()> {
+pub fn set_limits(limits: &[(u32, (u64, u64))]) -> Step<()> {
     for (resource, (soft, hard)) in limits {
         sys::process::set_limit(*resource, *soft, *hard)
             .map_err(|e| describe(format!("set resource limit {resource}"), &e))?;

@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -19,16 +19,81 @@ use crate::plan::{BindPlan, RootPlan, RootStep};
 use crate::sys::mount::{self, Attributes};
 
 const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+const TRANSLATED: u64 = libc::MOUNT_ATTR_IDMAP;
 
 pub fn build(plan: &RootPlan) -> Step<()> {
     // While the namespace still shares the host's peer groups: a bind of a shared mount is a peer of it.
-    let binds = clone_binds(&plan.steps)?;
+    let binds = clone_binds(&plan.steps, None)?;
+    detach_from_host()?;
+    mount_root(plan)?;
+    assemble(plan, binds, || Ok(()))
+}
+
+/// What is made outside a user namespace for a root inside it.
+pub struct Prepared {
+    binds: Vec<OwnedFd>,
+    layers: OwnedFd,
+}
+
+/// Makes it, owners translated by the namespace `users`.
+pub fn prepare(plan: &RootPlan, users: &OwnedFd) -> Step<Prepared> {
+    let binds = clone_binds(&plan.steps, Some(users))?;
+    detach_from_host()?;
+    let layers = translated_layers(plan, users).map_err(|e| describe("mount the root file system", &e))?;
+    Ok(Prepared { binds, layers })
+}
+
+/// Builds the root of what was prepared, in a mount namespace of the user namespace.
+pub fn build_inside(plan: &RootPlan, prepared: Prepared) -> Step<()> {
+    let attached = rustix::fs::openat(CWD, &plan.target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    attached
+        .map_err(io::Error::from)
+        .and_then(|target| mount::attach(prepared.layers, target))
+        .map_err(|e| describe("attach the root file system", &e))?;
+    // Only the host's root could find the way there.
+    assemble(plan, prepared.binds, super::users::become_root)
+}
+
+/// The layers on one another with their owners translated: overlayfs cannot do it, but what it stands on can.
+fn translated_layers(plan: &RootPlan, users: &OwnedFd) -> io::Result<OwnedFd> {
+    let below = |name: &str| -> io::Result<CString> {
+        Ok(CString::new([plan.target.to_bytes(), b"/", name.as_bytes()].concat())?)
+    };
+    let place = |path: &CStr| rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    mount::attach(mount::new_filesystem(c"tmpfs", [], 0)?, place(&plan.target)?)?;
+    let mut lowers = Vec::with_capacity(plan.lowers.len());
+    for (number, layer) in plan.lowers.iter().enumerate() {
+        let path = below(&number.to_string())?;
+        rustix::fs::mkdirat(CWD, &path, Mode::from_raw_mode(0o700))?;
+        let copy = mount::clone_tree(layer, false)?;
+        translate(&copy, users)?;
+        mount::attach(copy, place(&path)?)?;
+        lowers.push(path);
+    }
+    let target = below("root")?;
+    rustix::fs::mkdirat(CWD, &target, Mode::from_raw_mode(0o700))?;
+    mount_overlay(&RootPlan { lowers, target: target.clone(), steps: Vec::new(), ..plan.clone() })?;
+    let layers = mount::clone_tree(&target, false)?;
+    rustix::mount::unmount(&plan.target, UnmountFlags::DETACH)?;
+    Ok(layers)
+}
+
+fn translate(tree: &OwnedFd, users: &OwnedFd) -> io::Result<()> {
+    let userns_fd = users.as_raw_fd() as u64;
+    mount::set_attributes(tree, &Attributes { set: TRANSLATED, userns_fd, ..Attributes::default() }, false)
+}
+
+fn detach_from_host() -> Step<()> {
     rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .map_err(|e| describe("detach from the host's mounts", &e.into()))?;
-    mount_overlay(plan).map_err(|e| describe("mount the root file system", &e))?;
+        .map_err(|e| describe("detach from the host's mounts", &e.into()))
+}
+
+/// Mounts everything else and enters; `opened` is run as soon as the root is reached.
+fn assemble(plan: &RootPlan, binds: Vec<OwnedFd>, opened: impl FnOnce() -> Step<()>) -> Step<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(CWD, &plan.target, flags, Mode::empty())
         .map_err(|e| describe("open the root file system", &e.into()))?;
+    opened()?;
     let mut binds = binds.into_iter();
     for step in &plan.steps {
         match step {
@@ -53,11 +118,16 @@ pub fn build(plan: &RootPlan) -> Step<()> {
     Ok(())
 }
 
-fn clone_binds(steps: &[RootStep]) -> Step<Vec<OwnedFd>> {
+/// Puts the layers together on `plan.target`.
+pub fn mount_root(plan: &RootPlan) -> Step<()> {
+    mount_overlay(plan).map_err(|e| describe("mount the root file system", &e))
+}
+
+fn clone_binds(steps: &[RootStep], users: Option<&OwnedFd>) -> Step<Vec<OwnedFd>> {
     let mut binds = Vec::new();
     for step in steps {
         let RootStep::Bind { bind } = step else { continue };
-        let cloned = clone_bind(bind);
+        let cloned = clone_bind(bind, users);
         binds.push(cloned.map_err(|e| {
             let (source, target) = (bind.source.to_string_lossy(), bind.target.to_string_lossy());
             format!("error mounting \"{source}\" to rootfs at \"{target}\": {}", cause(&e))
@@ -66,11 +136,14 @@ fn clone_binds(steps: &[RootStep]) -> Step<Vec<OwnedFd>> {
     Ok(binds)
 }
 
-fn clone_bind(bind: &BindPlan) -> io::Result<OwnedFd> {
+fn clone_bind(bind: &BindPlan, users: Option<&OwnedFd>) -> io::Result<OwnedFd> {
     let tree = mount::clone_tree(&bind.source, bind.recursive)?;
     let propagation = Attributes { propagation: bind.propagation, ..Attributes::default() };
     mount::set_attributes(&tree, &propagation, true)?;
-    let mut set = u64::from(bind.attributes);
+    if let Some(users) = users.filter(|_| u64::from(bind.attributes) & TRANSLATED != 0) {
+        translate(&tree, users)?;
+    }
+    let mut set = u64::from(bind.attributes) & !TRANSLATED;
     if bind.read_only || bind.read_only_recursive {
         set |= READ_ONLY;
     }

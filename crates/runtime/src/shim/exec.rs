@@ -4,6 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::{Pid, PidfdFlags};
 
+use super::external::External;
+use super::jobs::Work;
 use super::poller::Token;
 use super::start::{hear, start_error, sync_pair};
 use super::state::{Exec, Phase, Requester, Shim, Starting};
@@ -20,16 +22,44 @@ impl Shim {
         }
         let streams = fds.split_off(1);
         let plan: ExecPlan = protocol::read_plan(fds.remove(0)).map_err(|e| cause(&e))?;
-        let target = self.open_container(&plan.container)?;
         let (sync, child_sync) = sync_pair().map_err(|e| format!("make socket pair: {}", cause(&e)))?;
         let stdio = if plan.tty { Stdio::Terminal } else { Stdio::Pipes(deal(&plan.streams, streams)) };
-        let context = Context { sync: child_sync, stdio, own_exe: self.own_exe };
+        let context = Context { sync: child_sync, stdio, own_exe: self.own_exe, users: None };
+        let container = self.find_container(&plan.container).unwrap_or_default();
+        if let Some(external) = self.containers.get(container).and_then(|c| c.external.clone()) {
+            return self.exec_external(container, &external, &plan, context, Starting::new(sync, requester));
+        }
+        let target = self.open_container(&plan.container)?;
         let pid = self.fork_into(Some(&target), 0, &plan.cgroup, || init::exec(&plan, &target, context))?;
-        let starting = Starting { sync, requester, warnings: Vec::new(), terminal: None, ready: false, error: None };
-        let index = self.execs.insert(Exec { requester, pid, starting: Some(starting), status: None });
+        let index = self.execs.insert(Exec::new(requester, pid, Starting::new(sync, requester)));
         let exec = self.execs.get(index).expect("just inserted");
         let sync = &exec.starting.as_ref().expect("just made").sync;
         self.watch(sync, Token::Exec(index))
+    }
+
+    /// Has the runtime do it; the answer follows when it is done.
+    fn exec_external(
+        &mut self,
+        container: u32,
+        external: &External,
+        plan: &ExecPlan,
+        context: Context,
+        starting: Starting,
+    ) -> Result<(), String> {
+        let index = self.execs.insert(Exec::new(starting.requester, 0, starting));
+        match external.exec(plan, index, context) {
+            Ok(mut begun) => {
+                let exec = self.execs.get_mut(index).expect("just inserted");
+                let starting = exec.starting.as_mut().expect("just made");
+                starting.console = begun.console.take();
+                self.begin_job(begun, Work::Exec { exec: index, container });
+                Ok(())
+            }
+            Err(text) => {
+                self.execs.remove(index);
+                Err(text)
+            }
+        }
     }
 
     /// A pidfd of a running container's first process.
@@ -52,7 +82,7 @@ impl Shim {
         }
     }
 
-    fn finish_exec(&mut self, index: u32) {
+    pub fn finish_exec(&mut self, index: u32) {
         let Some(exec) = self.execs.get_mut(index) else { return };
         let Some(starting) = exec.starting.take() else { return };
         self.poller.remove(&starting.sync);
@@ -84,9 +114,21 @@ impl Shim {
     }
 
     pub fn kill_exec(&mut self, requester: Requester) {
-        for (_, exec) in self.execs.iter().filter(|(_, exec)| exec.requester == requester && exec.status.is_none()) {
-            let _ = process::kill(exec.pid, libc::SIGKILL);
+        for (_, exec) in self.execs.iter_mut().filter(|(_, exec)| exec.requester == requester && exec.status.is_none())
+        {
+            exec.kill();
         }
+    }
+}
+
+impl Exec {
+    fn new(requester: Requester, pid: i32, starting: Starting) -> Self {
+        Self { requester, pid, starting: Some(starting), status: None, doomed: false }
+    }
+
+    pub fn kill(&mut self) {
+        self.doomed = true;
+        let _ = process::kill(self.pid, libc::SIGKILL);
     }
 }
 

@@ -5,7 +5,10 @@
 //! timers but while an attached client is slow; asleep unless something happens.
 
 mod attach;
+mod console;
 mod exec;
+mod external;
+mod jobs;
 mod log;
 mod namespaces;
 mod output;
@@ -15,6 +18,7 @@ mod requests;
 mod server;
 mod start;
 mod state;
+mod user;
 
 use std::ffi::OsString;
 

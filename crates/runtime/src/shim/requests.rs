@@ -2,11 +2,19 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::jobs::Work;
 use super::poller::Token;
 use super::state::{Phase, Requester, Shim};
 use crate::init;
 use crate::protocol::{self, EVENT, ExitRecord, Listed, REQUEST_BYTES_MAX, Reply, Request};
 use crate::sys;
+
+/// When a request is answered.
+enum Answer {
+    Now,
+    /// When an external runtime has done it.
+    Later,
+}
 
 impl Shim {
     pub fn read_requests(&mut self, index: u32) {
@@ -29,8 +37,8 @@ impl Shim {
             self.poller.remove(&connection);
         }
         // Nobody is left to read what these write or to hear of their end.
-        for (_, exec) in self.execs.iter().filter(|(_, exec)| exec.requester.connection == index) {
-            let _ = sys::process::kill(exec.pid, libc::SIGKILL);
+        for (_, exec) in self.execs.iter_mut().filter(|(_, exec)| exec.requester.connection == index) {
+            exec.kill();
         }
     }
 
@@ -49,7 +57,11 @@ impl Shim {
                 Ok(()) => return,
                 Err(text) => Err(text),
             },
-            Request::Signal { container, signal, all } => self.signal(&container, signal, all),
+            Request::Signal { container, signal, all } => match self.signal(requester, &container, signal, all) {
+                Ok(Answer::Later) => return,
+                Ok(Answer::Now) => Ok(()),
+                Err(text) => Err(text),
+            },
             Request::KillExec { number } => {
                 self.kill_exec(Requester { number, ..requester });
                 Ok(())
@@ -86,17 +98,25 @@ impl Shim {
         }
     }
 
-    fn signal(&mut self, id: &str, signal: i32, all: bool) -> Result<(), String> {
+    fn signal(&mut self, requester: Requester, id: &str, signal: i32, all: bool) -> Result<Answer, String> {
         let Some(index) = self.find_container(id) else { return Err(format!("container {id} not found")) };
         let container = self.containers.get(index).expect("just found");
         if matches!(container.phase, Phase::Exited(_)) {
-            return Ok(());
+            return Ok(Answer::Now);
         }
-        if all && signal == libc::SIGKILL {
+        let unborn = container.external.is_some() && matches!(container.phase, Phase::Starting(_));
+        if unborn || (all && signal == libc::SIGKILL) {
             self.kill_container(index);
-            return Ok(());
+            return Ok(Answer::Now);
         }
-        sys::process::kill(container.pid, signal).map_err(|e| format!("signal container {id}: {}", init::cause(&e)))
+        if let Some(external) = &container.external {
+            let begun = external.kill(signal)?;
+            self.begin_job(begun, Work::Kill { container: index, requester: Some(requester) });
+            return Ok(Answer::Later);
+        }
+        sys::process::kill(container.pid, signal)
+            .map(|()| Answer::Now)
+            .map_err(|e| format!("signal container {id}: {}", init::cause(&e)))
     }
 
     fn kill_everything(&mut self) {
@@ -105,8 +125,8 @@ impl Shim {
         for index in alive {
             self.kill_container(index);
         }
-        for (_, exec) in self.execs.iter() {
-            let _ = sys::process::kill(exec.pid, libc::SIGKILL);
+        for (_, exec) in self.execs.iter_mut() {
+            exec.kill();
         }
     }
 

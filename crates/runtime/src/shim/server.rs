@@ -48,6 +48,9 @@ impl Shim {
             containers: Slots::new(),
             execs: Slots::new(),
             clients: Slots::new(),
+            jobs: Slots::new(),
+            strays: Vec::new(),
+            user_namespace: None,
             pod_pid_namespace: None,
             begun: false,
             stopping: None,
@@ -90,11 +93,12 @@ impl Shim {
     fn is_over(&mut self) -> bool {
         if let Some(requester) = self.stopping
             && self.alive() == 0
+            && self.jobs.is_empty()
         {
             self.answer(requester, &crate::protocol::Reply::Done, &[]);
             return true;
         }
-        !self.begun && self.connections.iter().next().is_none()
+        !self.begun && self.connections.is_empty()
     }
 
     fn next_deadline(&self) -> Option<Duration> {
@@ -129,10 +133,19 @@ impl Shim {
     fn child_died(&mut self, pid: i32, status: i32) {
         let container = self.containers.iter().find(|(_, c)| c.pid == pid).map(|(index, _)| index);
         let exec = self.execs.iter().find(|(_, e)| e.pid == pid).map(|(index, _)| index);
+        let job = self.jobs.iter().find(|(_, j)| j.pid == pid).map(|(index, _)| index);
         if let Some(index) = container {
-            self.container_died(index, status);
+            // What it forked may go on in its place.
+            self.read_start(index);
+            if self.containers.get(index).is_some_and(|c| c.pid == pid) {
+                self.container_died(index, status);
+            }
         } else if let Some(index) = exec {
             self.exec_died(index, status);
+        } else if let Some(index) = job {
+            self.job_done(index, status);
+        } else {
+            self.keep_stray(pid, status);
         }
     }
 }

@@ -8,6 +8,8 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 
+use super::external::External;
+use super::jobs::Work;
 use super::log::{Log, LogStream};
 use super::poller::{Stream, Token};
 use super::record;
@@ -35,9 +37,19 @@ impl Shim {
             .map_err(|e| doing(&format!("open log file {}", plan.log.to_string_lossy()), &e))?;
         let (ours, theirs) = standard_streams(&plan).map_err(|e| doing("make pipes", &e))?;
         let (sync, child_sync) = sync_pair().map_err(|e| doing("make socket pair", &e))?;
-        let context = Context { sync: child_sync, stdio: theirs, own_exe: self.own_exe };
-        let pid = self.fork_container(&plan, context)?;
-        let starting = Starting { sync, requester, warnings: Vec::new(), terminal: None, ready: false, error: None };
+        let users = self.user_namespace.as_ref().map(OwnedFd::try_clone).transpose();
+        let users = users.map_err(|e| doing("copy the user namespace", &e))?;
+        let context = Context { sync: child_sync, stdio: theirs, own_exe: self.own_exe, users };
+        let mut starting = Starting::new(sync, requester);
+        let external = External::of(&plan)?;
+        let (pid, begun) = match &external {
+            None => (self.fork_container(&plan, context)?, None),
+            Some(external) => {
+                let mut begun = external.create(&plan, context)?;
+                starting.console = begun.console.take();
+                (0, Some(begun))
+            }
+        };
         let [stdin, stdout, stderr] = ours;
         let (log_stdout, log_stderr) = (LogStream::new("stdout"), LogStream::new("stderr"));
         let io = Io { stdin, stdout, stderr, terminal: None, log, log_stdout, log_stderr, paused: false };
@@ -47,17 +59,23 @@ impl Shim {
             cgroup: plan.cgroup,
             own_pid_namespace: plan.pid == PidNamespace::Own,
             stdin_once: plan.stdin_once,
+            external,
             pid,
             started_unix_nanos: 0,
             phase: Phase::Starting(starting),
             io,
+            doomed: false,
         });
+        if let Some(begun) = begun {
+            self.begin_job(begun, Work::Create { container: index });
+        }
         self.watch_container(index)
     }
 
     fn watch_container(&self, index: u32) -> Result<(), String> {
         let container = self.containers.get(index).expect("the caller has just inserted it");
-        if let Phase::Starting(starting) = &container.phase {
+        // An external runtime is done when its program is, whatever becomes of the socket.
+        if let (Phase::Starting(starting), None) = (&container.phase, &container.external) {
             self.watch(&starting.sync, Token::Start(index))?;
         }
         if let Some(stdout) = &container.io.stdout {
@@ -73,6 +91,8 @@ impl Shim {
         let mut flags = libc::CLONE_NEWNS as u64;
         let target;
         let namespace = match &plan.pid {
+            // With users of its own, the pod owns the PID namespace only if it makes it after entering theirs.
+            PidNamespace::Own if plan.users.is_some() => None,
             PidNamespace::Own => {
                 flags |= libc::CLONE_NEWPID as u64;
                 None
@@ -117,14 +137,24 @@ impl Shim {
 
     /// Hears a child that has not executed its program yet.
     pub fn read_start(&mut self, index: u32) {
-        let Some(container) = self.containers.get_mut(index) else { return };
+        // An external runtime is heard when it is done.
+        let Some(container) = self.containers.get_mut(index).filter(|c| c.external.is_none()) else { return };
         let Phase::Starting(starting) = &mut container.phase else { return };
-        if hear(starting) {
+        let over = hear(starting);
+        let mut died = None;
+        if let Some(pid) = starting.successor.take() {
+            container.pid = pid;
+            died = self.take_stray(pid);
+        }
+        if over {
             self.finish_start(index);
+        }
+        if let Some(status) = died {
+            self.container_died(index, status);
         }
     }
 
-    fn finish_start(&mut self, index: u32) {
+    pub fn finish_start(&mut self, index: u32) {
         let Some(container) = self.containers.get_mut(index) else { return };
         let Phase::Starting(starting) = std::mem::replace(&mut container.phase, Phase::Running) else { return };
         self.poller.remove(&starting.sync);
@@ -161,6 +191,13 @@ impl Shim {
 
     /// A container's first process is dead: write down all there is to know, then tell.
     pub fn container_died(&mut self, index: u32, status: i32) {
+        if let Some(Container { external: Some(_), phase: Phase::Starting(starting), .. }) =
+            self.containers.get_mut(index)
+        {
+            // Its runtime is not done with it yet.
+            starting.status = Some(status);
+            return;
+        }
         self.read_start(index);
         if self.containers.get(index).is_some_and(|c| matches!(c.phase, Phase::Starting(_))) {
             self.finish_start(index);
@@ -182,14 +219,28 @@ impl Shim {
         container.phase = Phase::Exited(exit.clone());
         container.io.stdin = None;
         container.io.terminal = None;
-        let id = container.id.clone();
+        let (id, external) = (container.id.clone(), container.external.clone());
         self.end_clients_of(index);
+        if let Some(external) = external {
+            self.delete(&external);
+        }
         self.announce(&Reply::Exited { container: id, exit });
     }
 
     /// Kills all of a container's processes.
-    pub fn kill_container(&self, index: u32) {
-        let Some(container) = self.containers.get(index) else { return };
+    pub fn kill_container(&mut self, index: u32) {
+        let Some(container) = self.containers.get_mut(index) else { return };
+        container.doomed = true;
+        match (&container.external, &container.phase) {
+            (Some(_), Phase::Starting(_)) => return self.cut_short(index),
+            (Some(external), _) => {
+                if let Ok(begun) = external.kill(libc::SIGKILL) {
+                    self.begin_job(begun, Work::Kill { container: index, requester: None });
+                }
+                return;
+            }
+            (None, _) => {}
+        }
         kill_cgroup(&container.cgroup);
         let _ = process::kill(container.pid, libc::SIGKILL);
     }
@@ -212,6 +263,7 @@ pub fn hear(starting: &mut Starting) -> bool {
             init::MESSAGE_WARNING => starting.warnings.push(text()),
             init::MESSAGE_TERMINAL => starting.terminal = fds.pop(),
             init::MESSAGE_READY => starting.ready = true,
+            init::MESSAGE_SUCCESSOR => starting.successor = text().parse().ok(),
             _ => {}
         }
     }
@@ -226,11 +278,26 @@ pub fn start_error(starting: &Starting, cgroup: &CgroupPlan) -> Option<String> {
         return None;
     }
     let oom = cgroup.oom.as_deref().is_some_and(record::oom_killed);
-    Some(if oom {
-        "container init was OOM-killed (memory limit too low?)".into()
-    } else {
-        "container init was killed before it could execute its program".into()
-    })
+    Some(if oom { OOM_KILLED.into() } else { "container init was killed before it could execute its program".into() })
+}
+
+/// runc's words.
+pub const OOM_KILLED: &str = "container init was OOM-killed (memory limit too low?)";
+
+impl Starting {
+    pub fn new(sync: OwnedFd, requester: Requester) -> Self {
+        Self {
+            sync,
+            requester,
+            warnings: Vec::new(),
+            terminal: None,
+            console: None,
+            ready: false,
+            error: None,
+            successor: None,
+            status: None,
+        }
+    }
 }
 
 /// At once through `cgroup.kill`, else one by one until none is new.

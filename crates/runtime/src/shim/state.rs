@@ -4,6 +4,8 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
+use super::external::External;
+use super::jobs::Job;
 use super::log::{Log, LogStream};
 use super::poller::Poller;
 use crate::plan::CgroupPlan;
@@ -21,6 +23,12 @@ pub struct Shim {
     pub containers: Slots<Container>,
     pub execs: Slots<Exec>,
     pub clients: Slots<Client>,
+    /// Runs of external runtimes.
+    pub jobs: Slots<Job>,
+    /// Processes that died while one of those ran or a container was being started, with their wait status.
+    pub strays: Vec<(i32, i32)>,
+    /// The pod's user namespace, when it has one.
+    pub user_namespace: Option<OwnedFd>,
     /// The pod's PID namespace, when it has one.
     pub pod_pid_namespace: Option<OwnedFd>,
     pub begun: bool,
@@ -43,10 +51,15 @@ pub struct Container {
     pub cgroup: CgroupPlan,
     pub own_pid_namespace: bool,
     pub stdin_once: bool,
+    /// Run by an external runtime.
+    pub external: Option<External>,
+    /// 0 until an external runtime has said.
     pub pid: i32,
     pub started_unix_nanos: i64,
     pub phase: Phase,
     pub io: Io,
+    /// To be killed as soon as that is possible.
+    pub doomed: bool,
 }
 
 pub enum Phase {
@@ -61,9 +74,15 @@ pub struct Starting {
     pub requester: Requester,
     pub warnings: Vec<String>,
     pub terminal: Option<OwnedFd>,
+    /// Where an external runtime sends the terminal to.
+    pub console: Option<OwnedFd>,
     /// It said that it is about to execute.
     pub ready: bool,
     pub error: Option<String>,
+    /// The process that goes on in the place of the one that was forked.
+    pub successor: Option<i32>,
+    /// Wait status of an external runtime's container that came before the runtime was done.
+    pub status: Option<i32>,
 }
 
 /// The shim's ends of a container's streams.
@@ -82,11 +101,14 @@ pub struct Io {
 
 pub struct Exec {
     pub requester: Requester,
+    /// 0 until an external runtime has said.
     pub pid: i32,
     /// Gone once the answer was sent.
     pub starting: Option<Starting>,
     /// Wait status that came before the answer was sent.
     pub status: Option<i32>,
+    /// To be killed as soon as that is possible.
+    pub doomed: bool,
 }
 
 /// Someone attached to a container's output.
@@ -129,6 +151,10 @@ impl<T> Slots<T> {
         });
         self.0[at] = Some(value);
         at as u32
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
     }
 
     pub fn get(&self, index: u32) -> Option<&T> {

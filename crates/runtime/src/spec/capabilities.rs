@@ -72,6 +72,12 @@ pub fn bit(name: &str) -> Option<u64> {
     NAMES.iter().position(|known| *known == name).map(|at| 1 << at)
 }
 
+/// The full names of a set.
+pub fn names(set: u64) -> Vec<String> {
+    let held = NAMES.iter().enumerate().filter(|(at, _)| set & (1 << at) != 0);
+    held.map(|(_, name)| format!("CAP_{name}")).collect()
+}
+
 /// A container's set. `ALL` is taken first on both lists, so that what is named singly wins
 /// (containerd's CRI service); unknown names are left out.
 pub fn set(privileged: bool, add: &[String], drop: &[String]) -> u64 {

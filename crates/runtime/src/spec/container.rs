@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{devices, mounts, process};
+use super::{devices, mounts, process, users};
 use crate::cgroup::View;
 use crate::cgroup::devices::DeviceRule;
 use crate::plan::{CgroupPlan, ContainerPlan, PidNamespace, RootPlan, RootStep};
@@ -29,7 +29,7 @@ pub fn container(
     if config.rootfs_layers.is_empty() {
         return Err(RuntimeError::Start("the image has no layers".into()));
     }
-    let (steps, rules) = root_steps(config, places, view)?;
+    let (steps, rules) = root_steps(config, places, view, sandbox.users.is_some())?;
     let plan = ContainerPlan {
         id: id.to_owned(),
         dir: c_path(&places.dir),
@@ -48,6 +48,8 @@ pub fn container(
             steps,
         },
         process: process(config, &sandbox.hostname)?,
+        runtime: None,
+        users: sandbox.users.map(users),
     };
     Ok((plan, rules))
 }
@@ -56,19 +58,20 @@ fn root_steps(
     config: &ContainerConfig,
     places: &Places,
     view: &View,
+    own_users: bool,
 ) -> Result<(Vec<RootStep>, Option<Vec<DeviceRule>>)> {
     let security = &config.security;
     let privileged = security.privileged;
     let mut steps = mounts::kernel_filesystems(privileged);
     if privileged {
-        steps.extend(devices::of_host());
+        steps.extend(devices::of_host(own_users));
     }
-    steps.extend(devices::default_steps());
+    steps.extend(devices::default_steps(own_users));
     steps.extend(mounts::dev_filesystems(&places.shm));
     steps.extend(mounts::cgroups(view, privileged));
-    let (nodes, requested) = devices::requested(&config.devices)?;
+    let (nodes, requested) = devices::requested(&config.devices, own_users)?;
     steps.extend(nodes);
-    steps.extend(mounts::volumes(&config.mounts)?);
+    steps.extend(mounts::volumes(&config.mounts, own_users)?);
     let mut rules = None;
     if !privileged {
         steps.extend(security.masked_paths.iter().map(|path| RootStep::Mask { path: c_path(Path::new(path)) }));

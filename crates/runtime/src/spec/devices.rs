@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{FileType, makedev};
 
+use super::mounts::bind_device;
 use crate::cgroup::devices::{DeviceKind, DeviceRule};
 use crate::plan::RootStep;
 use crate::sys::c_path;
@@ -31,13 +32,14 @@ const NOT_PRIVILEGED: [&str; 6] = ["pts", "shm", "fd", "mqueue", "console", "hug
 /// Real ones go three levels deep (`/dev/bus/usb/001/002`).
 const DEPTH_MAX: usize = 6;
 
-pub fn default_steps() -> impl Iterator<Item = RootStep> {
-    let nodes = DEFAULT_NODES.iter().map(|(name, major, minor)| RootStep::Node {
-        path: c_path(&Path::new("/dev").join(name)),
-        mode: FileType::CharacterDevice.as_raw_mode() | 0o666,
-        device: makedev(*major, *minor),
-        uid: 0,
-        gid: 0,
+pub fn default_steps(own_users: bool) -> impl Iterator<Item = RootStep> {
+    let nodes = DEFAULT_NODES.iter().map(move |(name, major, minor)| {
+        let path = c_path(&Path::new("/dev").join(name));
+        if own_users {
+            return bind_device(path.clone(), path);
+        }
+        let mode = FileType::CharacterDevice.as_raw_mode() | 0o666;
+        RootStep::Node { path, mode, device: makedev(*major, *minor), uid: 0, gid: 0 }
     });
     let links = DEFAULT_LINKS.iter().map(|(name, target)| RootStep::Symlink {
         path: c_path(&Path::new("/dev").join(name)),
@@ -47,7 +49,7 @@ pub fn default_steps() -> impl Iterator<Item = RootStep> {
 }
 
 /// Nodes of the devices a container asks for, and their rules.
-pub fn requested(devices: &[Device]) -> Result<(Vec<RootStep>, Vec<DeviceRule>)> {
+pub fn requested(devices: &[Device], own_users: bool) -> Result<(Vec<RootStep>, Vec<DeviceRule>)> {
     let (mut steps, mut rules) = (Vec::new(), Vec::new());
     for device in devices {
         let shown = device.host_path.display();
@@ -60,12 +62,12 @@ pub fn requested(devices: &[Device]) -> Result<(Vec<RootStep>, Vec<DeviceRule>)>
             collect(&device.host_path, DEPTH_MAX, &mut found);
             for (path, meta) in found {
                 let below = path.strip_prefix(&device.host_path).unwrap_or(&path).to_owned();
-                steps.extend(node(&device.container_path.join(below), &meta));
+                steps.extend(node(&device.container_path.join(below), &path, &meta, own_users));
                 rules.extend(rule(&meta, &device.permissions));
             }
             continue;
         }
-        let Some(step) = node(&device.container_path, &meta) else {
+        let Some(step) = node(&device.container_path, &device.host_path, &meta, own_users) else {
             return Err(RuntimeError::Start(format!("error adding device \"{shown}\": not a device node")));
         };
         steps.push(step);
@@ -75,10 +77,10 @@ pub fn requested(devices: &[Device]) -> Result<(Vec<RootStep>, Vec<DeviceRule>)>
 }
 
 /// Every device of the host.
-pub fn of_host() -> Vec<RootStep> {
+pub fn of_host(own_users: bool) -> Vec<RootStep> {
     let mut found = Vec::new();
     collect(Path::new("/dev"), DEPTH_MAX, &mut found);
-    found.iter().filter_map(|(path, meta)| node(path, meta)).collect()
+    found.iter().filter_map(|(path, meta)| node(path, path, meta, own_users)).collect()
 }
 
 fn collect(dir: &Path, depth: usize, found: &mut Vec<(std::path::PathBuf, Metadata)>) {
@@ -107,8 +109,11 @@ fn kind(meta: &Metadata) -> Option<DeviceKind> {
     }
 }
 
-fn node(path: &Path, meta: &Metadata) -> Option<RootStep> {
+fn node(path: &Path, on_host: &Path, meta: &Metadata, own_users: bool) -> Option<RootStep> {
     kind(meta)?;
+    if own_users {
+        return Some(bind_device(c_path(on_host), c_path(path)));
+    }
     Some(RootStep::Node {
         path: c_path(path),
         mode: meta.mode(),
@@ -132,12 +137,12 @@ mod tests {
     fn devices_are_looked_up_on_the_host() {
         let device =
             |path: &str| Device { container_path: "/dev/x".into(), host_path: path.into(), permissions: "rw".into() };
-        let (steps, rules) = requested(&[device("/dev/null")]).unwrap();
+        let (steps, rules) = requested(&[device("/dev/null")], false).unwrap();
         assert!(matches!(&steps[..], [RootStep::Node { path, .. }] if path.as_c_str() == c"/dev/x"));
         assert_eq!(rules[0].line(), "c 1:3 rw");
-        assert!(requested(&[device("/dev/none-such")]).unwrap_err().to_string().contains("/dev/none-such"));
-        assert!(requested(&[device("/etc/passwd")]).unwrap_err().to_string().contains("not a device node"));
-        let host = of_host();
+        assert!(requested(&[device("/dev/none-such")], false).unwrap_err().to_string().contains("/dev/none-such"));
+        assert!(requested(&[device("/etc/passwd")], false).unwrap_err().to_string().contains("not a device node"));
+        let host = of_host(false);
         assert!(host.iter().any(|s| matches!(s, RootStep::Node { path, .. } if path.as_c_str() == c"/dev/null")));
     }
 }

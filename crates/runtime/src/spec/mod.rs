@@ -10,7 +10,7 @@ pub mod seccomp;
 
 pub use container::{Places, container};
 pub use process::{exec, process};
-pub use sandbox::sandbox;
+pub use sandbox::{Keep, sandbox, users};
 
 use std::ffi::CString;
 

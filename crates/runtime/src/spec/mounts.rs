@@ -59,13 +59,13 @@ pub fn cgroups(view: &View, privileged: bool) -> Vec<RootStep> {
 }
 
 /// The pod's own mounts, shallow ones first, so that none hides another made before it.
-pub fn volumes(mounts: &[Mount]) -> Result<Vec<RootStep>> {
+pub fn volumes(mounts: &[Mount], own_users: bool) -> Result<Vec<RootStep>> {
     let mut sorted: Vec<&Mount> = mounts.iter().collect();
     sorted.sort_by_key(|mount| depth(&mount.container_path));
-    sorted.into_iter().map(volume).collect()
+    sorted.into_iter().map(|mount| volume(mount, own_users)).collect()
 }
 
-fn volume(mount: &Mount) -> Result<RootStep> {
+fn volume(mount: &Mount, own_users: bool) -> Result<RootStep> {
     if !mount.container_path.is_absolute() {
         let shown = mount.container_path.display();
         return Err(RuntimeError::Start(format!("mount path \"{shown}\" is not absolute")));
@@ -85,7 +85,7 @@ fn volume(mount: &Mount) -> Result<RootStep> {
             read_only: mount.read_only,
             read_only_recursive: mount.recursive_read_only,
             propagation,
-            attributes: 0,
+            attributes: if own_users { libc::MOUNT_ATTR_IDMAP as u32 } else { 0 },
         },
     })
 }
@@ -109,6 +109,11 @@ fn filesystem(target: &CStr, kind: &CStr, options: &[(&CStr, &CStr)], attributes
     RootStep::Filesystem { target: target.into(), kind: kind.into(), options, attributes }
 }
 
+/// A device of the host under a name in the container: a node cannot be made by users that are not the host's.
+pub fn bind_device(source: CString, target: CString) -> RootStep {
+    bind(source, target, false, 0)
+}
+
 fn bind(source: CString, target: CString, read_only: bool, attributes: u32) -> RootStep {
     let propagation = libc::MS_PRIVATE;
     let read_only_recursive = false;
@@ -130,7 +135,7 @@ mod tests {
             propagation: propagation.into(),
             ..Mount::default()
         };
-        let steps = volumes(&[mount("/a/b", ""), mount("/z", "rshared"), mount("/a", "rslave")]).unwrap();
+        let steps = volumes(&[mount("/a/b", ""), mount("/z", "rshared"), mount("/a", "rslave")], false).unwrap();
         let targets: Vec<(String, u64)> = steps
             .iter()
             .map(|step| match step {
@@ -142,8 +147,8 @@ mod tests {
             targets,
             [("/z".into(), libc::MS_SHARED), ("/a".into(), libc::MS_SLAVE), ("/a/b".into(), libc::MS_PRIVATE)]
         );
-        assert!(volumes(&[mount("a", "")]).is_err());
-        assert!(volumes(&[mount("/a", "sideways")]).is_err());
+        assert!(volumes(&[mount("a", "")], false).is_err());
+        assert!(volumes(&[mount("/a", "sideways")], false).is_err());
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::ffi::CString;
 
-use super::{c_string, capabilities, seccomp};
+use super::{c_string, capabilities, seccomp, users};
 use crate::plan::{CgroupPlan, ExecPlan, ProcessPlan};
-use crate::{ContainerConfig, ExecConfig, Result, RuntimeError};
+use crate::{ContainerConfig, ExecConfig, Result, RuntimeError, SandboxConfig};
 
 /// Where programs are looked for when the image does not say (runc, containerd).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -38,11 +38,12 @@ pub fn process(config: &ContainerConfig, hostname: &str) -> Result<ProcessPlan> 
 /// Another program in the same container, as the same user with the same rights.
 pub fn exec(
     config: &ContainerConfig,
-    hostname: &str,
+    sandbox: &SandboxConfig,
     container: &str,
     exec: &ExecConfig,
     cgroup: CgroupPlan,
 ) -> Result<ExecPlan> {
+    let hostname = &sandbox.hostname;
     let mut process = process(config, hostname)?;
     process.args = c_strings(&exec.args)?;
     if exec.tty && !config.tty {
@@ -54,6 +55,8 @@ pub fn exec(
         streams: vec![exec.stdin, exec.stdout, exec.stderr],
         cgroup,
         process,
+        process_json: String::new(),
+        users: sandbox.users.map(users),
     })
 }
 

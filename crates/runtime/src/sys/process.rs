@@ -25,7 +25,8 @@ pub unsafe fn fork(flags: u64, cgroup: Option<&OwnedFd>) -> io::Result<Cloned> {
     // SAFETY: zeroes are a valid value of every field.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = flags;
-    args.exit_signal = libc::SIGCHLD as u64;
+    // A sibling takes after this process.
+    args.exit_signal = if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 };
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
@@ -102,6 +103,10 @@ pub fn set_seccomp(program: &[u8]) -> io::Result<()> {
 
 /// Sends a signal to a process that this one has not reaped yet, so that the number is its own.
 pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    if pid <= 0 {
+        // To the kernel that means many.
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
     // SAFETY: takes no pointers.
     check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }

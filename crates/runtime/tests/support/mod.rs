@@ -7,7 +7,7 @@ use std::fs;
 use std::future::Future;
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,13 @@ use orlop_runtime::{
 
 /// Long enough for a loaded machine; reached only by a bug.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The tests of the embedded runtime are those of others, too: a program named after one is run by it.
+pub const OCI_RUNTIME: Option<&str> = match env!("CARGO_CRATE_NAME").as_bytes() {
+    b"runc" => Some("runc"),
+    b"crun" => Some("crun"),
+    _ => None,
+};
 
 pub struct Node {
     /// Dropped first, while the directories still stand.
@@ -33,6 +40,7 @@ struct Cleanup(RuntimeOptions);
 
 impl Node {
     pub async fn new() -> Self {
+        needs("nsenter", "util-linux");
         let dir = tempfile::Builder::new().prefix("orlop-").tempdir_in("/var/tmp").unwrap();
         let name = dir.path().file_name().unwrap().to_str().unwrap().to_owned();
         make_image(&dir.path().join("image"));
@@ -162,7 +170,32 @@ fn options(dir: &Path, name: &str) -> RuntimeOptions {
         run_dir: dir.join("run"),
         cgroup_root: format!("orlop-test/{name}"),
         shim: ShimCommand { program: env!("CARGO_BIN_EXE_orlop-shim").into(), args: vec!["shim".into()] },
+        oci_runtime: OCI_RUNTIME.map(|name| oci_runtime(dir, name)),
     }
+}
+
+/// The program, or what stands before it: crun refuses hosts that have both versions of cgroups, so it gets
+/// to see the first alone.
+fn oci_runtime(dir: &Path, name: &str) -> PathBuf {
+    needs(name, name);
+    if name != "crun" {
+        return name.into();
+    }
+    let script = dir.join("crun");
+    if !script.exists() {
+        let inside = "umount /sys/fs/cgroup/unified 2>/dev/null; exec crun \"$@\"";
+        let text = format!("#!/bin/sh\nexec unshare --mount --propagation slave sh -c '{inside}' crun \"$@\"\n");
+        fs::write(&script, text).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    script
+}
+
+/// Fails, and says what to install, where a program is missing.
+pub fn needs(program: &str, package: &str) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
+    assert!(found, "this test needs {program}: install the package {package}");
 }
 
 impl Drop for Cleanup {
@@ -226,6 +259,7 @@ fn make_image(root: &Path) {
     for dir in ["bin", "etc", "tmp", "root", "usr/share"] {
         fs::create_dir_all(root.join(dir)).unwrap();
     }
+    needs("busybox", "busybox-static");
     fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
     let applets = std::process::Command::new("/bin/busybox").arg("--list").output().unwrap();
     for applet in String::from_utf8(applets.stdout).unwrap().lines().filter(|name| *name != "busybox") {

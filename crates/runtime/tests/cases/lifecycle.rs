@@ -3,18 +3,16 @@
 
 #![cfg(test)]
 
-mod support;
-
 use std::fs;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::{Node, OCI_RUNTIME, patiently, read_log, read_to_end};
 use orlop_runtime::{
     ContainerRuntime, ContainerState, ExecConfig, HostNamespaces, Runtime, RuntimeError, RuntimeEvent, SandboxConfig,
 };
-use support::{Node, patiently, read_log, read_to_end};
 
 fn write_and_close(fd: OwnedFd, text: &str) {
     fs::File::from(fd).write_all(text.as_bytes()).unwrap();
@@ -50,7 +48,11 @@ async fn commands_in_a_running_container() {
     let (text, code) = node.exec(&id, &["sh", "-c", "kill -KILL $$"]).await;
     assert_eq!((text.as_str(), code), ("", 137));
     let error = node.runtime.exec(&id, &exec_config(&["nope"])).await.err().unwrap();
-    assert_eq!(error.to_string(), "failed to exec in container: exec: \"nope\": executable file not found in $PATH");
+    assert!(error.to_string().starts_with("failed to exec in container: "), "{error}");
+    // Other runtimes have their own words.
+    assert!(
+        OCI_RUNTIME.is_some() || error.to_string().ends_with(": exec: \"nope\": executable file not found in $PATH")
+    );
 
     // A command that nobody waits for any more is killed.
     let exec = node.runtime.exec(&id, &exec_config(&["sh", "-c", "trap '' TERM; echo up; sleep 1000"])).await.unwrap();
@@ -365,6 +367,12 @@ async fn a_killed_shim_takes_its_pod_with_it() {
     node.finish().await;
 }
 
+/// How a test of this module is called in this program, whichever that is.
+fn test_name(function: &str) -> String {
+    let module = module_path!().split_once("::").map_or_else(String::new, |(_, module)| format!("{module}::"));
+    module + function
+}
+
 /// The agent of [`the_agent_is_killed_and_its_containers_are_adopted`], in a process of its own.
 #[tokio::test]
 async fn agent_process() {
@@ -390,7 +398,7 @@ async fn the_agent_is_killed_and_its_containers_are_adopted() {
     let scratch = tempfile::tempdir().unwrap();
     let report = scratch.path().join("report");
     let mut agent = Command::new(std::env::current_exe().unwrap())
-        .args(["agent_process", "--exact"])
+        .args([&test_name("agent_process"), "--exact"])
         .env("ORLOP_TEST_AGENT", &report)
         .stdout(Stdio::null())
         .spawn()

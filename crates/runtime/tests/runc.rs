@@ -1,0 +1,14 @@
+//! The same containers, run by runc (Debian's package `runc`).
+
+#![cfg(test)]
+
+mod support;
+
+#[path = "cases/containers.rs"]
+mod containers;
+#[path = "cases/lifecycle.rs"]
+mod lifecycle;
+#[path = "cases/propagation.rs"]
+mod propagation;
+#[path = "cases/upheaval.rs"]
+mod upheaval;
