@@ -43,6 +43,14 @@ fn doing<T>(what: &str, work: impl FnOnce() -> io::Result<T>) -> Result<T> {
 }
 
 impl Dataplane for Linux {
+    fn label(&self, link: &str) -> Result<Option<String>> {
+        self.rtnl(&format!("reading the label of {link}"), |rtnl| rtnl.alias(link))
+    }
+
+    fn set_label(&self, link: &str, label: &str) -> Result<()> {
+        self.rtnl(&format!("labelling {link}"), |rtnl| rtnl.set_alias(rtnl.index(link)?, label))
+    }
+
     fn ensure_bridge(&self, name: &str, mtu: u32, addresses: &[Cidr]) -> Result<()> {
         self.rtnl(&format!("making bridge {name}"), |rtnl| {
             match rtnl.create_bridge(name, mtu) {

@@ -24,6 +24,7 @@ const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_PROTINFO: u16 = 12;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -68,15 +69,39 @@ impl Rtnl {
 
     /// Index of a link; `NotFound` when there is none.
     pub fn index(&self, name: &str) -> io::Result<u32> {
+        let link = self.link(name)?;
+        Ok(u32::from_ne_bytes(link[4..8].try_into().expect("four bytes")))
+    }
+
+    /// The alias of a link, which the kernel only keeps.
+    pub fn alias(&self, name: &str) -> io::Result<Option<String>> {
+        let link = match self.link(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            link => link?,
+        };
+        let alias = attributes(&link[16..]).into_iter().find(|(kind, _)| *kind == IFLA_IFALIAS);
+        Ok(alias.map(|(_, value)| String::from_utf8_lossy(value).trim_end_matches('\0').to_owned()))
+    }
+
+    pub fn set_alias(&self, index: u32, alias: &str) -> io::Result<()> {
+        let mut w = Writer::default();
+        w.begin(RTM_SETLINK, flags::ACK, &link_header(index, 0, 0));
+        w.attr(IFLA_IFALIAS, alias.as_bytes());
+        w.finish();
+        self.0.exchange(&w).map(drop)
+    }
+
+    /// What the kernel says of a link: a header of 16 bytes and attributes.
+    fn link(&self, name: &str) -> io::Result<Vec<u8>> {
         let mut w = Writer::default();
         w.begin(RTM_GETLINK, 0, &link_header(0, 0, 0));
         w.text(IFLA_IFNAME, name);
         w.finish();
         match self.0.exchange(&w) {
             Ok(replies) => replies
-                .iter()
+                .into_iter()
                 .find(|r| r.kind == RTM_NEWLINK && r.payload.len() >= 16)
-                .map(|r| u32::from_ne_bytes(r.payload[4..8].try_into().expect("four bytes")))
+                .map(|r| r.payload)
                 .ok_or_else(|| io::ErrorKind::NotFound.into()),
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Err(io::ErrorKind::NotFound.into()),
             Err(error) => Err(error),

@@ -66,8 +66,13 @@ impl Netns {
     }
 }
 
+/// What a shell says when it finds no such program.
+const NOT_FOUND: Option<i32> = Some(127);
+const NEEDED: &str = "install the packages busybox-static, iproute2, nftables and util-linux";
+
 fn sh(command: &str) {
     let output = Command::new("sh").args(["-c", command]).output().unwrap();
+    assert_ne!(output.status.code(), NOT_FOUND, "{command}: {NEEDED}");
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -96,17 +101,24 @@ fn on_a_node(test: impl FnOnce(&Node) + Send + 'static) {
         };
         let config = NodeConfig {
             node_name: "n1".into(),
+            owner: "/data/n1".into(),
             state_dir: state.path().into(),
             bridge: "orlop0".into(),
             mtu: 1500,
             families: vec![family],
         };
         let linux = Arc::new(Linux::new().unwrap());
-        let networking = NodeNetworking::start(config, linux.clone()).unwrap();
+        let networking = NodeNetworking::start(config.clone(), linux.clone()).unwrap();
         networking.go_live().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         test(&Node { networking, runtime, outside, _state: state });
-        reset(&*linux).unwrap();
+        let other = NodeConfig { owner: "/data/n2".into(), ..config };
+        let refused = NodeNetworking::start(other, linux.clone()).err().unwrap();
+        assert!(refused.source.to_string().contains("orlop0 belongs to the node of /data/n1"), "{}", refused.source);
+        let links = linux.links("orlop").unwrap();
+        reset(&*linux, "orlop0", "/data/n2").unwrap();
+        assert_eq!(linux.links("orlop").unwrap(), links, "what is another's stays");
+        reset(&*linux, "orlop0", "/data/n1").unwrap();
         assert_eq!(linux.links("orlop").unwrap(), Vec::<String>::new());
         let tables = Command::new("nft").args(["list", "tables"]).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&tables.stdout), "");

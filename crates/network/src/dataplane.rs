@@ -50,6 +50,10 @@ pub struct PodLink {
 
 /// Synchronous and quick (one netlink round trip each); call from a blocking-tolerant place.
 pub trait Dataplane: Send + Sync + 'static {
+    /// The label of a link; `None` when it has none or is not there.
+    fn label(&self, link: &str) -> Result<Option<String>>;
+    /// Labels a link, for people and for [`label`](Self::label).
+    fn set_label(&self, link: &str, label: &str) -> Result<()>;
     /// Makes sure of a bridge that is up with these addresses.
     fn ensure_bridge(&self, name: &str, mtu: u32, addresses: &[Cidr]) -> Result<()>;
     /// Makes a veth pair between the bridge (hairpin on) and the network namespace at `netns`.

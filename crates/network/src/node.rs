@@ -21,6 +21,8 @@ pub const LINK_PREFIX: &str = "orlop";
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
     pub node_name: String,
+    /// What tells this node from another of the same machine: its data directory.
+    pub owner: String,
     /// Where leases are kept.
     pub state_dir: PathBuf,
     pub bridge: String,
@@ -80,7 +82,12 @@ impl NodeNetworking {
     fn set_up(&self) -> std::result::Result<(), DataplaneError> {
         let Inner { config, dataplane, .. } = &*self.0;
         let gateways: Vec<Cidr> = config.families.iter().map(FamilyConfig::gateway).collect();
+        if let Some(other) = stranger(&**dataplane, &config.bridge, &config.owner)? {
+            let why = format!("{} belongs to the node of {other}: reset that one first", config.bridge);
+            return Err(DataplaneError { doing: "setting up the pod network".into(), source: io::Error::other(why) });
+        }
         dataplane.ensure_bridge(&config.bridge, config.mtu, &gateways)?;
+        dataplane.set_label(&config.bridge, label(&config.owner))?;
         for family in &config.families {
             if family.node_cidr.address.is_ipv4() {
                 dataplane.sysctl("net/ipv4/ip_forward", "1")?;
@@ -276,13 +283,36 @@ impl PodNetwork for NodeNetworking {
     }
 }
 
-/// Removes every link and table of ours; pods' ends go with their links.
-pub fn reset(dataplane: &dyn Dataplane) -> std::result::Result<(), DataplaneError> {
-    for link in dataplane.links(LINK_PREFIX)? {
-        dataplane.delete_link(&link)?;
+/// Removes every link and table of the node of `owner`; pods' ends go with their links. A machine's network
+/// has one node: if it is another's, nothing here is ours.
+pub fn reset(dataplane: &dyn Dataplane, bridge: &str, owner: &str) -> std::result::Result<(), DataplaneError> {
+    if stranger(dataplane, bridge, owner)?.is_some() {
+        return Ok(());
     }
     dataplane.delete_table(Family::Ipv4, TABLE)?;
-    dataplane.delete_table(Family::Ipv6, TABLE)
+    dataplane.delete_table(Family::Ipv6, TABLE)?;
+    // The bridge says whose all this is, so it goes last.
+    let links = dataplane.links(LINK_PREFIX)?;
+    links.iter().filter(|link| *link != bridge).try_for_each(|link| dataplane.delete_link(link))?;
+    dataplane.delete_link(bridge)
+}
+
+/// Who else has the network.
+fn stranger(
+    dataplane: &dyn Dataplane,
+    bridge: &str,
+    owner: &str,
+) -> std::result::Result<Option<String>, DataplaneError> {
+    Ok(dataplane.label(bridge)?.filter(|found| !found.is_empty() && found != label(owner)))
+}
+
+/// The kernel keeps 255 bytes (`IFALIASZ`); of a path the end tells more.
+fn label(owner: &str) -> &str {
+    let mut start = owner.len().saturating_sub(255);
+    while !owner.is_char_boundary(start) {
+        start += 1;
+    }
+    &owner[start..]
 }
 
 fn layout(family: &FamilyConfig) -> Layout {
