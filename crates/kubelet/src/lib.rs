@@ -16,6 +16,7 @@ mod observed;
 mod pods;
 mod roster;
 mod usage;
+mod users;
 
 pub mod admission;
 pub mod container;

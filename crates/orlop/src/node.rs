@@ -11,7 +11,7 @@ use orlop_host::linux::Linux;
 use orlop_kubelet::{Kubelet, KubeletConfig};
 use orlop_network::node::{NodeConfig, NodeNetworking};
 use orlop_network::proxy;
-use orlop_runtime::Runtime;
+use orlop_runtime::{Runtime, RuntimeOptions};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,7 +41,8 @@ pub async fn start(
     dns(arguments, plane, factory, shutdown, tasks).await?;
 
     let paths = arguments.paths();
-    let runtime = Runtime::open(paths.runtime(&machine.node_name)).await.context("opening the container runtime")?;
+    let options = RuntimeOptions { oci_runtime: arguments.oci_runtime.clone(), ..paths.runtime(&machine.node_name) };
+    let runtime = Runtime::open(options).await.context("opening the container runtime")?;
     let images = image_store::open(&paths, registries::read(&arguments.registries)?).await?;
     let name = format!("system:node:{}", machine.node_name);
     let client = plane.client(&name, &["system:nodes"]);
@@ -54,6 +55,7 @@ pub async fn start(
 fn network(arguments: &Arguments, machine: &Machine, dataplane: Arc<Linux>) -> Result<NodeNetworking> {
     let config = NodeConfig {
         node_name: machine.node_name.clone(),
+        owner: arguments.paths().owner(),
         state_dir: arguments.paths().network(),
         bridge: BRIDGE.into(),
         mtu: MTU,
@@ -93,6 +95,7 @@ fn kubelet_config(arguments: &Arguments, machine: &Machine, plane: &ControlPlane
     config.cluster_dns = vec![arguments.cluster_dns()];
     config.cluster_domain.clone_from(&arguments.cluster_domain);
     config.resolv_conf = RESOLV_CONF.into();
+    config.allowed_unsafe_sysctls.clone_from(&arguments.allowed_unsafe_sysctls);
     keep_free(&mut config);
     config.server.address.set_port(arguments.kubelet_port);
     config.server.tls = Some(plane.pki.kubelet_server_config()?);

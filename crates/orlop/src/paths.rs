@@ -19,6 +19,12 @@ impl Paths {
         Self { data: data.to_owned(), run: run.to_owned() }
     }
 
+    /// What this node's things are labelled with where the machine has room for one node only.
+    pub fn owner(&self) -> String {
+        let data = self.data.canonicalize().unwrap_or_else(|_| self.data.clone());
+        data.to_string_lossy().into_owned()
+    }
+
     pub fn store(&self) -> PathBuf {
         self.data.join("store")
     }
@@ -43,6 +49,11 @@ impl Paths {
         self.data.join("kubelet")
     }
 
+    /// A directory for each pod of this node.
+    pub fn pods(&self) -> PathBuf {
+        self.kubelet().join("pods")
+    }
+
     pub fn manifests(&self) -> PathBuf {
         self.data.join("manifests")
     }
@@ -62,6 +73,7 @@ impl Paths {
             run_dir: self.run.clone(),
             cgroup_root: format!("/orlop/{node_name}"),
             shim: orlop_runtime::ShimCommand::default(),
+            oci_runtime: None,
         }
     }
 }

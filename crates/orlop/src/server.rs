@@ -66,6 +66,12 @@ pub struct Arguments {
     /// Logs of pods
     #[arg(long, default_value = "/var/log/pods")]
     pub pod_logs_dir: PathBuf,
+    /// Run containers by this OCI runtime (runc, crun) instead of the embedded one
+    #[arg(long, value_name = "PROGRAM")]
+    pub oci_runtime: Option<PathBuf>,
+    /// Kernel parameters, or prefixes ending in '*', that pods may set beside the safe ones
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub allowed_unsafe_sysctls: Vec<String>,
     /// Registry mirrors and credentials
     #[arg(long, default_value = crate::registries::FILE)]
     pub registries: PathBuf,

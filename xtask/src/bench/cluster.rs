@@ -125,7 +125,7 @@ impl Cluster {
         // Reset also removes links and rules, which a server without a node never made.
         if self.role == Role::Node {
             let mut reset = Command::new(&self.orlop);
-            reset.args(["reset", "--yes", "--node-name", NODE]).args(directories(self.dir.path()));
+            reset.args(["reset", "--yes"]).args(directories(self.dir.path()));
             let output = reset.stdin(Stdio::null()).output()?;
             if !output.status.success() {
                 bail!("orlop reset: {}", String::from_utf8_lossy(&output.stderr));

@@ -2,6 +2,7 @@
 //! (`pkg/securitycontext`, `pkg/kubelet/kuberuntime/security_context.go`).
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use orlop_image::users::User;
 use orlop_runtime::{Seccomp, Security};
@@ -9,7 +10,7 @@ use orlop_runtime::{Seccomp, Security};
 use crate::corev1::{Container, PodSecurityContext, SeccompProfile, SecurityContext};
 use crate::pod::spec::NodePod;
 
-/// Paths hidden in a container with the default proc mount.
+/// Paths hidden in a container with the default proc mount, beside every processor's [`THROTTLE`].
 const MASKED: [&str; 12] = [
     "/proc/asound",
     "/proc/acpi",
@@ -24,6 +25,9 @@ const MASKED: [&str; 12] = [
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
 ];
+/// When a processor was too hot tells what it computed.
+const PROCESSORS: &str = "/sys/devices/system/cpu";
+const THROTTLE: &str = "thermal_throttle";
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Both contexts, the container's first.
@@ -113,9 +117,6 @@ pub fn security(pod: &NodePod, container: &Container, user: &User, seccomp_root:
     let privileged = own.and_then(|c| c.privileged) == Some(true);
     let capabilities = own.and_then(|c| c.capabilities.as_ref());
     let unmasked = privileged || own.and_then(|c| c.proc_mount.as_deref()) == Some("Unmasked");
-    let paths = |paths: &[&str]| -> Vec<String> {
-        if unmasked { Vec::new() } else { paths.iter().map(|p| (*p).to_owned()).collect() }
-    };
     let names = |names: Option<&Vec<String>>| -> Vec<String> {
         let names = names.into_iter().flatten().map(|n| n.to_uppercase());
         names.map(|n| n.strip_prefix("CAP_").map_or(n.clone(), str::to_owned)).collect()
@@ -130,9 +131,19 @@ pub fn security(pod: &NodePod, container: &Container, user: &User, seccomp_root:
         read_only_rootfs: own.and_then(|c| c.read_only_root_filesystem) == Some(true),
         no_new_privileges: own.and_then(|c| c.allow_privilege_escalation) == Some(false),
         seccomp: if privileged { Seccomp::Unconfined } else { seccomp(contexts.seccomp(), seccomp_root)? },
-        masked_paths: paths(&MASKED),
-        readonly_paths: paths(&READ_ONLY),
+        masked_paths: if unmasked { Vec::new() } else { masked() },
+        readonly_paths: if unmasked { Vec::new() } else { READ_ONLY.map(str::to_owned).to_vec() },
     })
+}
+
+fn masked() -> Vec<String> {
+    /// Processors do not come and go.
+    static THROTTLES: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let processors = std::fs::read_dir(PROCESSORS).into_iter().flatten().filter_map(Result::ok);
+        let files = processors.map(|processor| processor.path().join(THROTTLE)).filter(|path| path.exists());
+        files.map(|path| path.to_string_lossy().into_owned()).collect()
+    });
+    MASKED.iter().map(|path| (*path).to_owned()).chain(THROTTLES.iter().cloned()).collect()
 }
 
 fn seccomp(profile: Option<&SeccompProfile>, root: &Path) -> Result<Seccomp, String> {

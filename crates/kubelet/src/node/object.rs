@@ -32,6 +32,8 @@ pub struct Facts<'a> {
     pub capacity: &'a ResourceList,
     pub allocatable: &'a ResourceList,
     pub runtime_version: &'a str,
+    /// Pods may have users of their own.
+    pub user_namespaces: bool,
     pub images: &'a [Image],
 }
 
@@ -82,14 +84,15 @@ pub fn status(facts: &Facts<'_>, conditions: Vec<NodeCondition>) -> NodeStatus {
         node_info: Some(info(facts)),
         images: Some(images(facts.images)),
         features: Some(NodeFeatures { supplemental_groups_policy: yes }),
-        runtime_handlers: Some(HANDLERS.map(handler).into()),
+        runtime_handlers: Some(HANDLERS.map(|name| handler(name, facts.user_namespaces)).into()),
         declared_features: Some(DECLARED_FEATURES.map(str::to_owned).to_vec()),
         ..NodeStatus::default()
     }
 }
 
-fn handler(name: &str) -> NodeRuntimeHandler {
-    let features = NodeRuntimeHandlerFeatures { recursive_read_only_mounts: Some(true), user_namespaces: Some(false) };
+fn handler(name: &str, user_namespaces: bool) -> NodeRuntimeHandler {
+    let features =
+        NodeRuntimeHandlerFeatures { recursive_read_only_mounts: Some(true), user_namespaces: Some(user_namespaces) };
     NodeRuntimeHandler { name: Some(name.to_owned()), features: Some(features) }
 }
 

@@ -162,6 +162,7 @@ impl Reporter {
             capacity: &self.capacity,
             allocatable: &context.allocatable,
             runtime_version: &context.runtime.version(),
+            user_namespaces: context.runtime.user_namespaces(),
             images,
         };
         (object::node(&facts, conditions), events)

@@ -38,7 +38,8 @@ pub async fn purge(context: &Context, uid: &str, log_dir: Option<&Path>) -> Resu
             Err(error) => return Err(error.to_string()),
         }
     }
-    let dirs = [Some(context.pods_dir().join(uid)), log_dir.map(Path::to_path_buf)];
+    // The pod's own directory last: it says that the logs are this node's.
+    let dirs = [log_dir.map(Path::to_path_buf), Some(context.pods_dir().join(uid))];
     for dir in dirs.into_iter().flatten() {
         match std::fs::remove_dir_all(&dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -13,6 +13,7 @@ use crate::node::object::HANDLERS;
 use crate::pod::spec::NodePod;
 use crate::resources::cgroup::pod_cgroup;
 use crate::resources::qos::qos_class;
+use crate::users;
 
 /// Makes the sandbox and attaches it to the network; a sandbox without its network is not left
 /// behind.
@@ -85,6 +86,7 @@ fn config(context: &Context, pod: &NodePod, attempt: u32) -> Result<SandboxConfi
     } else {
         kernel_name(pod, &pod_name(pod, &context.config.cluster_domain)?)?
     };
+    let users = users::of(context, pod)?;
     let sysctls = spec.security_context.iter().flat_map(|c| c.sysctls.iter().flatten());
     Ok(SandboxConfig {
         pod_uid: pod.uid().to_owned(),
@@ -98,6 +100,7 @@ fn config(context: &Context, pod: &NodePod, attempt: u32) -> Result<SandboxConfi
             ipc: spec.host_ipc == Some(true),
         },
         share_pid: spec.share_process_namespace == Some(true),
+        users,
         sysctls: sysctls.map(|s| (dotted(&s.name), s.value.clone())).collect(),
         cgroup: pod_cgroup(qos_class(spec), pod.uid()),
         labels: names::pod_labels(pod),
