@@ -80,7 +80,12 @@ fn translated_layers(plan: &RootPlan, users: &OwnedFd) -> io::Result<OwnedFd> {
 
 fn translate(tree: &OwnedFd, users: &OwnedFd) -> io::Result<()> {
     let userns_fd = users.as_raw_fd() as u64;
-    mount::set_attributes(tree, &Attributes { set: TRANSLATED, userns_fd, ..Attributes::default() }, false)
+    mount::set_attributes(tree, &Attributes { set: TRANSLATED, userns_fd, ..Attributes::default() }, false).map_err(
+        |e| {
+            let why = cause(&e);
+            io::Error::other(format!("{why} (maybe its file system does not support idmapped mounts on this kernel)"))
+        },
+    )
 }
 
 fn detach_from_host() -> Step<()> {
