@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -19,6 +20,8 @@ use crate::{Result, RuntimeError};
 const SOCKET: &str = "sock";
 /// Agents that may be waiting to be accepted; there is one.
 const BACKLOG: i32 = 4;
+/// A start that takes longer hangs, and shall not keep the node from starting.
+const LIST_WAIT: Duration = Duration::from_secs(30);
 
 pub type Answer = (Reply, Vec<OwnedFd>);
 
@@ -209,10 +212,10 @@ pub fn done(answer: Answer) -> Result<()> {
     }
 }
 
-/// What a shim says it has; nothing if it does not answer.
+/// What a shim says it has; nothing if it does not answer. It answers when no container is half started.
 pub async fn list(client: &ShimClient) -> Vec<Listed> {
-    match client.request(&Request::List, &[]).await {
-        Ok((Reply::Containers { list }, _)) => list,
+    match tokio::time::timeout(LIST_WAIT, client.request(&Request::List, &[])).await {
+        Ok(Ok((Reply::Containers { list }, _))) => list,
         _ => Vec::new(),
     }
 }

@@ -38,8 +38,7 @@ impl Shim {
 
     /// A process died that is none we know: perhaps one that the runtime has yet to name.
     pub fn keep_stray(&mut self, pid: i32, status: i32) {
-        let starting = self.containers.iter().any(|(_, c)| matches!(c.phase, Phase::Starting(_)));
-        if self.jobs.is_empty() && !starting {
+        if self.jobs.is_empty() && !self.is_starting() {
             self.strays = Vec::new();
             return;
         }

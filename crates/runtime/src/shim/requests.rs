@@ -67,7 +67,10 @@ impl Shim {
                 Ok(())
             }
             Request::ReopenLog { container } => self.reopen_log(&container),
-            Request::List => return self.answer(requester, &Reply::Containers { list: self.list() }, &[]),
+            Request::List => {
+                self.lists.push(requester);
+                return self.answer_lists();
+            }
             Request::Forget { container } => {
                 self.forget(&container);
                 Ok(())
@@ -134,6 +137,21 @@ impl Shim {
         let Some(index) = self.find_container(id) else { return Err(format!("container {id} not found")) };
         let container = self.containers.get_mut(index).expect("just found");
         container.io.log.reopen().map_err(|e| format!("reopen log of container {id}: {}", init::cause(&e)))
+    }
+
+    /// Tells what there is as soon as every container either runs or does not: an agent that was told of half a
+    /// start would take it for none and start anew.
+    pub fn answer_lists(&mut self) {
+        if self.is_starting() {
+            return;
+        }
+        for requester in std::mem::take(&mut self.lists) {
+            self.answer(requester, &Reply::Containers { list: self.list() }, &[]);
+        }
+    }
+
+    pub fn is_starting(&self) -> bool {
+        self.containers.iter().any(|(_, c)| matches!(c.phase, Phase::Starting(_)))
     }
 
     fn list(&self) -> Vec<Listed> {

@@ -53,6 +53,7 @@ impl Shim {
             user_namespace: None,
             pod_pid_namespace: None,
             begun: false,
+            lists: Vec::new(),
             stopping: None,
             buffer: Vec::new(),
         };

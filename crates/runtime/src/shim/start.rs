@@ -160,7 +160,8 @@ impl Shim {
         self.poller.remove(&starting.sync);
         if let Some(text) = start_error(&starting, &container.cgroup) {
             self.discard(index);
-            return self.answer(starting.requester, &Reply::Failed { text }, &[]);
+            self.answer(starting.requester, &Reply::Failed { text }, &[]);
+            return self.answer_lists();
         }
         container.started_unix_nanos = record::unix_nanos();
         let (pid, unix_nanos) = (container.pid, container.started_unix_nanos);
@@ -170,6 +171,7 @@ impl Shim {
         }
         process::trim_heap();
         self.answer(starting.requester, &Reply::Started { pid, unix_nanos, warnings: starting.warnings }, &[]);
+        self.answer_lists();
     }
 
     fn adopt_terminal(&mut self, index: u32, terminal: OwnedFd) {

@@ -32,6 +32,8 @@ pub struct Shim {
     /// The pod's PID namespace, when it has one.
     pub pod_pid_namespace: Option<OwnedFd>,
     pub begun: bool,
+    /// Who asked what there is while something was being started.
+    pub lists: Vec<Requester>,
     /// Who asked the shim to end.
     pub stopping: Option<Requester>,
     /// Filled anew by every read.
