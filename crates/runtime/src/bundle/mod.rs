@@ -1,4 +1,4 @@
-//! A container's plan in the words of the OCI runtime specification (1.1), for a runtime that is not ours:
+//! A container's plan in the words of the OCI runtime specification, for a runtime that is not ours:
 //! `config.json` in the container's directory, its root file system below. What the plan has compiled for
 //! our own init (filters, device programs) is given beside it.
 
@@ -123,8 +123,8 @@ fn letter(kind: DeviceKind) -> &'static str {
 /// The reason in a runtime's JSON log: its last error.
 pub fn reason(log: &str) -> Option<String> {
     let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let errors = entries.filter(|entry| matches!(entry["level"].as_str(), Some("error" | "fatal")));
-    errors.last().and_then(|entry| entry["msg"].as_str().map(|text| text.trim().to_owned()))
+    let mut errors = entries.filter(|entry| matches!(entry["level"].as_str(), Some("error" | "fatal")));
+    errors.next_back().and_then(|entry| entry["msg"].as_str().map(|text| text.trim().to_owned()))
 }
 
 #[cfg(test)]
