@@ -46,12 +46,10 @@ struct Slot {
     bytes: Bytes,
 }
 
-/// What two watchers must agree on to share bytes.
+/// What two watchers must agree on to share bytes. A revision is one write of one object: nothing more is
+/// needed to name it.
 #[derive(Clone, PartialEq)]
 struct Form {
-    storage_key: Arc<str>,
-    name: Arc<str>,
-    namespace: Arc<str>,
     revision: Revision,
     event_type: EventType,
     api_version: Arc<str>,
@@ -115,9 +113,6 @@ impl Encoder {
     pub fn event(&mut self, event_type: EventType, entry: &Entry) -> Bytes {
         let columns = self.take_columns();
         let form = Form {
-            storage_key: entry.key.resource.clone(),
-            name: entry.key.name.clone(),
-            namespace: entry.key.namespace.clone(),
             revision: entry.revision,
             event_type,
             api_version: self.api_version.clone(),
@@ -125,8 +120,7 @@ impl Encoder {
             include: self.include,
             columns,
         };
-        let server = self.server.clone();
-        let bytes = server.recent_events.get_or_make(form, || self.make(event_type, entry, columns));
+        let bytes = self.server.recent_events.get_or_make(form, || self.make(event_type, entry, columns));
         self.sent.count(bytes.len());
         bytes
     }

@@ -12,11 +12,15 @@ use crate::{Event, Revision, StoreError};
 /// behind the history window it ends with [`StoreError::Compacted`].
 pub struct Watch {
     view: Arc<View>,
+    bell: Arc<Notify>,
+    cursor: Cursor,
+}
+
+struct Cursor {
     channel: Arc<Channel>,
     namespace: Option<Arc<str>>,
-    bell: Arc<Notify>,
     /// Everything up to here has been delivered or does not concern this watch.
-    cursor: Revision,
+    at: Revision,
 }
 
 impl Watch {
@@ -33,8 +37,8 @@ impl Watch {
         let channel = view.channel(resource);
         let namespace: Option<Arc<str>> = namespace.map(Arc::from);
         let bell = channel.subscribe(namespace.as_ref());
-        let watch = Watch { view, channel, namespace, bell, cursor: after };
-        match watch.channel.read(after, |_| true) {
+        let watch = Watch { view, bell, cursor: Cursor { channel, namespace, at: after } };
+        match watch.cursor.channel.read(after, |_| true) {
             Read::Lost(oldest) => Err(StoreError::Compacted { requested: after, oldest }),
             _ => Ok(watch),
         }
@@ -45,11 +49,14 @@ impl Watch {
     /// Errors: `Compacted` when events were missed, `Closed` after the last one of a closed store.
     pub async fn next(&mut self) -> Result<Batch, StoreError> {
         loop {
-            let bell = self.bell.clone();
-            let mut rung = std::pin::pin!(bell.notified());
-            // Listening before looking: what comes in between is not slept through.
+            // A thousand watchers share the bell: it is touched only by those who are about to sleep.
+            if let Some(batch) = self.cursor.try_next()? {
+                return Ok(batch);
+            }
+            let mut rung = std::pin::pin!(self.bell.notified());
+            // Listening before looking again: what comes in between is not slept through.
             rung.as_mut().enable();
-            if let Some(batch) = self.try_next()? {
+            if let Some(batch) = self.cursor.try_next()? {
                 return Ok(batch);
             }
             rung.await;
@@ -58,16 +65,7 @@ impl Watch {
 
     /// Like [`Watch::next`], with `None` instead of waiting.
     pub fn try_next(&mut self) -> Result<Option<Batch>, StoreError> {
-        match self.read() {
-            Read::Batch(events) => {
-                let after = self.cursor;
-                self.cursor = events.last().map_or(after, |event| event.revision);
-                Ok(Some(Batch { events, after, namespace: self.namespace.clone() }))
-            }
-            Read::Empty => Ok(None),
-            Read::Lost(oldest) => Err(StoreError::Compacted { requested: self.cursor, oldest }),
-            Read::Closed => Err(StoreError::Closed),
-        }
+        self.cursor.try_next()
     }
 
     /// A revision up to which everything that concerns this watch has been delivered: what a bookmark
@@ -75,22 +73,38 @@ impl Watch {
     pub fn progress(&mut self) -> Revision {
         // In this order: events are there before their revision shows.
         let durable = self.view.revision();
-        if matches!(self.read(), Read::Empty | Read::Closed) {
-            self.cursor = self.cursor.max(durable);
+        let cursor = &mut self.cursor;
+        if matches!(cursor.read(), Read::Empty | Read::Closed) {
+            cursor.at = cursor.at.max(durable);
         }
-        self.cursor
-    }
-
-    fn read(&self) -> Read {
-        self.channel.read(self.cursor, |event| concerns(event, self.namespace.as_deref()))
+        cursor.at
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let Some(namespace) = &self.namespace {
-            self.channel.unsubscribe(namespace, std::mem::take(&mut self.bell));
+        if let Some(namespace) = &self.cursor.namespace {
+            self.cursor.channel.unsubscribe(namespace, std::mem::take(&mut self.bell));
         }
+    }
+}
+
+impl Cursor {
+    fn try_next(&mut self) -> Result<Option<Batch>, StoreError> {
+        match self.read() {
+            Read::Batch(events) => {
+                let after = self.at;
+                self.at = events.last().map_or(after, |event| event.revision);
+                Ok(Some(Batch { events, after, namespace: self.namespace.clone() }))
+            }
+            Read::Empty => Ok(None),
+            Read::Lost(oldest) => Err(StoreError::Compacted { requested: self.at, oldest }),
+            Read::Closed => Err(StoreError::Closed),
+        }
+    }
+
+    fn read(&self) -> Read {
+        self.channel.read(self.at, |event| concerns(event, self.namespace.as_deref()))
     }
 }
 
