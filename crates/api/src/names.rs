@@ -266,7 +266,7 @@ pub(crate) fn pattern(text: &str, regex: &str, examples: &[&str]) -> String {
         return format!("{text} (regex used for validation is '{regex}')");
     }
     let examples: Vec<String> = examples.iter().map(|e| format!("'{e}', ")).collect();
-    format!("{text} (e.g. {}regex used for validation is '{regex}')", examples.join("or "))
+    format!("{text} (e.g. {}regex used for validation is '{regex}')", examples.join(" or "))
 }
 
 #[cfg(test)]
@@ -279,7 +279,7 @@ mod tests {
             dns1123_label("Bad_Name"),
             [
                 "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end \
-              with an alphanumeric character (e.g. 'my-name', or '123-abc', regex used for validation is \
+              with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
               '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
             ]
         );
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(
             qualified_name("a b"),
             ["name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
-              alphanumeric character (e.g. 'MyName', or 'my.name', or '123-abc', regex used for validation is \
+              alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
               '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"]
         );
         assert_eq!(path_segment("a/b%"), ["may not contain '/'", "may not contain '%'"]);
