@@ -5,7 +5,8 @@
 //! (`deploymentutil.GetReplicaCountForReplicaSets`); a ReplicaSet counts pods that are neither finished
 //! nor terminating (those are counted apart, KEP-3973). A limit that shrinks takes effect once its
 //! controller has said to have seen it (`observedGeneration`) and nothing beyond it is left: until then
-//! what was ordered under the old limit may still appear.
+//! what was ordered under the old limit may still appear. An orphan that a Deployment adopts may be larger than
+//! the Deployment wants, until it is scaled down.
 
 use std::collections::BTreeMap;
 
@@ -100,6 +101,8 @@ impl Surge {
         let (wanted, observed) = (object["spec"]["replicas"].as_i64().unwrap_or(1), is_observed(&object));
         let before = self.ordered(&deployment);
         let made = self.made(&uid);
+        // One that was an orphan comes with as many as it has.
+        let is_adopted = event.previous.is_some() && !self.replica_sets.contains_key(&uid);
         let new =
             || ReplicaSet { name: name(event), deployment: deployment.clone(), limit: Limit::new(wanted, observed) };
         let set = self.replica_sets.entry(uid).or_insert_with(new);
@@ -107,6 +110,9 @@ impl Surge {
         set.limit.tighten(made);
         let ordered = self.ordered(&deployment);
         let Some(owner) = self.deployments.get_mut(&deployment) else { return Ok(()) };
+        if is_adopted {
+            owner.limit.allowed = owner.limit.allowed.max(ordered);
+        }
         owner.limit.tighten(ordered);
         if ordered > before { check(&owner.name, ordered, owner.limit, event) } else { Ok(()) }
     }

@@ -76,3 +76,9 @@ fn the_same_seed_gives_the_same_history() {
         assert_eq!(one.map_err(|v| v.to_string()), other.map_err(|v| v.to_string()), "seed {seed}");
     }
 }
+
+/// A Deployment of one replica adopts the ReplicaSet of three that another has left behind.
+#[test]
+fn seed_17_an_adopted_set_may_be_too_large() {
+    run(17).unwrap();
+}
