@@ -4,6 +4,8 @@
 //! A CustomResourceDefinition becomes a run-time value of the same trait.
 
 use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -81,10 +83,68 @@ pub struct Column {
 }
 
 /// A field that `fieldSelector` may name.
-#[derive(Clone, Copy)]
+#[derive(Debug)]
 pub struct FieldLabel {
-    pub label: &'static str,
-    pub value: fn(&Value) -> Cow<'_, str>,
+    pub label: Text,
+    pub value: FieldValue,
+}
+
+/// How a selectable field is read.
+#[derive(Debug)]
+pub enum FieldValue {
+    Read(fn(&Value) -> Cow<'_, str>),
+    /// As a custom resource's definition says it.
+    At(crate::jsonpath::Template),
+}
+
+impl FieldLabel {
+    /// The field's value as selectors see it; absent is empty.
+    pub fn read<'a>(&self, obj: &'a Value) -> Cow<'a, str> {
+        match &self.value {
+            FieldValue::Read(read) => read(obj),
+            FieldValue::At(path) => path.values(obj).first().map_or_else(Default::default, |v| crate::jsonpath::show(v).into()),
+        }
+    }
+}
+
+/// A kind's selectable fields; cheap to clone.
+#[derive(Clone, Debug)]
+pub enum FieldLabels {
+    Builtin(&'static [FieldLabel]),
+    Custom(Arc<[FieldLabel]>),
+}
+
+impl FieldLabels {
+    /// The very same list, not merely an equal one.
+    pub fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(&raw const **self, &raw const **other)
+    }
+}
+
+impl Default for FieldLabels {
+    fn default() -> Self {
+        Self::Builtin(&[])
+    }
+}
+
+impl Deref for FieldLabels {
+    type Target = [FieldLabel];
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Builtin(labels) => labels,
+            Self::Custom(labels) => labels,
+        }
+    }
+}
+
+/// Dotted paths of the fields behind a custom resource's `scale`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScalePaths {
+    pub spec_replicas: String,
+    pub status_replicas: String,
+    /// Holds a selector as text.
+    pub label_selector: Option<String>,
 }
 
 /// What a DELETE does to an object of this kind.
@@ -180,6 +240,25 @@ pub trait Kind: Send + Sync + 'static {
         }
     }
 
+    /// Custom resources: removes what the schema does not know and returns its paths; an error says why `metadata` cannot
+    /// be read. Built-in kinds are pruned as they are decoded.
+    fn prune(&self, _obj: &mut Value) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+
+    /// Custom resources: brings an object that was stored under an older definition in line with this one.
+    fn refresh(&self, _obj: &mut Value) {}
+
+    /// Where a custom resource keeps what its `scale` subresource shows.
+    fn scale_paths(&self) -> Option<&ScalePaths> {
+        None
+    }
+
+    /// What is deprecated about a version, for the `Warning` header of every request for it.
+    fn deprecation(&self, _version: &str) -> Option<String> {
+        None
+    }
+
     /// Fills defaults; idempotent. Runs on the version the client sent.
     fn set_defaults(&self, version: &str, obj: &mut Value) {
         if let Some(schema) = self.schema(version) {
@@ -226,14 +305,14 @@ pub trait Kind: Send + Sync + 'static {
         ErrorList::default()
     }
 
-    /// Texts for the `Warning` header.
-    fn warnings(&self, _obj: &Value, _old: Option<&Value>) -> Vec<String> {
+    /// Texts for the `Warning` header of a write through `subresource` (empty: the main resource).
+    fn warnings(&self, _subresource: &str, _obj: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()
     }
 
     /// Field labels besides `metadata.name` and `metadata.namespace`.
-    fn field_labels(&self) -> &'static [FieldLabel] {
-        &[]
+    fn field_labels(&self) -> FieldLabels {
+        FieldLabels::default()
     }
 
     /// What a selector naming any other label is told.

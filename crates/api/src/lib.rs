@@ -8,9 +8,11 @@
 //! Nothing here performs I/O, nor reads a clock but to stamp the few fields upstream stamps here.
 
 pub mod defaults;
+pub mod custom;
 pub mod kind;
 pub mod kinds;
 pub mod schema;
+pub mod structural;
 mod validation;
 
 pub mod codec;
@@ -23,13 +25,17 @@ pub mod duration;
 pub mod equality;
 pub mod field;
 pub mod intstr;
+pub mod jsonpath;
 pub mod meta;
 pub mod names;
 pub mod node_selector;
 pub mod object_meta;
+pub mod pod_resources;
 pub mod pods;
 pub mod quantity;
+pub mod quota;
 pub mod quote;
+pub mod resource_list;
 pub mod selector;
 pub mod status;
 pub mod table;

@@ -46,6 +46,19 @@ pub fn child_mut<'a>(obj: &'a mut Value, field: &str) -> &'a mut Map<String, Val
     child
 }
 
+/// A list-valued child for writing; made when absent or of another type.
+pub fn child_mut_list<'a>(obj: &'a mut Value, field: &str) -> &'a mut Vec<Value> {
+    if !obj.is_object() {
+        *obj = Value::Object(Map::new());
+    }
+    let child = &mut obj[field];
+    if !child.is_array() {
+        *child = Value::Array(Vec::new());
+    }
+    let Value::Array(list) = child else { unreachable!("made a list above") };
+    list
+}
+
 pub fn set(obj: &mut Value, field: &str, value: impl Into<Value>) {
     metadata_mut(obj).insert(field.to_owned(), value.into());
 }

@@ -2,7 +2,6 @@
 //!
 //! One file per verb under [`verbs`]: its arguments, its `run`, its help. Only [`print`] prints.
 
-mod jsonpath;
 mod manifest;
 mod output;
 mod print;

@@ -5,7 +5,7 @@ use orlop_api::codec::yaml;
 use orlop_client::Resource;
 use serde_json::{Value, json};
 
-use crate::jsonpath::Template;
+use orlop_api::jsonpath::Template;
 use crate::print::Printer;
 use crate::resources::display;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use orlop_api::Value;
-use orlop_api::kind::FieldLabel;
+use orlop_api::kind::FieldLabels;
 use orlop_api::selector::Selector;
 use orlop_api::status::StatusError;
 use orlop_store::Entry;
@@ -20,6 +20,8 @@ use crate::wire::raw;
 pub struct Filter {
     labels: Selector,
     fields: Vec<FieldTerm>,
+    /// What the kind lets select by, where `fields` use it.
+    selectable: FieldLabels,
     /// A single namespace or name that the field terms pin; checked by key, not by parsing.
     pub namespace: Option<String>,
     pub name: Option<String>,
@@ -36,7 +38,7 @@ struct FieldTerm {
 enum Field {
     Name,
     Namespace,
-    /// Index into the kind's `field_labels()`.
+    /// Index into `selectable`.
     Label(usize),
 }
 
@@ -67,8 +69,8 @@ impl Filter {
             "metadata.name" => Field::Name,
             "metadata.namespace" => Field::Namespace,
             _ => {
-                let labels = resource.kind().field_labels();
-                let index = labels.iter().position(|l| l.label == label);
+                self.selectable = resource.kind().field_labels();
+                let index = self.selectable.iter().position(|l| l.label == label);
                 Field::Label(index.ok_or_else(|| StatusError::bad_request(resource.kind().unknown_field_label(label)))?)
             }
         };
@@ -86,7 +88,7 @@ impl Filter {
         self.labels.is_empty() && self.fields.is_empty() && self.name.is_none()
     }
 
-    pub fn matches(&self, resource: &Resource, entry: &Entry) -> bool {
+    pub fn matches(&self, _resource: &Resource, entry: &Entry) -> bool {
         if self.is_empty() {
             return true;
         }
@@ -106,8 +108,7 @@ impl Filter {
         }
         self.fields.iter().all(|term| match term.field {
             Field::Label(at) => {
-                let labels = resource.kind().field_labels();
-                Index::of(entry).match_field(labels, at, &term.value, entry) == term.equal
+                Index::of(entry).match_field(&self.selectable, at, &term.value, entry) == term.equal
             }
             Field::Name | Field::Namespace => true,
         })
@@ -124,7 +125,7 @@ struct Index {
 /// Values of a kind's field labels, in the kind's order.
 struct Fields {
     /// Whose labels these are: two kinds may share an entry (Event).
-    labels: &'static [FieldLabel],
+    labels: FieldLabels,
     values: Box<[Box<str>]>,
 }
 
@@ -143,18 +144,18 @@ impl Index {
         selector.matches(labels)
     }
 
-    fn match_field(&self, labels: &'static [FieldLabel], at: usize, value: &str, entry: &Entry) -> bool {
-        let fields = self.fields.get_or_init(|| Fields { labels, values: read_fields(labels, entry) });
-        if std::ptr::eq(fields.labels, labels) {
+    fn match_field(&self, labels: &FieldLabels, at: usize, value: &str, entry: &Entry) -> bool {
+        let fields = self.fields.get_or_init(|| Fields { labels: labels.clone(), values: read_fields(labels, entry) });
+        if fields.labels.is(labels) {
             return *fields.values[at] == *value;
         }
         *read_fields(labels, entry)[at] == *value
     }
 }
 
-fn read_fields(labels: &'static [FieldLabel], entry: &Entry) -> Box<[Box<str>]> {
+fn read_fields(labels: &FieldLabels, entry: &Entry) -> Box<[Box<str>]> {
     let object: Value = serde_json::from_slice(&entry.json).unwrap_or_default();
-    labels.iter().map(|label| Box::from(&*(label.value)(&object))).collect()
+    labels.iter().map(|label| Box::from(&*label.read(&object))).collect()
 }
 
 /// Splits at commas that are not escaped; empty terms vanish.

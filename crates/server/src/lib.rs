@@ -34,6 +34,7 @@ mod security;
 pub mod token;
 
 mod bootstrap;
+mod custom;
 mod discovery;
 mod events;
 pub mod health;

@@ -10,7 +10,8 @@ use orlop_api::Value;
 use orlop_api::kind::{Kind, KindInfo};
 use orlop_api::schema::ObjectRef;
 use orlop_api::status::{GroupResource, StatusError};
-use orlop_store::{Entry, Key};
+use orlop_store::{Entry, Key, Revision};
+use tokio_util::sync::CancellationToken;
 
 /// A built-in kind or one made at run time.
 #[derive(Clone)]
@@ -41,17 +42,39 @@ struct Inner {
     storage_api_version: String,
     storage_key: Arc<str>,
     schema: Option<ObjectRef>,
+    /// Of the stored version; built-in kinds only.
+    stored_schema: Option<ObjectRef>,
+    custom: Option<Custom>,
+}
+
+/// What only kinds made at run time have.
+struct Custom {
+    /// Objects of up to this revision may have been stored under another definition.
+    since: Revision,
+    /// Cancelled when the definition changes or goes.
+    retired: CancellationToken,
 }
 
 impl Resource {
     pub fn new(kind: KindRef, version: &str) -> Self {
+        Self::make(kind, version, None)
+    }
+
+    /// A custom resource. What was stored up to `since` is brought in line as it is read; `retired` ends its watches.
+    pub fn custom(kind: Arc<dyn Kind>, version: &str, since: Revision, retired: CancellationToken) -> Self {
+        Self::make(KindRef::Dynamic(kind), version, Some(Custom { since, retired }))
+    }
+
+    fn make(kind: KindRef, version: &str, custom: Option<Custom>) -> Self {
         let info = kind.info();
         Self(Arc::new(Inner {
             api_version: info.api_version(version),
             storage_api_version: info.api_version(&info.storage_version),
             storage_key: Arc::from(&*info.storage_key),
             schema: kind.schema(version),
+            stored_schema: kind.schema(&info.storage_version).filter(|_| custom.is_none()),
             version: version.to_owned(),
+            custom,
             kind,
         }))
     }
@@ -77,6 +100,26 @@ impl Resource {
     /// The field table of the version in the URL.
     pub fn schema(&self) -> Option<&ObjectRef> {
         self.0.schema.as_ref()
+    }
+
+    /// The field table bodies are decoded by; custom resources are pruned after decoding.
+    pub fn body_schema(&self) -> Option<&ObjectRef> {
+        self.schema().filter(|_| self.has_protobuf())
+    }
+
+    /// Writes out what Go always writes, after hooks took fields away: `status: {}`.
+    pub fn complete(&self, stored: &mut Value) {
+        if let Some(schema) = &self.0.stored_schema {
+            orlop_api::codec::json::complete(stored, schema.get());
+        }
+    }
+
+    /// Ends when this is no longer what is served.
+    pub async fn retired(&self) {
+        match &self.0.custom {
+            Some(custom) => custom.retired.cancelled().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Built-in kinds have a protobuf form, custom resources have none.
@@ -132,7 +175,26 @@ impl Resource {
 
     /// The entry's JSON in the URL's version.
     pub fn json(&self, entry: &Entry) -> Bytes {
-        self.convert_json(&entry.json)
+        if !self.is_outdated(entry) {
+            return self.convert_json(&entry.json);
+        }
+        let mut object = self.parse(entry).unwrap_or_default();
+        self.from_stored(&mut object);
+        Bytes::from(orlop_api::codec::json::encode(&object))
+    }
+
+    /// The entry's object in the stored version, as the definition has it now.
+    pub fn parse(&self, entry: &Entry) -> Result<Value, StatusError> {
+        let mut object = parse_stored(entry)?;
+        if self.is_outdated(entry) {
+            object["apiVersion"] = self.0.storage_api_version.as_str().into();
+            self.kind().refresh(&mut object);
+        }
+        Ok(object)
+    }
+
+    fn is_outdated(&self, entry: &Entry) -> bool {
+        self.0.custom.as_ref().is_some_and(|custom| entry.revision <= custom.since)
     }
 
     /// Stored JSON in the URL's version.
@@ -180,10 +242,27 @@ impl Resources {
         self.0.values()
     }
 
+    /// Adds a custom resource, unless its place is taken.
+    pub fn add(&mut self, resource: &Resource) {
+        self.0.entry(path_of(resource)).or_insert_with(|| resource.clone());
+    }
+
+    /// Takes a custom resource out.
+    pub fn remove(&mut self, resource: &Resource) {
+        let path = path_of(resource);
+        if self.0.get(&path).is_some_and(|served| Arc::ptr_eq(&served.0, &resource.0)) {
+            self.0.remove(&path);
+        }
+    }
+
     /// Whether anything is served under this group and version.
     pub fn has_group_version(&self, group: &str, version: &str) -> bool {
         self.iter().any(|r| r.info().group == group && r.version() == version)
     }
+}
+
+fn path_of(resource: &Resource) -> String {
+    path(&resource.info().group, resource.version(), &resource.info().plural)
 }
 
 fn path(group: &str, version: &str, plural: &str) -> String {

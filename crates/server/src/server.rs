@@ -11,6 +11,7 @@ use orlop_store::{Durability, Store, StoreError};
 
 use crate::admission::{self, Plugin};
 use crate::auth::{Authenticator, Authorizer};
+use crate::custom::Definitions;
 use crate::discovery::Documents;
 use crate::events::Recent;
 use crate::extend::{self, Extension, Extensions};
@@ -79,6 +80,7 @@ pub struct Server {
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
     pub(crate) recent_events: Recent,
+    pub(crate) definitions: Definitions,
     pub(crate) inflight: Inflight,
     pub(crate) allocators: Arc<Allocators>,
     pub(crate) advertise_address: IpAddr,
@@ -97,7 +99,7 @@ impl Server {
         allocators.repair(&config.store.snapshot());
         let extensions = extend::builtin(&allocators).into_iter().chain(config.extensions);
         let plugins = admission::builtin().into_iter().chain(config.admission).collect();
-        Arc::new(Self {
+        let server = Arc::new(Self {
             health: Health::new(config.health_checks),
             store: config.store,
             authenticators: config.authenticators,
@@ -109,11 +111,14 @@ impl Server {
             documents: Documents::default(),
             metrics: Metrics::new(),
             recent_events: Recent::default(),
+            definitions: Definitions::default(),
             inflight: Inflight::new(config.max_requests_inflight, config.max_mutating_requests_inflight),
             allocators,
             advertise_address: config.advertise_address,
             secure_port: config.secure_port,
-        })
+        });
+        server.load_definitions();
+        server
     }
 
     pub fn store(&self) -> &Store {

@@ -14,9 +14,13 @@ macro_rules! field_labels {
     (@read $label:literal count) => { |obj| $crate::kinds::labels::count(obj, $label) };
     (@read $label:literal $path:literal) => { |obj| $crate::kinds::labels::text(obj, $path) };
     (@read $label:literal ($read:expr)) => { $read };
-    ($($label:literal $(=> $how:tt)?),* $(,)?) => {
-        &[$($crate::kind::FieldLabel { label: $label, value: field_labels!(@read $label $($how)?) }),*]
-    };
+    ($($label:literal $(=> $how:tt)?),* $(,)?) => {{
+        static LABELS: &[$crate::kind::FieldLabel] = &[$($crate::kind::FieldLabel {
+            label: std::borrow::Cow::Borrowed($label),
+            value: $crate::kind::FieldValue::Read(field_labels!(@read $label $($how)?)),
+        }),*];
+        $crate::kind::FieldLabels::Builtin(LABELS)
+    }};
 }
 pub(super) use field_labels;
 

@@ -6,5 +6,5 @@ pub(super) use super::facts::{cluster, facts, namespaced};
 pub(super) use super::labels::field_labels;
 pub(super) use super::read::{Read, annotation, condition};
 pub(super) use super::validation::validation;
-pub(super) use crate::kind::{Column, Deletion, FieldLabel, Kind, KindInfo, ResetFields};
+pub(super) use crate::kind::{Column, Deletion, FieldLabels, Kind, KindInfo, ResetFields};
 pub(super) use crate::meta;

@@ -25,9 +25,9 @@ macro_rules! validation {
 
         validation!(@subresources $($subresource: $rule,)*);
 
-        $(fn warnings(&self, obj: &Value, old: Option<&Value>) -> Vec<String> {
+        $(fn warnings(&self, subresource: &str, obj: &Value, old: Option<&Value>) -> Vec<String> {
             use $crate::validation::*;
-            $warn(obj, old)
+            if subresource.is_empty() { $warn(obj, old) } else { Vec::new() }
         })?
     };
     (@subresources) => {};

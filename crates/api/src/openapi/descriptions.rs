@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::sync::LazyLock;
 
 /// Deflated records `type␟description␟(field␟description␟)*␞`.
 const TABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptions.bin"));
@@ -52,6 +53,20 @@ impl Descriptions {
     }
 }
 
+/// What a field of `metadata` is for: the words under which tables show names and ages.
+pub fn of_metadata(field: &str) -> &'static str {
+    static WORDS: LazyLock<[String; 2]> = LazyLock::new(|| {
+        let all = Descriptions::load();
+        let ty = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+        ["name", "creationTimestamp"].map(|field| all.of_field(ty, field).unwrap_or_default().to_owned())
+    });
+    match field {
+        "name" => &WORDS[0],
+        "creationTimestamp" => &WORDS[1],
+        _ => "",
+    }
+}
+
 pub const API_VERSION: &str = "The version of the schema in which this object is written, with its group.";
 pub const KIND: &str = "The type of object that this is.";
 
@@ -79,5 +94,7 @@ mod tests {
         assert!(volume.contains("temporary directory"), "{volume}");
         assert_eq!(descriptions.of_field("io.k8s.api.core.v1.Pod", "nothing"), None);
         assert_eq!(descriptions.of_type("Nothing"), None);
+        assert!(super::of_metadata("name").starts_with("Name must be unique within a namespace."));
+        assert!(super::of_metadata("creationTimestamp").starts_with("CreationTimestamp is a timestamp"));
     }
 }

@@ -7,7 +7,7 @@ pub mod v2;
 pub mod v3;
 
 mod custom;
-mod descriptions;
+pub(crate) mod descriptions;
 mod names;
 mod operations;
 mod parameters;

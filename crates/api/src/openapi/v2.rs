@@ -11,18 +11,16 @@ use super::schemas::{Flavor, Schemas};
 use super::{MEDIA_TYPES, custom, info, security_schemes};
 use crate::kind::Kind;
 
-/// The document with all these kinds, in every version they serve.
-pub fn document(kinds: &[&dyn Kind]) -> Value {
+/// The document with all these kinds, each in one of the versions it serves.
+pub fn document(kinds: &[(&dyn Kind, &str)]) -> Value {
     let descriptions = Descriptions::load();
     let common = Common::new(&descriptions);
     let mut paths = Paths::new();
     let mut schemas = Schemas::new(Flavor::V2, &descriptions);
-    for kind in kinds {
-        for version in kind.info().versions.iter() {
-            operations::add_discovery(&mut paths, &kind.info().group, version);
-            operations::add(&mut paths, *kind, version, &common, &descriptions);
-            custom::add(&mut schemas, *kind, version);
-        }
+    for (kind, version) in kinds {
+        operations::add_discovery(&mut paths, &kind.info().group, version);
+        operations::add(&mut paths, *kind, version, &common, &descriptions);
+        custom::add(&mut schemas, *kind, version);
     }
     paths.values().flat_map(|p| p.values()).flat_map(operations::schemas_of).for_each(|name| schemas.add(name));
     let paths: Map<String, Value> = paths.into_iter().map(|(path, ops)| (path, path_item(&ops))).collect();

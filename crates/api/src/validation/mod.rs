@@ -9,6 +9,7 @@ pub(crate) mod prelude;
 
 pub(crate) mod batch;
 pub(crate) mod config;
+pub(crate) mod definition;
 pub(crate) mod endpoints;
 pub(crate) mod event;
 pub(crate) mod lease;
@@ -24,10 +25,12 @@ pub(crate) mod service;
 pub(crate) mod service_account;
 pub(crate) mod sets;
 pub(crate) mod storage;
+pub(crate) mod webhook_configuration;
 pub(crate) mod workloads;
 
 mod claim;
 mod containers;
+mod definition_schema;
 mod diff;
 mod env;
 mod mounts;
@@ -45,6 +48,7 @@ mod selector;
 mod service_ips;
 mod volume_warnings;
 mod volumes;
+mod webhooks;
 mod windows;
 
 #[cfg(test)]

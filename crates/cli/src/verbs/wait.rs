@@ -9,7 +9,7 @@ use orlop_client::{WatchEvent, WatchOptions};
 use serde_json::Value;
 
 use super::selection::{Found, Selectors, find};
-use crate::jsonpath::Template;
+use orlop_api::jsonpath::Template;
 use crate::manifest::Files;
 use crate::print::Printer;
 use crate::session::{Session, is_not_found};

@@ -1,13 +1,29 @@
 //! Admission: the last word on a write, after authorization, before validation
 //! (`k8s.io/apiserver/pkg/admission`). One file per plugin; the order is upstream's.
 
+mod certificate_approval;
+mod certificate_signing;
+mod certificate_subject_restriction;
+mod cluster;
+mod cluster_trust_bundle_attest;
+mod connect;
+mod default_ingress_class;
+mod default_storage_class;
 mod default_toleration_seconds;
+mod limit_ranger;
+mod limits;
 mod mountable_secrets;
 mod namespace_lifecycle;
+mod persistent_volume_claim_resize;
+mod pod_security;
+mod pod_topology_labels;
 mod priority;
+mod resource_quota;
+mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -42,6 +58,25 @@ pub struct Attributes {
     pub dry_run: bool,
     pub user: Arc<UserInfo>,
     pub warnings: Warnings,
+    /// An update by PATCH.
+    pub patched: bool,
+    /// `fieldManager` as the client gave it.
+    pub field_manager: String,
+    /// apiVersion and kind of `object` where it is a connection's options.
+    pub connect_kind: Option<(String, String)>,
+    pub reinvocation: webhook::Reinvocation,
+}
+
+impl Operation {
+    /// As webhooks and policies name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
 }
 
 impl Attributes {
@@ -140,11 +175,25 @@ pub fn ordered(mut plugins: Vec<Arc<dyn Plugin>>) -> Vec<Arc<dyn Plugin>> {
 pub fn builtin() -> Vec<Arc<dyn Plugin>> {
     vec![
         Arc::new(namespace_lifecycle::NamespaceLifecycle),
+        Arc::new(limit_ranger::LimitRanger),
         Arc::new(service_account::ServiceAccount),
         Arc::new(taint_nodes_by_condition::TaintNodesByCondition),
+        Arc::new(pod_security::PodSecurity),
         Arc::new(priority::Priority),
         Arc::new(default_toleration_seconds::DefaultTolerationSeconds),
+        Arc::new(default_storage_class::DefaultStorageClass),
         Arc::new(storage_object_in_use_protection::StorageObjectInUseProtection),
+        Arc::new(persistent_volume_claim_resize::PersistentVolumeClaimResize),
+        Arc::new(runtime_class::RuntimeClass),
+        Arc::new(certificate_approval::CertificateApproval),
+        Arc::new(certificate_signing::CertificateSigning),
+        Arc::new(cluster_trust_bundle_attest::ClusterTrustBundleAttest),
+        Arc::new(certificate_subject_restriction::CertificateSubjectRestriction),
+        Arc::new(default_ingress_class::DefaultIngressClass),
+        Arc::new(pod_topology_labels::PodTopologyLabels),
+        Arc::new(webhook::MutatingAdmissionWebhook::default()),
+        Arc::new(webhook::ValidatingAdmissionWebhook::default()),
+        Arc::new(resource_quota::ResourceQuota),
     ]
 }
 

@@ -126,7 +126,7 @@ fn refusal(attributes: &Attributes, why: &str) -> StatusError {
 }
 
 /// The garbage collector edits owners and finalizers of roles it could never grant.
-fn changes_only_gc_fields(object: &Value, old: &Value) -> bool {
+pub fn changes_only_gc_fields(object: &Value, old: &Value) -> bool {
     let stripped = |value: &Value| {
         let mut value = value.clone();
         for field in ["ownerReferences", "finalizers", "managedFields", "selfLink", "resourceVersion"] {

@@ -25,7 +25,7 @@ use orlop_store::Store;
 use crate::auth::{Authorizer, Decision};
 use crate::request::RequestInfo;
 
-pub use escalation::Escalation;
+pub use escalation::{Escalation, changes_only_gc_fields};
 pub use node_restriction::NodeRestriction;
 use rule::Rule;
 

@@ -1,6 +1,7 @@
 //! The objects every cluster has: made at start, made again when somebody removes them, and those
 //! that name this server kept true (`pkg/controlplane/controller`).
 
+mod flow_control;
 mod objects;
 
 use std::sync::Arc;
@@ -24,8 +25,13 @@ use objects::{Keep, Wanted};
 const RETRY: Backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(10) };
 
 impl Server {
-    /// Keeps the bootstrap objects until `stop`. Readiness waits for the first round.
+    /// Keeps the bootstrap objects and follows definitions until `stop`. Readiness waits for the first round.
     pub async fn maintain(self: Arc<Self>, stop: CancellationToken) {
+        let definitions = self.clone().follow_definitions(stop.clone());
+        tokio::join!(definitions, self.maintain_bootstrap(stop));
+    }
+
+    async fn maintain_bootstrap(self: Arc<Self>, stop: CancellationToken) {
         self.health.bootstrap_started();
         let work = async {
             let mut failures = 0;
@@ -85,7 +91,7 @@ async fn ensure(server: &Server, me: &Component, wanted: &Wanted) -> Result<(), 
     send(me, Method::PUT, &path, &object).await
 }
 
-async fn send(me: &Component, method: Method, path: &str, object: &Value) -> Result<(), StatusError> {
+pub(crate) async fn send(me: &Component, method: Method, path: &str, object: &Value) -> Result<(), StatusError> {
     let request = Request::builder()
         .method(method)
         .uri(path)

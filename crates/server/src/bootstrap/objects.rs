@@ -76,10 +76,12 @@ fn set_pointer(object: &mut Value, pointer: &str, value: Value) {
 }
 
 /// Where changes may undo the list: storage key and namespace.
-pub const WATCHED: [(&str, Option<&str>); 6] = [
+pub const WATCHED: [(&str, Option<&str>); 8] = [
     ("namespaces", None),
     ("scheduling.k8s.io/priorityclasses", None),
     ("networking.k8s.io/servicecidrs", None),
+    ("flowcontrol.apiserver.k8s.io/prioritylevelconfigurations", None),
+    ("flowcontrol.apiserver.k8s.io/flowschemas", None),
     ("services", Some("default")),
     ("endpoints", Some("default")),
     ("discovery.k8s.io/endpointslices", Some("default")),
@@ -98,6 +100,7 @@ pub fn all(server: &Server) -> Vec<Wanted> {
         2_000_000_000,
         "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
     ));
+    all.extend(super::flow_control::all());
     all.extend(service_cidr(server));
     all.extend(kubernetes(server));
     all

@@ -72,7 +72,17 @@ impl Dialer {
     /// Sends a request and returns the answer, its body streaming. An upgraded answer carries its
     /// connection in its extensions.
     pub async fn send(&self, target: &Target, request: Request<Body>) -> Result<Response<Body>, DialError> {
-        let io = TokioIo::new(self.open(target).await?);
+        self.send_as(target, &target.host, request).await
+    }
+
+    /// The same to a server whose certificate has another name than its address.
+    pub async fn send_as(
+        &self,
+        target: &Target,
+        name: &str,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, DialError> {
+        let io = TokioIo::new(self.open(target, name).await?);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
         // Ends with the answer's body, or with the upgraded connection.
         tokio::spawn(async move {
@@ -84,7 +94,7 @@ impl Dialer {
         Ok(response.map(|body| body.map_err(BoxError::from).boxed_unsync()))
     }
 
-    async fn open(&self, target: &Target) -> Result<Connection, DialError> {
+    async fn open(&self, target: &Target, name: &str) -> Result<Connection, DialError> {
         let connect = TcpStream::connect((target.host.as_str(), target.port));
         let socket = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
             Ok(Ok(socket)) => socket,
@@ -96,7 +106,7 @@ impl Dialer {
         if !target.encrypted {
             return Ok(Box::new(socket));
         }
-        let name = ServerName::try_from(target.host.clone()).map_err(|error| DialError::Name(error.to_string()))?;
+        let name = ServerName::try_from(name.to_owned()).map_err(|error| DialError::Name(error.to_string()))?;
         let handshake = TlsConnector::from(self.0.clone()).connect(name, socket);
         match tokio::time::timeout(CONNECT_TIMEOUT, handshake).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),

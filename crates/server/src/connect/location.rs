@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use orlop_api::Value;
 use orlop_api::status::StatusError;
+use orlop_store::Store;
 
 use super::Connections;
 use super::dial::Target;
@@ -101,13 +102,42 @@ fn service(connections: &Connections, namespace: &str, id: &Id<'_>) -> Result<Ta
         port["name"].as_str().unwrap_or_default().clone_into(&mut port_name);
     }
     let none = || StatusError::unavailable(format!("no endpoints available for service {:?}", id.name));
-    let (host, port) = ready_endpoint(connections, namespace, id.name, &port_name).ok_or_else(none)?;
+    let of_pods = |endpoint: &Value| is_pods(connections, namespace, endpoint);
+    let found = ready_endpoint(&connections.store, namespace, id.name, &port_name, of_pods);
+    let (host, port) = found.ok_or_else(none)?;
     Ok(Target { encrypted: id.encrypted, host, port })
 }
 
-/// Address and port of a ready endpoint that is a pod's, at random among a slice's.
-fn ready_endpoint(connections: &Connections, namespace: &str, service: &str, port_name: &str) -> Option<(String, u16)> {
-    let snapshot = connections.store.snapshot();
+/// Where a Service's port leads now: what the server itself calls, it may call wherever the Service says.
+pub(super) fn endpoint_of_service(
+    store: &Store,
+    namespace: &str,
+    name: &str,
+    number: u16,
+) -> Result<(String, u16), String> {
+    let snapshot = store.snapshot();
+    let service = snapshot.get("services", namespace, name).ok_or_else(|| format!("service {name:?} not found"))?;
+    let service: Value = serde_json::from_slice(&service.json).unwrap_or_default();
+    let mut ports = service["spec"]["ports"].as_array().into_iter().flatten();
+    let port = ports.find(|port| port["port"] == number);
+    let port = port.ok_or_else(|| format!("no service port {number} found for service {name:?}"))?;
+    if service["spec"]["type"] == "ExternalName" {
+        return Ok((service["spec"]["externalName"].as_str().unwrap_or_default().to_owned(), number));
+    }
+    let port_name = port["name"].as_str().unwrap_or_default();
+    let found = ready_endpoint(store, namespace, name, port_name, |_| true);
+    found.ok_or_else(|| format!("no endpoints available for service {name:?}"))
+}
+
+/// Address and port of a ready endpoint that may be called, at random among a slice's.
+fn ready_endpoint(
+    store: &Store,
+    namespace: &str,
+    service: &str,
+    port_name: &str,
+    may_call: impl Fn(&Value) -> bool,
+) -> Option<(String, u16)> {
+    let snapshot = store.snapshot();
     let slices = snapshot.range("discovery.k8s.io/endpointslices", Some(namespace), None);
     let slices: Vec<Value> = slices
         .filter_map(|entry| serde_json::from_slice::<Value>(&entry.json).ok())
@@ -123,8 +153,7 @@ fn ready_endpoint(connections: &Connections, namespace: &str, service: &str, por
             let (Some(port), false) = (port, endpoints.is_empty()) else { continue };
             let start = orlop_base::id::with_rng(|rng| rng.usize(..endpoints.len()));
             let mut turned = endpoints[start..].iter().chain(&endpoints[..start]);
-            let found = turned
-                .find(|endpoint| endpoint["conditions"]["ready"] != false && is_pods(connections, namespace, endpoint));
+            let found = turned.find(|endpoint| endpoint["conditions"]["ready"] != false && may_call(endpoint));
             if let Some(address) = found.and_then(|endpoint| endpoint["addresses"][0].as_str()) {
                 return Some((address.to_owned(), port));
             }

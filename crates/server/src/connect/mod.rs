@@ -14,6 +14,7 @@ mod proxy;
 mod rewrite;
 mod stream;
 mod translate;
+pub(crate) mod webhook;
 
 use std::sync::Arc;
 

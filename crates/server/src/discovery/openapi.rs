@@ -54,7 +54,7 @@ pub fn serve_v2(set: &Set, head: &Parts) -> Result<Response<Body>, StatusError> 
         return Err(StatusError::not_acceptable("application/json"));
     }
     let document = set.openapi_v2.get_or_init(|| {
-        let kinds: Vec<&dyn Kind> = set.resources.iter().map(Resource::kind).collect();
+        let kinds: Vec<(&dyn Kind, &str)> = set.resources.iter().map(|r| (r.kind(), r.version())).collect();
         Document::new(&v2::document(&kinds))
     });
     Ok(document.serve(head, "application/json"))

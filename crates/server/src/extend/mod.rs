@@ -9,7 +9,7 @@ mod conditions;
 mod eviction;
 mod namespaces;
 mod pods;
-mod scale;
+pub(crate) mod scale;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -105,7 +105,7 @@ pub trait View: Send + Sync + 'static {
     /// Checks `view` and writes it into `parent`.
     fn write(&self, view: &Value, parent: &mut Value) -> Result<(), StatusError>;
     /// By apiVersion of the parent: the field that is the view's `spec.replicas`, for managedFields.
-    fn replicas(&self) -> &'static [(&'static str, &'static str)];
+    fn replicas(&self) -> Vec<(&str, &str)>;
 }
 
 /// Runs around the writes of a stored kind: allocate, release. Not called for reads.
@@ -206,6 +206,7 @@ pub fn builtin(allocators: &Arc<Allocators>) -> Vec<Extension> {
     let mut all = vec![
         Extension::new("bindings").create("", binding::Bind),
         component_statuses::extension(),
+        crate::custom::hooks::extension(),
         namespaces::extension(),
         pods::extension(),
         Extension::new("services").hooks(ServiceHooks(allocators.clone())),

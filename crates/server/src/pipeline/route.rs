@@ -24,6 +24,9 @@ impl Server {
         let resource = self
             .resource(&info.api_group, &info.api_version, &info.resource)
             .ok_or_else(StatusError::path_not_found)?;
+        if let Some(text) = resource.kind().deprecation(resource.version()) {
+            warnings.add(text);
+        }
         let call = Call { info, user, resource, head, warnings, audit_id };
         if call.info.subresource.is_empty() {
             self.serve_kind(call, body).await
@@ -92,6 +95,9 @@ impl Server {
             let handler = handler.clone();
             return self.serve_handler(handler, call, body).await;
         }
+        if let Some(handler) = (call.info.subresource == "scale").then(|| extend::scale::of_custom(&call.resource)).flatten() {
+            return self.serve_handler(handler, call, body).await;
+        }
         match &*call.info.verb {
             _ if !extend::GENERIC.contains(&&*call.info.subresource) => Err(StatusError::path_not_found()),
             "get" => verbs::get(self, &call).await,
@@ -108,7 +114,13 @@ impl Server {
         body: Body,
     ) -> Result<Response<Body>, StatusError> {
         match (handler, &*call.info.verb) {
-            (Handler::Connect(connector), _) => connector.serve(self, call, body).await,
+            (Handler::Connect(connector), _) => {
+                // A log is read, not connected to.
+                if call.info.subresource != "log" {
+                    self.admit_connection(&call).await?;
+                }
+                connector.serve(self, call, body).await
+            }
             (Handler::Create(creator), "create") => verbs::create_virtual(self, &call, &*creator, body).await,
             (Handler::View(view), "get") => verbs::get_view(self, &call, &*view).await,
             (Handler::View(view), "update") => verbs::update_view(self, &call, &*view, body).await,

@@ -15,7 +15,7 @@ use crate::call::Call;
 use crate::extend::Undo;
 use crate::options;
 use crate::request::RequestInfo;
-use crate::resource::{Resource, parse_stored};
+use crate::resource::Resource;
 use crate::server::store_failed;
 use crate::wire::draft;
 use crate::wire::respond::Content;
@@ -81,7 +81,7 @@ async fn attempt(
 ) -> Result<Option<Content>, StatusError> {
     let call = change.call;
     let resource = &call.resource;
-    let old = Arc::new(parse_stored(existing)?);
+    let old = Arc::new(resource.parse(existing)?);
     let mut object = (change.transform)(Some(&*resource.versioned(&old)))?;
     check_identity(call, &mut object)?;
     resource.to_stored(&mut object);
@@ -161,6 +161,7 @@ fn prepare(attributes: &mut Attributes, old: &Value) -> Result<(), StatusError> 
         "" => kind.prepare_update(object, old),
         sub => kind.prepare_subresource(sub, object, old),
     }
+    resource.complete(object);
     keep(object, old, "generation");
     if info.has_generation && subresource != "status" && kind.generation_changed(object, old) {
         meta::set(object, "generation", old["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
@@ -175,7 +176,7 @@ fn prepare(attributes: &mut Attributes, old: &Value) -> Result<(), StatusError> 
     if !errors.is_empty() {
         return Err(StatusError::invalid(&info.group, &info.kind, meta::name(object), &errors));
     }
-    for text in kind.warnings(object, Some(old)) {
+    for text in kind.warnings(subresource, object, Some(old)) {
         attributes.warnings.add(text);
     }
     Ok(())

@@ -33,14 +33,8 @@ pub(crate) async fn create(server: &Arc<Server>, call: &Call, body: Body) -> Res
     let output = call.output(false)?;
     let options = WriteOptions::parse(&call.info, WriteKind::Create)?;
     let resource = &call.resource;
-    let expected = Expected {
-        api_version: resource.api_version(),
-        kind: &resource.info().kind,
-        schema: resource.schema(),
-        protobuf: resource.has_protobuf(),
-    };
     let body = body::read(body).await?;
-    let mut object = decode::object(&call.head.headers, &body, expected, options.field_validation, &call.warnings)?;
+    let mut object = decode::of_resource(call, &body, options.field_validation)?;
     drop(body);
     resource.kind().set_defaults(resource.version(), &mut object);
     wipe_system_fields(&mut object);
@@ -119,6 +113,7 @@ fn prepare(resource: &Resource, object: &mut Value, user: &UserInfo, warnings: &
     if kind.always_has_status() && object["status"].is_null() {
         object["status"] = json!({});
     }
+    resource.complete(object);
     let user = describe(user);
     kind.record_requester(object, &user);
     if info.has_generation {
@@ -131,7 +126,7 @@ fn prepare(resource: &Resource, object: &mut Value, user: &UserInfo, warnings: &
     if !errors.is_empty() {
         return Err(StatusError::invalid(&info.group, &info.kind, meta::name(object), &errors));
     }
-    for text in kind.warnings(object, None) {
+    for text in kind.warnings("", object, None) {
         warnings.add(text);
     }
     Ok(())

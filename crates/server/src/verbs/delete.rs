@@ -16,7 +16,7 @@ use crate::Server;
 use crate::admission::Operation;
 use crate::call::Call;
 use crate::options::DeleteOptions;
-use crate::resource::{Resource, parse_stored};
+use crate::resource::Resource;
 use crate::server::store_failed;
 use crate::wire::respond::Content;
 use crate::wire::{body, decode, draft};
@@ -82,7 +82,7 @@ async fn attempt(
     existing: &Arc<Entry>,
 ) -> Result<Option<Deleted>, StatusError> {
     let resource = target.resource;
-    let old = Arc::new(parse_stored(existing)?);
+    let old = Arc::new(resource.parse(existing)?);
     if is_held(server, resource, &old) {
         deletion::check_preconditions(resource.kind(), &old, options)?;
         return Ok(Some(Deleted { gone: false, content: Content::Entry(existing.clone()) }));
@@ -158,7 +158,7 @@ fn decide(server: &Server, resource: &Resource, old: &Value, options: &DeleteOpt
         let mut object = old.clone();
         if server.extensions.hooks(resource.storage_key()).any(|hook| hook.begin_delete(&mut object)) {
             deletion::check_preconditions(resource.kind(), old, options)?;
-            let object = deletion::mark_held(resource.kind(), object, old, options, clock::unix_seconds());
+            let object = deletion::mark_held(resource.kind(), object, options, clock::unix_seconds());
             return Ok(Step::Mark { object, remove: false });
         }
     }

@@ -69,9 +69,9 @@ pub fn removes(object: &Value, old: &Value) -> bool {
 
 /// A kind that keeps a deleted object by its own rule (Namespaces): marked, with the garbage
 /// collector's finalizers as the options say.
-pub fn mark_held(kind: &dyn Kind, mut object: Value, old: &Value, options: &DeleteOptions, now: i64) -> Value {
+pub fn mark_held(kind: &dyn Kind, mut object: Value, options: &DeleteOptions, now: i64) -> Value {
     meta::set(&mut object, "deletionTimestamp", clock::format_seconds(now));
-    if let Some(changed) = finalizers_after(kind, old, options) {
+    if let Some(changed) = finalizers_after(kind, &object, options) {
         set_finalizers(&mut object, &changed);
     }
     object

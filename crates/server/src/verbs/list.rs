@@ -15,7 +15,7 @@ use crate::Server;
 use crate::call::Call;
 use crate::filter::Filter;
 use crate::options::{Continue, ListOptions, VersionMatch};
-use crate::resource::{Resource, parse_stored};
+use crate::resource::Resource;
 use crate::wire::negotiate::{Media, MetaVersion, Output, Shape};
 use crate::wire::pieces::Pieces;
 use crate::wire::respond;
@@ -226,7 +226,7 @@ fn table(call: &Call, version: MetaVersion, page: &Page) -> Result<Pieces, Statu
     let columns = shape::columns(resource.kind());
     let head = shape::table_head(version, &page.metadata(), Some(&columns));
     let rows = page.entries.iter().map(|entry| {
-        let stored = parse_stored(entry)?;
+        let stored = resource.parse(entry)?;
         Ok(shape::row(resource.kind(), &stored, &resource.json(entry), include, version, now))
     });
     let rows: Vec<Bytes> = rows.collect::<Result<_, StatusError>>()?;

@@ -77,13 +77,26 @@ impl Call {
             dry_run,
             user: self.user.clone(),
             warnings: self.warnings.clone(),
+            patched: self.info.verb == "patch",
+            field_manager: self.info.query("fieldManager").unwrap_or_default().to_owned(),
+            connect_kind: None,
+            reinvocation: Default::default(),
         }
     }
 }
 
 impl Server {
-    /// Runs the mutating half of admission.
+    /// Runs the mutating half of admission; again, once, when a webhook changed what others had already seen.
     pub(crate) async fn admit(&self, attributes: &mut Attributes) -> Result<(), StatusError> {
+        self.admit_round(attributes).await?;
+        if std::mem::take(&mut attributes.reinvocation.wanted) {
+            attributes.reinvocation.second = true;
+            self.admit_round(attributes).await?;
+        }
+        Ok(())
+    }
+
+    async fn admit_round(&self, attributes: &mut Attributes) -> Result<(), StatusError> {
         for plugin in &self.admission {
             if plugin.handles(attributes) {
                 plugin.admit(self, attributes).await?;

@@ -17,7 +17,7 @@ use super::{Change, change, fields};
 use crate::Server;
 use crate::call::Call;
 use crate::options::{WriteKind, WriteOptions};
-use crate::wire::{body, negotiate};
+use crate::wire::{body, decode, negotiate};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
@@ -48,7 +48,7 @@ impl Format {
 }
 
 pub(crate) async fn patch(server: &Arc<Server>, call: &Call, body: Body) -> Result<Response<Body>, StatusError> {
-    let patch = Patch::read(call, body, call.resource.schema().cloned()).await?;
+    let patch = Patch::read(call, body, call.resource.body_schema().cloned()).await?;
     let output = call.output(false)?;
     let resource = &call.resource;
     let manager = call.manager(&patch.options.field_manager);
@@ -56,8 +56,9 @@ pub(crate) async fn patch(server: &Arc<Server>, call: &Call, body: Body) -> Resu
         if let Some((applied, force)) = patch.applied() {
             let mut object = fields::apply(call, old, applied, &manager, force)?;
             patch.report(call, patch.duplicates.clone())?;
-            if let Some(schema) = resource.schema() {
-                json::normalise(&mut object, schema.get());
+            match resource.body_schema() {
+                Some(schema) => json::normalise(&mut object, schema.get()),
+                None => patch.report(call, decode::prune(resource, &mut object)?)?,
             }
             resource.kind().set_defaults(resource.version(), &mut object);
             return Ok(object);
@@ -81,7 +82,7 @@ pub(super) struct Patch {
     value: Value,
     /// Fields the patch itself names twice.
     duplicates: Vec<String>,
-    /// What the patched object must be.
+    /// What the patched object must be; custom resources are pruned instead.
     schema: Option<ObjectRef>,
 }
 
@@ -120,7 +121,10 @@ impl Patch {
         let bytes = json::encode(&patched);
         let schema = self.schema.as_ref().map(ObjectRef::get);
         let decoded = json::decode(&bytes, schema, FieldValidation::Warn);
-        let (object, unknown) = decoded.map_err(|error| self.undecodable(&bytes, &error.message))?;
+        let (mut object, mut unknown) = decoded.map_err(|error| self.undecodable(&bytes, &error.message))?;
+        if schema.is_none() {
+            unknown.extend(decode::prune(&call.resource, &mut object)?);
+        }
         let mut reports = self.duplicates.clone();
         if self.format == Format::Json {
             reports.extend(patch::json::unknown_fields(value));

@@ -11,22 +11,15 @@ use super::{Change, change, fields, owner};
 use crate::Server;
 use crate::call::Call;
 use crate::options::{WriteKind, WriteOptions};
-use crate::wire::body;
-use crate::wire::decode::{self, Expected};
+use crate::wire::{body, decode};
 
 pub(crate) async fn update(server: &Arc<Server>, call: &Call, body: Body) -> Result<Response<Body>, StatusError> {
     let output = call.output(false)?;
     let body = body::read(body).await?;
     let options = WriteOptions::parse(&call.info, WriteKind::Update)?;
     let resource = &call.resource;
-    let expected = Expected {
-        api_version: resource.api_version(),
-        kind: &resource.info().kind,
-        schema: resource.schema(),
-        protobuf: resource.has_protobuf(),
-    };
     let decode = || -> Result<Value, StatusError> {
-        let mut object = decode::object(&call.head.headers, &body, expected, options.field_validation, &call.warnings)?;
+        let mut object = decode::of_resource(call, &body, options.field_validation)?;
         resource.kind().set_defaults(resource.version(), &mut object);
         owner::deduplicate(&mut object, &call.warnings, false);
         Ok(object)

@@ -15,7 +15,6 @@ use crate::Server;
 use crate::call::Call;
 use crate::extend::View;
 use crate::options::{WriteKind, WriteOptions};
-use crate::resource::parse_stored;
 use crate::wire::body;
 use crate::wire::decode::{self, Expected};
 use crate::wire::respond::Content;
@@ -27,7 +26,7 @@ pub(crate) async fn get_view(
 ) -> Result<Response<Body>, StatusError> {
     let output = call.output_other()?;
     let entry = get::read(server, call).await?;
-    let parent = parse_stored(&entry)?;
+    let parent = call.resource.parse(&entry)?;
     call.respond(output, 200, Content::Value(view.read(&parent)?))
 }
 
@@ -84,7 +83,8 @@ async fn write(
 ) -> Result<Response<Body>, StatusError> {
     let output = call.output_other()?;
     let manager = call.manager(&options.field_manager);
-    let replicas = Replicas { paths: view.replicas(), api_version: call.resource.api_version() };
+    let paths = view.replicas();
+    let replicas = Replicas { paths: &paths, api_version: call.resource.api_version() };
     let mut transform = |old: Option<&Value>| -> Result<Value, StatusError> {
         let old = old.ok_or_else(|| call.not_found())?;
         let entries = &old["metadata"]["managedFields"];
@@ -108,7 +108,7 @@ async fn write(
     let (code, content) =
         change(server, Change { call, dry_run: options.dry_run, may_create: false, transform: &mut transform }).await?;
     let parent: Value = match &content {
-        Content::Entry(entry) => parse_stored(entry)?,
+        Content::Entry(entry) => call.resource.parse(entry)?,
         Content::Stored(json) => serde_json::from_slice(json).map_err(StatusError::internal)?,
         Content::Value(value) => value.clone(),
     };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use futures_util::stream;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -61,6 +62,7 @@ pub(crate) async fn watch(server: &Arc<Server>, call: &Call) -> Result<Response<
         end: Box::pin(sleep_until(end)),
         failed: None,
         shutdown: Box::pin(server.health.shutdown().cancelled_owned()),
+        retired: retired(call.resource.clone()),
         _running: server.metrics.long_running(&call.info),
     };
     match started {
@@ -79,6 +81,10 @@ pub(crate) async fn watch(server: &Arc<Server>, call: &Call) -> Result<Response<
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
     Ok(response)
+}
+
+fn retired(resource: Resource) -> BoxFuture<'static, ()> {
+    Box::pin(async move { resource.retired().await })
 }
 
 fn timeout(options: &ListOptions) -> Duration {
@@ -150,6 +156,8 @@ struct EventStream {
     next_bookmark: Pin<Box<Sleep>>,
     end: Pin<Box<Sleep>>,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// What is watched is no longer served as it was.
+    retired: BoxFuture<'static, ()>,
     /// Sent as the last event.
     failed: Option<StatusError>,
     _running: LongRunning,
@@ -187,6 +195,7 @@ impl EventStream {
                 biased;
                 () = &mut self.shutdown => return None,
                 () = &mut self.end => return None,
+                () = &mut self.retired => return None,
                 batch = source.next() => batch,
                 () = &mut self.next_bookmark, if self.bookmarks => {
                     let revision = source.progress();

@@ -10,7 +10,8 @@ use orlop_api::schema::{self, ObjectRef};
 use orlop_api::status::StatusError;
 
 use super::negotiate::{self, Media};
-use crate::call::Warnings;
+use crate::call::{Call, Warnings};
+use crate::resource::Resource;
 
 /// What a body must be.
 #[derive(Clone, Copy)]
@@ -37,6 +38,48 @@ pub fn object(
     }
     check_kind(&mut value, expected)?;
     Ok(value)
+}
+
+/// Decodes a body of the resource's own kind; custom resources are pruned by their schema.
+pub fn of_resource(call: &Call, body: &Bytes, validation: FieldValidation) -> Result<Value, StatusError> {
+    let resource = &call.resource;
+    let expected = Expected {
+        api_version: resource.api_version(),
+        kind: &resource.info().kind,
+        schema: resource.body_schema(),
+        protobuf: resource.has_protobuf(),
+    };
+    if resource.has_protobuf() {
+        return object(&call.head.headers, body, expected, validation, &call.warnings);
+    }
+    let media = negotiate::input(&call.head.headers, false)?;
+    // What stands twice and what is unknown are reported together.
+    let lenient = if validation == FieldValidation::Strict { FieldValidation::Warn } else { validation };
+    let (mut value, mut reports) = parse(media, body, expected, lenient)?;
+    check_kind(&mut value, expected)?;
+    let unknown = prune(resource, &mut value)?;
+    match validation {
+        FieldValidation::Ignore => {}
+        FieldValidation::Warn => reports.into_iter().chain(unknown).for_each(|text| call.warnings.add(text)),
+        FieldValidation::Strict => {
+            reports.extend(unknown);
+            if !reports.is_empty() {
+                return Err(unfit(resource, &format!("strict decoding error: {}", reports.join(", "))));
+            }
+        }
+    }
+    Ok(value)
+}
+
+/// Removes what a custom resource's schema does not know; texts that tell of it.
+pub fn prune(resource: &Resource, object: &mut Value) -> Result<Vec<String>, StatusError> {
+    let paths = resource.kind().prune(object).map_err(|why| unfit(resource, &why))?;
+    Ok(paths.into_iter().map(|path| format!("unknown field \"{path}\"")).collect())
+}
+
+fn unfit(resource: &Resource, why: &str) -> StatusError {
+    let (kind, version) = (&resource.info().kind, resource.version());
+    StatusError::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
 }
 
 fn parse(

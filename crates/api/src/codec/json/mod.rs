@@ -13,6 +13,13 @@ use serde_json::Value;
 
 pub use normal::{normalise, prune};
 
+/// Adds the zero value of every absent field of the object itself that Go always writes (`status: {}`).
+pub fn complete(value: &mut Value, schema: &ObjectType) {
+    if let Value::Object(map) = value {
+        normal::fill(map, schema);
+    }
+}
+
 use crate::quote::quote;
 use crate::schema::ObjectType;
 use crate::status::StatusError;

@@ -15,6 +15,11 @@ impl Kind for MutatingWebhookConfiguration {
         &FACTS
     }
 
+    validation! {
+        create: webhook_configuration::configuration,
+        update: webhook_configuration::update,
+    }
+
     fn unconditional_update(&self) -> bool {
         false
     }

@@ -15,6 +15,11 @@ impl Kind for ValidatingWebhookConfiguration {
         &FACTS
     }
 
+    validation! {
+        create: webhook_configuration::configuration,
+        update: webhook_configuration::update,
+    }
+
     fn unconditional_update(&self) -> bool {
         false
     }

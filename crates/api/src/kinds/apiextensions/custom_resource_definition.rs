@@ -17,6 +17,12 @@ impl Kind for CustomResourceDefinition {
         &FACTS
     }
 
+    validation! {
+        create: definition::definition,
+        update: definition::update,
+        "status": definition::status,
+    }
+
     fn unconditional_update(&self) -> bool {
         false
     }

@@ -22,7 +22,7 @@ impl Kind for Job {
         true
     }
 
-    fn field_labels(&self) -> &'static [FieldLabel] {
+    fn field_labels(&self) -> FieldLabels {
         field_labels!["status.successful" => (|job| job.int("status.succeeded").to_string().into())]
     }
 

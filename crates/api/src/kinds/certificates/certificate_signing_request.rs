@@ -16,7 +16,7 @@ impl Kind for CertificateSigningRequest {
         &FACTS
     }
 
-    fn field_labels(&self) -> &'static [FieldLabel] {
+    fn field_labels(&self) -> FieldLabels {
         field_labels!["spec.signerName"]
     }
 

@@ -14,7 +14,7 @@ impl Kind for ClusterTrustBundle {
         false
     }
 
-    fn field_labels(&self) -> &'static [FieldLabel] {
+    fn field_labels(&self) -> FieldLabels {
         field_labels!["spec.signerName"]
     }
 

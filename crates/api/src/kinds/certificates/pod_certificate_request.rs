@@ -22,7 +22,7 @@ impl Kind for PodCertificateRequest {
         false
     }
 
-    fn field_labels(&self) -> &'static [FieldLabel] {
+    fn field_labels(&self) -> FieldLabels {
         field_labels!["spec.signerName", "spec.podName", "spec.nodeName"]
     }
 

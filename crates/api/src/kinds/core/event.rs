@@ -19,7 +19,7 @@ impl Kind for Event {
         true
     }
 
-    fn field_labels(&self) -> &'static [FieldLabel] {
+    fn field_labels(&self) -> FieldLabels {
         field_labels![
             "involvedObject.kind",
             "involvedObject.namespace",

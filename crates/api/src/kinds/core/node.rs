@@ -25,7 +25,7 @@ impl Kind for Node {
         warn: node::warnings,
     }
 
-    fn field_labels(&self) -> &'static [FieldLabel] {
+    fn field_labels(&self) -> FieldLabels {
         field_labels!["spec.unschedulable" => flag]
     }
 

@@ -86,7 +86,7 @@ impl Kind for Pod {
         }
     }
 
-    fn field_labels(&self) -> &'static [FieldLabel] {
+    fn field_labels(&self) -> FieldLabels {
         field_labels![
             "spec.nodeName",
             "spec.host" => "spec.nodeName",

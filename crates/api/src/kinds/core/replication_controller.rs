@@ -28,7 +28,7 @@ impl Kind for ReplicationController {
         true
     }
 
-    fn field_labels(&self) -> &'static [FieldLabel] {
+    fn field_labels(&self) -> FieldLabels {
         field_labels!["status.replicas" => count]
     }
 

@@ -15,7 +15,7 @@ impl Kind for Secret {
 
     validation! { create: config::secret, update: config::secret_update, }
 
-    fn field_labels(&self) -> &'static [FieldLabel] {
+    fn field_labels(&self) -> FieldLabels {
         field_labels!["type"]
     }
 

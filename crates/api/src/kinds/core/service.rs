@@ -34,7 +34,7 @@ impl Kind for Service {
         true
     }
 
-    fn field_labels(&self) -> &'static [FieldLabel] {
+    fn field_labels(&self) -> FieldLabels {
         field_labels!["spec.clusterIP", "spec.type"]
     }
 

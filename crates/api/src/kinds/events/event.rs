@@ -25,7 +25,7 @@ impl Kind for Event {
         set(obj, "apiVersion", if to == "v1" { "events.k8s.io/v1" } else { "v1" });
     }
 
-    fn field_labels(&self) -> &'static [FieldLabel] {
+    fn field_labels(&self) -> FieldLabels {
         field_labels![
             "reason",
             "regarding.kind" => "involvedObject.kind",

@@ -14,7 +14,7 @@ impl Kind for ResourceSlice {
         true
     }
 
-    fn field_labels(&self) -> &'static [FieldLabel] {
+    fn field_labels(&self) -> FieldLabels {
         field_labels!["spec.nodeName", "spec.driver", "spec.pool.name"]
     }
 

@@ -294,7 +294,7 @@ fn small_ones() {
 fn field_labels_read_and_refuse() {
     let read = |group, name, label: &str, obj: &Value| {
         let labels = kind(group, name).field_labels();
-        labels.iter().find(|l| l.label == label).map(|l| (l.value)(obj).into_owned())
+        labels.iter().find(|l| l.label == label).map(|l| l.read(obj).into_owned())
     };
     let pod =
         json!({ "spec": { "nodeName": "n", "hostNetwork": true }, "status": { "podIPs": [{ "ip": "1.1.1.1" }] } });

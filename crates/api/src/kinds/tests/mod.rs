@@ -108,13 +108,13 @@ fn run_hooks(kind: &dyn Kind, obj: &Value, old: &Value) {
     kind.generation_changed(obj, old);
     kind.validate(obj);
     kind.validate_update(obj, old);
-    kind.warnings(obj, Some(old));
+    kind.warnings("", obj, Some(old));
     for name in info.subresources.iter().map(|s| s.name.as_ref()).chain(["", "unknown"]) {
         kind.prepare_subresource(name, &mut obj.clone(), old);
         kind.validate_subresource(name, obj, old);
     }
-    for label in kind.field_labels() {
-        let _ = (label.value)(obj);
+    for label in kind.field_labels().iter() {
+        let _ = label.read(obj);
     }
     assert_eq!(kind.row(obj, 1_767_225_600).len(), kind.columns().len());
 }

@@ -1,8 +1,18 @@
 //! kubectl's JSONPath: `{.items[*].metadata.name}`, `{range .items[*]}{.a}{"\n"}{end}`, `[?(@.x=="y")]`.
 //! (Kubernetes documentation, "JSONPath Support".)
 
-use anyhow::{Result, bail};
 use serde_json::Value;
+
+/// Why a text is no template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ParseTemplateError(String);
+
+type Result<T> = std::result::Result<T, ParseTemplateError>;
+
+fn wrong<T>(why: impl Into<String>) -> Result<T> {
+    Err(ParseTemplateError(why.into()))
+}
 
 /// A compiled template.
 #[derive(Debug)]
@@ -38,7 +48,7 @@ impl Template {
         let mut rest = text.as_str();
         let (parts, ended) = parts(&mut rest)?;
         if ended {
-            bail!("not in range, nothing to end");
+            return wrong("not in range, nothing to end");
         }
         Ok(Self(parts))
     }
@@ -66,7 +76,8 @@ fn render(parts: &[Part], value: &Value, out: &mut String) {
     }
 }
 
-fn show(value: &Value) -> String {
+/// A value as it is printed: texts bare, null as nothing.
+pub fn show(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -86,7 +97,7 @@ fn parts(rest: &mut &str) -> Result<(Vec<Part>, bool)> {
             found.push(Part::Text(rest[..open].to_owned()));
         }
         let close = closing(&rest[open..]).map(|c| open + c);
-        let Some(close) = close else { bail!("unclosed action") };
+        let Some(close) = close else { return wrong("unclosed action") };
         let action = rest[open + 1..close].trim();
         *rest = &rest[close + 1..];
         if action == "end" {
@@ -96,7 +107,7 @@ fn parts(rest: &mut &str) -> Result<(Vec<Part>, bool)> {
             let path = steps(path.trim())?;
             let (inner, ended) = parts(rest)?;
             if !ended {
-                bail!("unclosed range");
+                return wrong("unclosed range");
             }
             found.push(Part::Range(path, inner));
         } else if action.starts_with('"') || action.starts_with('\'') {
@@ -128,7 +139,7 @@ fn closing(text: &str) -> Option<usize> {
 fn unquote(text: &str) -> Result<String> {
     let inner = text.get(1..text.len().saturating_sub(1)).unwrap_or_default();
     if text.len() < 2 || !text.ends_with(text.chars().next().unwrap_or_default()) {
-        bail!("unterminated quoted string");
+        return wrong("unterminated quoted string");
     }
     let mut out = String::new();
     let mut chars = inner.chars();
@@ -139,7 +150,7 @@ fn unquote(text: &str) -> Result<String> {
                 Some('t') => out.push('\t'),
                 Some('r') => out.push('\r'),
                 Some(other) => out.push(other),
-                None => bail!("unterminated quoted string"),
+                None => return wrong("unterminated quoted string"),
             },
             (c, false) => out.push(c),
         }
@@ -160,7 +171,7 @@ fn steps(text: &str) -> Result<Vec<Step>> {
         } else if let Some(after) = rest.strip_prefix('.') {
             rest = field(after, &mut found);
         } else if rest.starts_with('[') {
-            let Some(end) = bracket_end(rest) else { bail!("unterminated array") };
+            let Some(end) = bracket_end(rest) else { return wrong("unterminated array") };
             found.push(bracket(&rest[1..end])?);
             rest = &rest[end + 1..];
         } else {
@@ -236,13 +247,13 @@ fn bracket(text: &str) -> Result<Step> {
         if text.is_empty() {
             Ok(None)
         } else {
-            text.parse().map(Some).map_err(|_| anyhow::anyhow!("invalid array index {text}"))
+            text.parse().map(Some).or_else(|_| wrong(format!("invalid array index {text}")))
         }
     };
     if let Some((from, to)) = text.split_once(':') {
         return Ok(Step::Slice(number(from)?, number(to)?));
     }
-    number(text)?.map(Step::Index).ok_or_else(|| anyhow::anyhow!("empty array index"))
+    number(text)?.map_or_else(|| wrong("empty array index"), |index| Ok(Step::Index(index)))
 }
 
 fn filter(text: &str) -> Result<Step> {

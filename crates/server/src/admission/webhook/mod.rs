@@ -1,0 +1,88 @@
+//! Webhooks that change or refuse what is written
+//! (`k8s.io/apiserver/pkg/admission/plugin/webhook`).
+
+mod conditions;
+mod hook;
+mod mutating;
+mod review;
+mod validating;
+
+pub use hook::Reinvocation;
+pub use mutating::MutatingAdmissionWebhook;
+pub use validating::ValidatingAdmissionWebhook;
+
+use orlop_api::status::StatusError;
+
+use super::Attributes;
+use crate::Server;
+use crate::connect::webhook;
+use hook::{Hook, Invocation};
+use review::Verdict;
+
+/// What kept a hook from deciding, or how it decided.
+enum Refusal {
+    /// No usable answer: what happens then is the hook's failure policy.
+    Call(String),
+    Rejected(StatusError),
+}
+
+/// Asks one hook. The verdict of a hook that fails open is none.
+async fn ask(
+    server: &Server,
+    hook: &Hook,
+    invocation: &Invocation,
+    a: &Attributes,
+    mutating: bool,
+) -> Result<Option<Verdict>, StatusError> {
+    match call(server, hook, invocation, a, mutating).await {
+        Ok(verdict) => Ok(verdict),
+        Err(Refusal::Rejected(status)) => Err(status),
+        Err(Refusal::Call(why)) if hook.fails_open => {
+            tracing::warn!(webhook = hook.name, why, "failed calling webhook, failing open");
+            Ok(None)
+        }
+        Err(Refusal::Call(why)) => {
+            Err(StatusError::internal(format!("failed calling webhook {:?}: {why}", hook.name)))
+        }
+    }
+}
+
+async fn call(
+    server: &Server,
+    hook: &Hook,
+    invocation: &Invocation,
+    a: &Attributes,
+    mutating: bool,
+) -> Result<Option<Verdict>, Refusal> {
+    let request = review::request(invocation, a);
+    match conditions::hold(hook, &request) {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(why) if hook.fails_open => {
+            tracing::warn!(webhook = hook.name, why, "conditions could not be judged, failing open");
+            return Ok(None);
+        }
+        Err(why) => return Err(Refusal::Rejected(a.forbidden(&why))),
+    }
+    if a.dry_run && !hook.bears_dry_run {
+        let text = format!("admission webhook {:?} does not support dry run", hook.name);
+        return Err(Refusal::Rejected(StatusError::bad_request(text)));
+    }
+    let Some(version) = hook.review_version() else {
+        let why = "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)";
+        return Err(Refusal::Call(why.into()));
+    };
+    let uid = request["uid"].clone();
+    let review = review::review(version, request);
+    let answer = webhook::call(server.store(), &hook.client, &review, hook.timeout).await;
+    let answer = answer.map_err(|why| Refusal::Call(format!("failed to call webhook: {why}")))?;
+    let verdict = review::verify(version, &uid, &answer, mutating);
+    let verdict = verdict.map_err(|why| Refusal::Call(format!("received invalid webhook response: {why}")))?;
+    for text in &verdict.warnings {
+        a.warnings.add(text);
+    }
+    match verdict.allowed {
+        true => Ok(Some(verdict)),
+        false => Err(Refusal::Rejected(review::denied(&hook.name, &verdict.status))),
+    }
+}

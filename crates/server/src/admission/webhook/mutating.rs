@@ -1,0 +1,97 @@
+//! Hooks that may change the object, one after the other (`webhook/mutating/dispatcher.go`).
+
+use futures_util::future::BoxFuture;
+use orlop_api::codec::json::{self, FieldValidation};
+use orlop_api::patch;
+use orlop_api::status::StatusError;
+use orlop_api::{Value, equality};
+
+use super::hook::{Hook, Hooks, Invocation, is_exempt};
+use crate::Server;
+use crate::admission::{Attributes, Plugin};
+use crate::resource::Resource;
+
+pub struct MutatingAdmissionWebhook(Hooks);
+
+impl Default for MutatingAdmissionWebhook {
+    fn default() -> Self {
+        Self(Hooks::new("admissionregistration.k8s.io/mutatingwebhookconfigurations"))
+    }
+}
+
+impl Plugin for MutatingAdmissionWebhook {
+    fn name(&self) -> &'static str {
+        "MutatingAdmissionWebhook"
+    }
+
+    fn handles(&self, a: &Attributes) -> bool {
+        !is_exempt(a)
+    }
+
+    fn admit<'a>(&'a self, server: &'a Server, a: &'a mut Attributes) -> BoxFuture<'a, Result<(), StatusError>> {
+        Box::pin(async move {
+            let hooks = self.0.all(server);
+            if hooks.is_empty() {
+                return Ok(());
+            }
+            if a.reinvocation.second && a.reinvocation.output.as_ref().is_some_and(|seen| *seen != a.object) {
+                a.reinvocation.require();
+            }
+            for hook in hooks.iter() {
+                ask(server, hook, a).await?;
+            }
+            a.reinvocation.output = Some(a.object.clone());
+            Ok(())
+        })
+    }
+}
+
+async fn ask(server: &Server, hook: &Hook, a: &mut Attributes) -> Result<(), StatusError> {
+    let Some(invocation) = hook.invocation(server, a) else { return Ok(()) };
+    if a.reinvocation.second && !a.reinvocation.again.contains(&hook.id) {
+        return Ok(());
+    }
+    let verdict = super::ask(server, hook, &invocation, a, true).await?;
+    let patch = verdict.and_then(|verdict| verdict.patch).filter(|patch| *patch != serde_json::json!([]));
+    if let Some(patch) = patch {
+        if a.object.is_null() {
+            let name = &hook.name;
+            return Err(StatusError::internal(format!(
+                "admission webhook {name:?} attempted to modify the object, which is not supported for this operation"
+            )));
+        }
+        let changed = apply(&invocation, &a.object, &patch)?;
+        if !equality::same(&changed, &a.object) {
+            a.reinvocation.require();
+            a.reinvocation.wanted = true;
+        }
+        a.object = changed;
+    }
+    if hook.reinvoke_if_needed {
+        a.reinvocation.seen.insert(hook.id.clone());
+    }
+    Ok(())
+}
+
+/// The patched object, read and defaulted as if a client had sent it, in the stored version again.
+fn apply(invocation: &Invocation, stored: &Value, patch: &Value) -> Result<Value, StatusError> {
+    let resource = &invocation.resource;
+    let object = resource.versioned(stored).into_owned();
+    let patched = patch::json::apply(object, patch).map_err(|error| StatusError::internal(error.message))?;
+    let mut object = read(resource, patched)?;
+    resource.kind().set_defaults(resource.version(), &mut object);
+    resource.to_stored(&mut object);
+    Ok(object)
+}
+
+fn read(resource: &Resource, mut patched: Value) -> Result<Value, StatusError> {
+    match resource.body_schema() {
+        Some(schema) => json::decode(&json::encode(&patched), Some(schema.get()), FieldValidation::Ignore)
+            .map(|(object, _)| object)
+            .map_err(|error| StatusError::internal(error.message)),
+        None => {
+            resource.kind().prune(&mut patched).map_err(StatusError::internal)?;
+            Ok(patched)
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Hooks that may refuse, all asked at once (`webhook/validating/dispatcher.go`).
+
+use futures_util::future::{BoxFuture, join_all};
+use orlop_api::status::StatusError;
+
+use super::hook::{Hooks, is_exempt};
+use crate::Server;
+use crate::admission::{Attributes, Plugin};
+
+pub struct ValidatingAdmissionWebhook(Hooks);
+
+impl Default for ValidatingAdmissionWebhook {
+    fn default() -> Self {
+        Self(Hooks::new("admissionregistration.k8s.io/validatingwebhookconfigurations"))
+    }
+}
+
+impl Plugin for ValidatingAdmissionWebhook {
+    fn name(&self) -> &'static str {
+        "ValidatingAdmissionWebhook"
+    }
+
+    fn handles(&self, a: &Attributes) -> bool {
+        !is_exempt(a)
+    }
+
+    fn validate<'a>(&'a self, server: &'a Server, a: &'a Attributes) -> BoxFuture<'a, Result<(), StatusError>> {
+        Box::pin(async move {
+            let hooks = self.0.all(server);
+            let asked: Vec<_> =
+                hooks.iter().filter_map(|hook| Some((hook, hook.invocation(server, a)?))).collect();
+            let answers = asked.iter().map(|(hook, invocation)| super::ask(server, hook, invocation, a, false));
+            join_all(answers).await.into_iter().try_for_each(|answer| answer.map(drop))
+        })
+    }
+}

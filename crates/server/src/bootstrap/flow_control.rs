@@ -1,0 +1,130 @@
+//! Flow control's objects that every cluster has
+//! (`k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap/default.go`).
+
+use orlop_api::Value;
+use serde_json::json;
+
+use super::objects::{Keep, Wanted};
+
+const API_VERSION: &str = "flowcontrol.apiserver.k8s.io/v1";
+const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+const AUTO_UPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
+
+/// Name, shares, lendable percent, then queues, hand size and queue length; none of these rejects what is too much.
+const LEVELS: [(&str, u32, u32, Option<(u32, u32, u32)>); 7] = [
+    ("catch-all", 5, 0, None),
+    ("system", 30, 33, Some((64, 6, 50))),
+    ("node-high", 40, 25, Some((64, 6, 50))),
+    ("leader-election", 10, 0, Some((16, 4, 50))),
+    ("workload-high", 40, 50, Some((128, 6, 50))),
+    ("workload-low", 100, 90, Some((128, 6, 50))),
+    ("global-default", 20, 50, Some((128, 6, 50))),
+];
+
+/// The mandatory ones, whose spec is kept, then the suggested ones.
+pub fn all() -> Vec<Wanted> {
+    let exempt = json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}});
+    let mut all = vec![wanted("PriorityLevelConfiguration", "exempt", exempt)];
+    all.extend(LEVELS.map(|(name, shares, lendable, queues)| {
+        let response = match queues {
+            None => json!({"type": "Reject"}),
+            Some((queues, hand, length)) => json!({"type": "Queue", "queuing": {
+                "queues": queues, "handSize": hand, "queueLengthLimit": length}}),
+        };
+        let limited = json!({"nominalConcurrencyShares": shares, "lendablePercent": lendable, "limitResponse": response});
+        wanted("PriorityLevelConfiguration", name, json!({"type": "Limited", "limited": limited}))
+    }));
+    all.extend(schemas());
+    all
+}
+
+fn schemas() -> Vec<Wanted> {
+    let everybody = || groups(&["system:unauthenticated", "system:authenticated"]);
+    let user = |name: &str| json!([{"kind": "User", "user": {"name": name}}]);
+    let system_accounts = || {
+        json!([{"kind": "ServiceAccount", "serviceAccount": {"name": "*", "namespace": "kube-system"}}])
+    };
+    let nodes = || groups(&["system:nodes"]);
+    let mut electors: Vec<Value> = ["system:kube-controller-manager", "system:kube-scheduler"]
+        .iter()
+        .map(|name| json!({"kind": "User", "user": {"name": name}}))
+        .collect();
+    electors.extend(system_accounts().as_array().cloned().unwrap_or_default());
+    let probes = json!([{"verbs": ["get"], "nonResourceURLs": ["/healthz", "/readyz", "/livez"]}]);
+    let leases = resources(&["get", "create", "update"], "coordination.k8s.io", &["leases"], false);
+    let node_writes = [
+        resources(&["*"], "", &["nodes", "nodes/status"], true),
+        resources(&["*"], "coordination.k8s.io", &["leases"], false),
+    ];
+    let (by_user, by_namespace) = (Some("ByUser"), Some("ByNamespace"));
+    vec![
+        schema("exempt", "exempt", 1, None, everything(groups(&["system:masters"]))),
+        schema("catch-all", "catch-all", 10000, by_user, everything(everybody())),
+        schema("system-nodes", "system", 500, by_user, everything(nodes())),
+        schema("system-node-high", "node-high", 400, by_user, json!({"subjects": nodes(), "resourceRules": node_writes})),
+        schema("probes", "exempt", 2, None, json!({"subjects": everybody(), "nonResourceRules": probes})),
+        schema(
+            "system-leader-election",
+            "leader-election",
+            100,
+            by_user,
+            json!({"subjects": electors, "resourceRules": [leases]}),
+        ),
+        schema(
+            "kube-controller-manager",
+            "workload-high",
+            800,
+            by_namespace,
+            everything(user("system:kube-controller-manager")),
+        ),
+        schema("kube-scheduler", "workload-high", 800, by_namespace, everything(user("system:kube-scheduler"))),
+        schema("kube-system-service-accounts", "workload-high", 900, by_namespace, everything(system_accounts())),
+        schema("service-accounts", "workload-low", 9000, by_user, everything(groups(&["system:serviceaccounts"]))),
+        schema("global-default", "global-default", 9900, by_user, everything(everybody())),
+    ]
+}
+
+fn groups(names: &[&str]) -> Value {
+    names.iter().map(|name| json!({"kind": "Group", "group": {"name": name}})).collect()
+}
+
+fn resources(verbs: &[&str], group: &str, resources: &[&str], cluster_scope: bool) -> Value {
+    let mut rule = json!({"verbs": verbs, "apiGroups": [group], "resources": resources, "namespaces": ["*"]});
+    if cluster_scope {
+        rule["clusterScope"] = true.into();
+    }
+    rule
+}
+
+/// Whatever the subjects do.
+fn everything(subjects: Value) -> Value {
+    json!({
+        "subjects": subjects,
+        "resourceRules": [resources(&["*"], "*", &["*"], true)],
+        "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+    })
+}
+
+fn schema(name: &str, level: &str, precedence: u32, distinguisher: Option<&str>, rules: Value) -> Wanted {
+    let mut spec = json!({
+        "priorityLevelConfiguration": {"name": level}, "matchingPrecedence": precedence, "rules": [rules],
+    });
+    if let Some(distinguisher) = distinguisher {
+        spec["distinguisherMethod"] = json!({"type": distinguisher});
+    }
+    wanted("FlowSchema", name, spec)
+}
+
+fn wanted(kind: &str, name: &str, spec: Value) -> Wanted {
+    let mandatory = matches!(name, "exempt" | "catch-all");
+    Wanted {
+        group: GROUP,
+        plural: if kind == "FlowSchema" { "flowschemas" } else { "prioritylevelconfigurations" },
+        namespace: "",
+        object: json!({
+            "kind": kind, "apiVersion": API_VERSION,
+            "metadata": {"name": name, "annotations": {AUTO_UPDATE: "true"}}, "spec": spec,
+        }),
+        keep: if mandatory { Keep::Fields(&["/spec"]) } else { Keep::Existence },
+    }
+}

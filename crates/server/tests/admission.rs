@@ -1,0 +1,169 @@
+//! Admission plugins and webhooks, from a client's side.
+
+#![allow(clippy::unwrap_used, reason = "clippy takes only #[test] functions for tests")]
+
+mod harness;
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use harness::api;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::PrivateKeyDer;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+
+/// A webhook over TLS that answers as `decide` says; its client configuration.
+async fn webhook(decide: impl Fn(&Value) -> Value + Clone + Send + Sync + 'static) -> Value {
+    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let bundle = base64::engine::general_purpose::STANDARD.encode(issued.cert.pem());
+    let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![issued.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            let (acceptor, decide) = (acceptor.clone(), decide.clone());
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(socket).await else { return };
+                let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
+                    let decide = decide.clone();
+                    async move {
+                        let body = request.into_body().collect().await?.to_bytes();
+                        let review: Value = serde_json::from_slice(&body).unwrap();
+                        let mut response = decide(&review["request"]);
+                        response["uid"] = review["request"]["uid"].clone();
+                        let answer = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response});
+                        Ok::<_, hyper::Error>(http::Response::new(Full::new(bytes::Bytes::from(answer.to_string()))))
+                    }
+                });
+                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    json!({"url": format!("https://localhost:{port}/review"), "caBundle": bundle})
+}
+
+fn hook(name: &str, client: Value) -> Value {
+    json!({"name": name, "clientConfig": client, "sideEffects": "None", "admissionReviewVersions": ["v1"],
+           "rules": [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}]})
+}
+
+fn patch(operations: &Value) -> Value {
+    let patch = base64::engine::general_purpose::STANDARD.encode(operations.to_string());
+    json!({"allowed": true, "patch": patch, "patchType": "JSONPatch"})
+}
+
+#[tokio::test]
+async fn webhooks_change_and_refuse() {
+    let api = api().await;
+    let mutating = webhook(|request| {
+        assert_eq!((&request["operation"], &request["resource"]["resource"]), (&json!("CREATE"), &json!("configmaps")));
+        patch(&json!([{"op": "add", "path": "/data", "value": {"touched": "yes"}}]))
+    })
+    .await;
+    let validating = webhook(|request| match request["object"]["metadata"]["name"].as_str() {
+        Some("bad") => json!({"allowed": false, "status": {"code": 403, "message": "not this one"}}),
+        _ => json!({"allowed": true, "warnings": ["look out"]}),
+    })
+    .await;
+    api.post(MUTATING, json!({"metadata": {"name": "m"}, "webhooks": [hook("m.example.com", mutating)]})).await.is(201);
+    api.post(VALIDATING, json!({"metadata": {"name": "v"}, "webhooks": [hook("v.example.com", validating)]})).await.is(201);
+    let made = api.post(MAPS, json!({"metadata": {"name": "good"}})).await.is(201);
+    assert_eq!(made.header("warning"), "299 - \"look out\"");
+    made.has(json!({"data": {"touched": "yes"}}));
+    api.post(MAPS, json!({"metadata": {"name": "bad"}}))
+        .await
+        .fails(403, "admission webhook \"v.example.com\" denied the request: not this one");
+}
+
+#[tokio::test]
+async fn a_webhook_that_cannot_be_reached_fails_as_its_policy_says() {
+    let api = api().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let client = json!({"url": format!("https://127.0.0.1:{port}/")});
+    let mut closed = hook("c.example.com", client);
+    api.post(VALIDATING, json!({"metadata": {"name": "v"}, "webhooks": [closed]})).await.is(201);
+    let refused = api.post(MAPS, json!({"metadata": {"name": "a"}})).await.is(500).json();
+    let message = refused["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("Internal error occurred: failed calling webhook \"c.example.com\": failed to call webhook: Post"),
+        "{message}"
+    );
+    assert!(message.ends_with("connect: connection refused"), "{message}");
+    // Repair is never in the way of what is to be repaired.
+    closed["failurePolicy"] = "Ignore".into();
+    api.patch(&format!("{VALIDATING}/v"), "merge", json!({"webhooks": [closed]})).await.is(200);
+    api.post(MAPS, json!({"metadata": {"name": "a"}})).await.is(201);
+}
+
+#[tokio::test]
+async fn selectors_and_rules_keep_webhooks_out() {
+    let api = api().await;
+    let refusing = webhook(|_| json!({"allowed": false})).await;
+    let mut picky = hook("p.example.com", refusing);
+    picky["objectSelector"] = json!({"matchLabels": {"watch": "me"}});
+    api.post(VALIDATING, json!({"metadata": {"name": "v"}, "webhooks": [picky]})).await.is(201);
+    api.post(MAPS, json!({"metadata": {"name": "a"}})).await.is(201);
+    api.post("/api/v1/namespaces/default/secrets", json!({"metadata": {"name": "a", "labels": {"watch": "me"}}})).await.is(201);
+    api.post(MAPS, json!({"metadata": {"name": "b", "labels": {"watch": "me"}}}))
+        .await
+        .fails(400, "admission webhook \"p.example.com\" denied the request without explanation");
+}
+
+#[tokio::test]
+async fn namespaces_ask_for_a_level_of_security() {
+    let api = api().await;
+    let labels = |level: &str| json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}}});
+    api.patch("/api/v1/namespaces/default", "merge", labels("strict")).await.fails(
+        422,
+        "Namespace \"default\" is invalid: metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \"strict\": must \
+         be one of privileged, baseline, restricted",
+    );
+    api.patch("/api/v1/namespaces/default", "merge", labels("baseline")).await.is(200);
+    let pod = |spec: Value| json!({"metadata": {"name": "p"}, "spec": spec});
+    let container = json!([{"name": "c", "image": "i"}]);
+    api.post("/api/v1/namespaces/default/pods", pod(json!({"hostPID": true, "containers": container}))).await.fails(
+        403,
+        "pods \"p\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostPID=true)",
+    );
+    api.post("/api/v1/namespaces/default/pods", pod(json!({"containers": container}))).await.is(201);
+    let stricter = api.patch("/api/v1/namespaces/default", "merge", labels("restricted")).await.is(200);
+    assert!(stricter.header("warning").contains("existing pods in namespace"), "{}", stricter.header("warning"));
+}
+
+#[tokio::test]
+async fn classes_are_defaulted() {
+    let api = api().await;
+    let class = json!({"metadata": {"name": "fast", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+                       "provisioner": "p"});
+    api.post("/apis/storage.k8s.io/v1/storageclasses", class).await.is(201);
+    let claim = |name: &str| json!({"metadata": {"name": name}, "spec": {"accessModes": ["ReadWriteOnce"],
+                                    "resources": {"requests": {"storage": "1Gi"}}}});
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    api.post(claims, claim("a")).await.is(201).has(json!({"spec": {"storageClassName": "fast"}}));
+    let mut none = claim("b");
+    none["spec"]["storageClassName"] = "".into();
+    api.post(claims, none).await.is(201).has(json!({"spec": {"storageClassName": ""}}));
+    let runtime = json!({"metadata": {"name": "r"}, "handler": "h", "overhead": {"podFixed": {"cpu": "10m"}}});
+    api.post("/apis/node.k8s.io/v1/runtimeclasses", runtime).await.is(201);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"runtimeClassName": "r", "containers": [{"name": "c", "image": "i"}]}});
+    api.post("/api/v1/namespaces/default/pods", pod).await.is(201).has(json!({"spec": {"overhead": {"cpu": "10m"}}}));
+}
