@@ -102,7 +102,9 @@ impl FieldLabel {
     pub fn read<'a>(&self, obj: &'a Value) -> Cow<'a, str> {
         match &self.value {
             FieldValue::Read(read) => read(obj),
-            FieldValue::At(path) => path.values(obj).first().map_or_else(Default::default, |v| crate::jsonpath::show(v).into()),
+            FieldValue::At(path) => {
+                path.values(obj).first().map_or_else(Default::default, |v| crate::jsonpath::show(v).into())
+            }
         }
     }
 }

@@ -7,8 +7,8 @@
 //!
 //! Nothing here performs I/O, nor reads a clock but to stamp the few fields upstream stamps here.
 
-pub mod defaults;
 pub mod custom;
+pub mod defaults;
 pub mod kind;
 pub mod kinds;
 pub mod schema;

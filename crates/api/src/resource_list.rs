@@ -86,7 +86,10 @@ impl ResourceList {
 
     /// Names whose amount is above what `limit` says of them.
     pub fn exceeding<'a>(&'a self, limit: &Self) -> Vec<&'a str> {
-        self.iter().filter(|(name, amount)| limit.get(name).is_some_and(|most| *amount > most)).map(|(n, _)| n).collect()
+        self.iter()
+            .filter(|(name, amount)| limit.get(name).is_some_and(|most| *amount > most))
+            .map(|(n, _)| n)
+            .collect()
     }
 }
 

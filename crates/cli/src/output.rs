@@ -5,9 +5,9 @@ use orlop_api::codec::yaml;
 use orlop_client::Resource;
 use serde_json::{Value, json};
 
-use orlop_api::jsonpath::Template;
 use crate::print::Printer;
 use crate::resources::display;
+use orlop_api::jsonpath::Template;
 
 /// A chosen format.
 #[derive(Debug)]

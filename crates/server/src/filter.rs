@@ -107,9 +107,7 @@ impl Filter {
             return false;
         }
         self.fields.iter().all(|term| match term.field {
-            Field::Label(at) => {
-                Index::of(entry).match_field(&self.selectable, at, &term.value, entry) == term.equal
-            }
+            Field::Label(at) => Index::of(entry).match_field(&self.selectable, at, &term.value, entry) == term.equal,
             Field::Name | Field::Namespace => true,
         })
     }

@@ -52,7 +52,8 @@ async fn webhook(decide: impl Fn(&Value) -> Value + Clone + Send + Sync + 'stati
                         Ok::<_, hyper::Error>(http::Response::new(Full::new(bytes::Bytes::from(answer.to_string()))))
                     }
                 });
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let _ =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
         }
     });
@@ -83,7 +84,9 @@ async fn webhooks_change_and_refuse() {
     })
     .await;
     api.post(MUTATING, json!({"metadata": {"name": "m"}, "webhooks": [hook("m.example.com", mutating)]})).await.is(201);
-    api.post(VALIDATING, json!({"metadata": {"name": "v"}, "webhooks": [hook("v.example.com", validating)]})).await.is(201);
+    api.post(VALIDATING, json!({"metadata": {"name": "v"}, "webhooks": [hook("v.example.com", validating)]}))
+        .await
+        .is(201);
     let made = api.post(MAPS, json!({"metadata": {"name": "good"}})).await.is(201);
     assert_eq!(made.header("warning"), "299 - \"look out\"");
     made.has(json!({"data": {"touched": "yes"}}));
@@ -104,7 +107,9 @@ async fn a_webhook_that_cannot_be_reached_fails_as_its_policy_says() {
     let refused = api.post(MAPS, json!({"metadata": {"name": "a"}})).await.is(500).json();
     let message = refused["message"].as_str().unwrap();
     assert!(
-        message.starts_with("Internal error occurred: failed calling webhook \"c.example.com\": failed to call webhook: Post"),
+        message.starts_with(
+            "Internal error occurred: failed calling webhook \"c.example.com\": failed to call webhook: Post"
+        ),
         "{message}"
     );
     assert!(message.ends_with("connect: connection refused"), "{message}");
@@ -122,7 +127,9 @@ async fn selectors_and_rules_keep_webhooks_out() {
     picky["objectSelector"] = json!({"matchLabels": {"watch": "me"}});
     api.post(VALIDATING, json!({"metadata": {"name": "v"}, "webhooks": [picky]})).await.is(201);
     api.post(MAPS, json!({"metadata": {"name": "a"}})).await.is(201);
-    api.post("/api/v1/namespaces/default/secrets", json!({"metadata": {"name": "a", "labels": {"watch": "me"}}})).await.is(201);
+    api.post("/api/v1/namespaces/default/secrets", json!({"metadata": {"name": "a", "labels": {"watch": "me"}}}))
+        .await
+        .is(201);
     api.post(MAPS, json!({"metadata": {"name": "b", "labels": {"watch": "me"}}}))
         .await
         .fails(400, "admission webhook \"p.example.com\" denied the request without explanation");
@@ -155,8 +162,10 @@ async fn classes_are_defaulted() {
     let class = json!({"metadata": {"name": "fast", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
                        "provisioner": "p"});
     api.post("/apis/storage.k8s.io/v1/storageclasses", class).await.is(201);
-    let claim = |name: &str| json!({"metadata": {"name": name}, "spec": {"accessModes": ["ReadWriteOnce"],
-                                    "resources": {"requests": {"storage": "1Gi"}}}});
+    let claim = |name: &str| {
+        json!({"metadata": {"name": name}, "spec": {"accessModes": ["ReadWriteOnce"],
+                                    "resources": {"requests": {"storage": "1Gi"}}}})
+    };
     let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
     api.post(claims, claim("a")).await.is(201).has(json!({"spec": {"storageClassName": "fast"}}));
     let mut none = claim("b");

@@ -82,7 +82,8 @@ async fn objects_are_pruned_defaulted_validated_and_served() {
     api.post(WIDGETS, widget("b", json!({"color": "green", "replicas": -1}))).await.fails(
         422,
         "Widget.example.com \"b\" is invalid: [spec.color: Unsupported value: \"green\": supported values: \"red\", \"blue\", \
-         spec.replicas: Invalid value: -1: spec.replicas in body should be greater than or equal to 0]",
+         spec.replicas: Invalid value: -1: spec.replicas in body should be greater than or equal to 0, .spec.replicas: \
+         Invalid value: -1: should be a non-negative integer]",
     );
     let table = api.get_as(WIDGETS, "application/json;as=Table;v=v1;g=meta.k8s.io").await.is(200).json();
     assert_eq!(table["rows"][0]["cells"], json!(["a", "red"]));
@@ -90,7 +91,10 @@ async fn objects_are_pruned_defaulted_validated_and_served() {
         let list = api.get(&format!("{WIDGETS}?fieldSelector=spec.color%3D{color}")).await.is(200).json();
         assert_eq!(list["items"].as_array().unwrap().len(), count);
     }
-    api.get("/apis/example.com/v2/namespaces/default/widgets/a").await.is(200).has(json!({"apiVersion": "example.com/v2"}));
+    api.get("/apis/example.com/v2/namespaces/default/widgets/a")
+        .await
+        .is(200)
+        .has(json!({"apiVersion": "example.com/v2"}));
 }
 
 #[tokio::test]
@@ -104,10 +108,13 @@ async fn status_and_scale_are_subresources() {
     api.get(&format!("{path}/scale")).await.is(200).has(json!({
         "kind": "Scale", "spec": {"replicas": 2}, "status": {"replicas": 1, "selector": "x=y"}}));
     api.patch(&format!("{path}/scale"), "merge", json!({"spec": {"replicas": 5}})).await.is(200);
-    api.get(&path).await.has(json!({"spec": {"replicas": 5}, "metadata": {"generation": 2}, "status": {"replicas": 1}}));
+    api.get(&path)
+        .await
+        .has(json!({"spec": {"replicas": 5}, "metadata": {"generation": 2}, "status": {"replicas": 1}}));
     api.patch(&path, "merge", json!({"status": {"replicas": 7}})).await.is(200).has(json!({"status": {"replicas": 1}}));
     api.patch(&path, "strategic", json!({})).await.is(415);
-    let applied = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": {"color": "red"}});
+    let applied =
+        json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": {"color": "red"}});
     api.patch(&format!("{path}?fieldManager=m&force=true"), "apply", applied)
         .await
         .is(200)
@@ -144,7 +151,7 @@ async fn discovery_and_openapi_publish_what_is_defined() {
     let api = defined().await;
     let list = api.get("/apis/example.com/v1").await.is(200).json();
     let names: Vec<&str> = list["resources"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["widgets", "widgets/status", "widgets/scale"]);
+    assert_eq!(names, ["widgets", "widgets/scale", "widgets/status"]);
     let v3 = api.get("/openapi/v3/apis/example.com/v1").await.is(200).json();
     assert_eq!(
         v3["components"]["schemas"]["com.example.v1.Widget"]["properties"]["spec"]["properties"]["replicas"]["default"],
@@ -171,7 +178,8 @@ async fn a_definition_takes_its_objects_with_it() {
         }
     }
     api.post(WIDGETS, widget("late", json!({}))).await.is(405);
-    let mut gone = api.watch(&format!("{DEFINITIONS}?watch=true&fieldSelector=metadata.name%3Dwidgets.example.com")).await;
+    let mut gone =
+        api.watch(&format!("{DEFINITIONS}?watch=true&fieldSelector=metadata.name%3Dwidgets.example.com")).await;
     api.patch(&format!("{WIDGETS}/held"), "merge", json!({"metadata": {"finalizers": null}})).await.is(200);
     while gone.next().await.expect("it goes")["type"] != "DELETED" {}
     api.get(&format!("{DEFINITIONS}/widgets.example.com")).await.is(404);
@@ -191,7 +199,10 @@ async fn wrong_definitions_are_refused_in_upstreams_words() {
         .iter()
         .map(|cause| format!("{}: {}", cause["field"].as_str().unwrap(), cause["message"].as_str().unwrap()))
         .collect();
-    assert_eq!(causes[0], "metadata.name: Invalid value: \"others.example.com\": must be spec.names.plural+\".\"+spec.group");
+    assert_eq!(
+        causes[0],
+        "metadata.name: Invalid value: \"others.example.com\": must be spec.names.plural+\".\"+spec.group"
+    );
     assert_eq!(
         causes[1],
         "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[bad].type: Required value: must not be empty for \

@@ -43,10 +43,9 @@ async fn a_quota_on_compute_makes_pods_speak() {
         .await
         .fails(403, "pods \"a\" is forbidden: failed quota: q: must specify cpu for: c");
     api.post(&pods, pod("a", json!({"requests": {"cpu": "600m"}}))).await.is(201);
-    api.post(&pods, pod("b", json!({"requests": {"cpu": "600m"}}))).await.fails(
-        403,
-        "pods \"b\" is forbidden: exceeded quota: q, requested: cpu=600m, used: cpu=600m, limited: cpu=1",
-    );
+    api.post(&pods, pod("b", json!({"requests": {"cpu": "600m"}})))
+        .await
+        .fails(403, "pods \"b\" is forbidden: exceeded quota: q, requested: cpu=600m, used: cpu=600m, limited: cpu=1");
 }
 
 #[tokio::test]

@@ -47,8 +47,7 @@ impl PrinterColumn {
             _ => text("description"),
         };
         let priority = written.int("priority") as i32;
-        let column =
-            Column { name: text("name"), ty: text("type"), format: text("format"), description, priority };
+        let column = Column { name: text("name"), ty: text("type"), format: text("format"), description, priority };
         Self { column, path: Template::parse(path).ok() }
     }
 

@@ -71,7 +71,9 @@ fn finalizers_without_a_domain_are_frowned_upon() {
     let warnings = widget().warnings("", &object, None);
     assert_eq!(
         warnings,
-        ["metadata.finalizers: \"mine\": prefer a domain-qualified finalizer name to avoid accidental conflicts with other \
-          finalizer writers"]
+        [
+            "metadata.finalizers: \"mine\": prefer a domain-qualified finalizer name to avoid accidental conflicts with other \
+          finalizer writers"
+        ]
     );
 }

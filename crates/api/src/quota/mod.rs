@@ -89,7 +89,9 @@ impl Evaluator {
             Self::Pods => pods::tracks(name),
             Self::Services => services::tracks(name),
             Self::PersistentVolumeClaims => claims::tracks(name),
-            Self::Count { group, resource } => group.is_empty() && resource == name && COUNTED_BY_PLURAL.contains(&name),
+            Self::Count { group, resource } => {
+                group.is_empty() && resource == name && COUNTED_BY_PLURAL.contains(&name)
+            }
         }
     }
 

@@ -125,8 +125,8 @@ pub fn check<'a>(hard: impl Iterator<Item = &'a str>, pod: &Value) -> Result<(),
     if missing.is_empty() {
         return Ok(());
     }
-    let parts = missing.into_iter().map(|(name, containers)| {
-        format!("{name} for: {}", containers.into_iter().collect::<Vec<_>>().join(","))
-    });
+    let parts = missing
+        .into_iter()
+        .map(|(name, containers)| format!("{name} for: {}", containers.into_iter().collect::<Vec<_>>().join(",")));
     Err(format!("must specify {}", parts.collect::<Vec<_>>().join("; ")))
 }

@@ -16,10 +16,7 @@ fn pod(resources: Value) -> Value {
 #[test]
 fn charges() {
     let small = pod(json!({"requests": {"cpu": "1", "x.io/gpu": "2"}, "limits": {"cpu": "2"}}));
-    assert_eq!(
-        usage("", "pods", &small),
-        "count/pods=1,cpu=1,limits.cpu=2,pods=1,requests.cpu=1,requests.x.io/gpu=2"
-    );
+    assert_eq!(usage("", "pods", &small), "count/pods=1,cpu=1,limits.cpu=2,pods=1,requests.cpu=1,requests.x.io/gpu=2");
     let mut done = small.clone();
     done["status"] = json!({"phase": "Succeeded"});
     assert_eq!(usage("", "pods", &done), "count/pods=1");
@@ -76,10 +73,10 @@ fn scopes() {
     high["spec"]["priorityClassName"] = "high".into();
     assert!(matches(class("In", json!(["high"])), &high) && !matches(class("In", json!(["high"])), &idle));
     assert!(matches(class("NotIn", json!(["high"])), &idle) && matches(class("DoesNotExist", json!([])), &idle));
-    assert!(!Evaluator::Services.matches(
-        &json!({"spec": {"scopes": ["BestEffort"]}, "status": {"hard": {"services": "1"}}}),
-        &json!({})
-    ));
+    assert!(
+        !Evaluator::Services
+            .matches(&json!({"spec": {"scopes": ["BestEffort"]}, "status": {"hard": {"services": "1"}}}), &json!({}))
+    );
 }
 
 #[test]
@@ -87,7 +84,10 @@ fn containers_must_say_what_is_limited() {
     let quota = json!({"status": {"hard": {"cpu": "1", "limits.memory": "1", "pods": "1"}}});
     let refused = Evaluator::Pods.check(&quota, &pod(json!({"requests": {"memory": "1"}}))).unwrap_err();
     assert_eq!(refused, "must specify cpu for: c; limits.memory for: c");
-    assert_eq!(Evaluator::Pods.check(&quota, &pod(json!({"requests": {"cpu": "1"}, "limits": {"memory": "1"}}))), Ok(()));
+    assert_eq!(
+        Evaluator::Pods.check(&quota, &pod(json!({"requests": {"cpu": "1"}, "limits": {"memory": "1"}}))),
+        Ok(())
+    );
 }
 
 #[test]

@@ -84,7 +84,9 @@ fn refuses_in_upstreams_words() {
 #[test]
 fn what_an_update_leaves_alone_is_not_held_against_it() {
     let old = json!({"size": 0, "parts": [{"id": "1", "on": "wrong"}]});
-    assert!(errors(json!({"size": 0, "name": "a", "parts": [{"id": "1", "on": "wrong"}]}), Some(old.clone())).is_empty());
+    assert!(
+        errors(json!({"size": 0, "name": "a", "parts": [{"id": "1", "on": "wrong"}]}), Some(old.clone())).is_empty()
+    );
     assert_eq!(errors(json!({"size": -1, "parts": []}), Some(old)).len(), 1);
 }
 

@@ -27,7 +27,8 @@ pub(crate) fn update(obj: &Value, old: &Value, errors: &mut ErrorList) {
     metadata_update(obj, old, errors);
     spec(obj.at("spec"), errors);
     let established = condition(old, "Established").is_some_and(|c| c["status"] == "True");
-    let fixed = if established { &["scope", "names.kind", "group", "names.plural"][..] } else { &["group", "names.plural"] };
+    let fixed =
+        if established { &["scope", "names.kind", "group", "names.plural"][..] } else { &["group", "names.plural"] };
     let path = Path::new("spec");
     for field in fixed {
         let (new, old) = (obj.at("spec").at(field), old.at("spec").at(field));
@@ -82,11 +83,16 @@ fn api_approval(obj: &Value, errors: &mut ErrorList) {
     let approval = obj["metadata"]["annotations"][annotation].as_str().unwrap_or_default();
     let see = "see https://github.com/kubernetes/enhancements/pull/1111";
     match approval {
-        "" => errors.required(&path.key(annotation), format!("protected groups must have approval annotation {annotation:?}, {see}")),
+        "" => errors.required(
+            &path.key(annotation),
+            format!("protected groups must have approval annotation {annotation:?}, {see}"),
+        ),
         text if text.starts_with("unapproved") || text.contains("://") => {}
         text => {
-            let why = format!("protected groups must have approval annotation {annotation:?} with either a URL or a reason \
-                               starting with \"unapproved\", {see}");
+            let why = format!(
+                "protected groups must have approval annotation {annotation:?} with either a URL or a reason \
+                               starting with \"unapproved\", {see}"
+            );
             errors.invalid(&path.key(annotation), text, why);
         }
     }
@@ -94,7 +100,8 @@ fn api_approval(obj: &Value, errors: &mut ErrorList) {
 
 fn preserve_unknown(obj: &Value, errors: &mut ErrorList) {
     if obj.flag("spec.preserveUnknownFields") {
-        let why = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+        let why =
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
         errors.invalid(&Path::new("spec.preserveUnknownFields"), true, why);
     }
 }
@@ -226,9 +233,10 @@ fn scale(scale: &Value, path: &Path<'_>, errors: &mut ErrorList) {
 
 /// `.a.b`, with nothing but names in it.
 fn simple_path(text: &str) -> bool {
-    text.strip_prefix('.').is_some_and(|rest| !rest.is_empty() && rest.split('.').all(|part| {
-        !part.is_empty() && !part.contains(['[', ']', '*', '?', '{', '}'])
-    }))
+    text.strip_prefix('.').is_some_and(|rest| {
+        !rest.is_empty()
+            && rest.split('.').all(|part| !part.is_empty() && !part.contains(['[', ']', '*', '?', '{', '}']))
+    })
 }
 
 fn column(column: &Value, path: &Path<'_>, errors: &mut ErrorList) {
@@ -268,9 +276,11 @@ fn selectable(version: &Value, path: &Path<'_>, errors: &mut ErrorList) {
         }
         let mut found = Some(schema);
         for part in text.trim_start_matches('.').split('.') {
-            found = found.and_then(|schema| schema["properties"].get(part).or_else(|| {
-                Some(&schema["additionalProperties"]).filter(|values| values.is_object())
-            }));
+            found = found.and_then(|schema| {
+                schema["properties"]
+                    .get(part)
+                    .or_else(|| Some(&schema["additionalProperties"]).filter(|values| values.is_object()))
+            });
         }
         match found {
             None => errors.invalid(&path, text, "is an invalid path: does not refer to a valid field"),
@@ -296,7 +306,8 @@ fn selectable(version: &Value, path: &Path<'_>, errors: &mut ErrorList) {
 
 fn conversion(conversion: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     one_of(conversion.text("strategy"), &["None", "Webhook"], &path.child("strategy"), errors);
-    let (client, versions) = (conversion.at("webhook.clientConfig"), conversion.list("webhook.conversionReviewVersions"));
+    let (client, versions) =
+        (conversion.at("webhook.clientConfig"), conversion.list("webhook.conversionReviewVersions"));
     if conversion.text("strategy") != "Webhook" {
         let why = "should not be set when strategy is not set to Webhook";
         if !client.is_null() {

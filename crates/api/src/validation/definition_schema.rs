@@ -16,7 +16,8 @@ enum Level {
 /// A version's whole schema. Rules in CEL are checked by whoever can read CEL.
 pub(crate) fn root(schema: &Value, status: bool, path: &Path<'_>, errors: &mut ErrorList) {
     if status && schema.has("type") && schema.text("type") != "object" {
-        let why = "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
+        let why =
+            "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
         errors.invalid(&path.child("type"), schema.text("type"), why);
     }
     if schema.flag("nullable") {
@@ -74,11 +75,14 @@ fn structural(schema: &Value, level: Level, path: &Path<'_>, errors: &mut ErrorL
         let why = "must be object if x-kubernetes-embedded-resource is true";
         if ty.is_empty() { errors.required(&ty_path, why) } else { errors.invalid(&ty_path, ty, why) }
     } else if ty.is_empty() && !int_or_string && !preserve {
-        errors.required(&ty_path, match level {
-            Level::Root => "must not be empty at the root",
-            Level::Item => "must not be empty for specified array items",
-            Level::Field => "must not be empty for specified object fields",
-        });
+        errors.required(
+            &ty_path,
+            match level {
+                Level::Root => "must not be empty at the root",
+                Level::Item => "must not be empty for specified array items",
+                Level::Field => "must not be empty for specified object fields",
+            },
+        );
     }
     if embedded && schema.has("additionalProperties") {
         let why = "must not be used if x-kubernetes-embedded-resource is set";
@@ -91,7 +95,8 @@ fn structural(schema: &Value, level: Level, path: &Path<'_>, errors: &mut ErrorL
         own_metadata(schema, level, path, errors);
     }
     if embedded && !preserve && members(schema, "properties").next().is_none() {
-        let why = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
+        let why =
+            "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
         errors.required(&path.child("properties"), why);
     }
 }
@@ -99,9 +104,11 @@ fn structural(schema: &Value, level: Level, path: &Path<'_>, errors: &mut ErrorL
 /// `apiVersion`, `kind` and `metadata` are as they are everywhere.
 fn own_metadata(schema: &Value, level: Level, path: &Path<'_>, errors: &mut ErrorList) {
     let properties = path.child("properties");
-    for (name, ty, why) in
-        [("kind", "string", "must be string"), ("apiVersion", "string", "must be string"), ("metadata", "object", "must be object")]
-    {
+    for (name, ty, why) in [
+        ("kind", "string", "must be string"),
+        ("apiVersion", "string", "must be string"),
+        ("metadata", "object", "must be object"),
+    ] {
         let Some(property) = schema["properties"].get(name) else { continue };
         if property.text("type") != ty {
             errors.invalid(&properties.key(name).child("type"), property.text("type"), why);
@@ -219,7 +226,9 @@ fn defaults(schema: &Schema, path: &Path<'_>, errors: &mut ErrorList) {
 /// Rules about single keywords, everywhere in the schema.
 fn extensions(schema: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     keywords(schema, path, errors);
-    if schema.has("additionalProperties") && members(schema, "properties").next().is_some() && schema["additionalProperties"] != true
+    if schema.has("additionalProperties")
+        && members(schema, "properties").next().is_some()
+        && schema["additionalProperties"] != true
     {
         let why = "additionalProperties and properties are mutual exclusive";
         errors.forbidden(&path.child("additionalProperties"), why);

@@ -105,7 +105,8 @@ fn conditions(conditions: &[Value], path: &Path<'_>, errors: &mut ErrorList) {
 }
 
 fn rule(rule: &Value, path: &Path<'_>, errors: &mut ErrorList) {
-    for (field, others) in [("operations", "operations"), ("apiGroups", "API groups"), ("apiVersions", "API versions")] {
+    for (field, others) in [("operations", "operations"), ("apiGroups", "API groups"), ("apiVersions", "API versions")]
+    {
         let (list, path) = (rule.list(field), path.child(field));
         if list.is_empty() {
             errors.required(&path, "");

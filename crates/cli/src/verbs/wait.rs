@@ -9,10 +9,10 @@ use orlop_client::{WatchEvent, WatchOptions};
 use serde_json::Value;
 
 use super::selection::{Found, Selectors, find};
-use orlop_api::jsonpath::Template;
 use crate::manifest::Files;
 use crate::print::Printer;
 use crate::session::{Session, is_not_found};
+use orlop_api::jsonpath::Template;
 
 #[derive(Args, Debug)]
 pub struct Arguments {

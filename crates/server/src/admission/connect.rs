@@ -45,7 +45,8 @@ fn options(call: &Call, api_version: &str, kind: &str) -> Value {
 
 fn many<'a>(list: &ListType, values: impl Iterator<Item = &'a str>) -> Option<Value> {
     let number = matches!(list.item, Type::Int32 | Type::Int64);
-    let all: Vec<Value> =
-        values.filter_map(|text| if number { Some(text.parse::<i64>().ok()?.into()) } else { Some(text.into()) }).collect();
+    let all: Vec<Value> = values
+        .filter_map(|text| if number { Some(text.parse::<i64>().ok()?.into()) } else { Some(text.into()) })
+        .collect();
     (!all.is_empty()).then_some(Value::Array(all))
 }

@@ -125,7 +125,8 @@ fn of_pod(range: &Value, pod: &Value) -> Vec<String> {
     for limit in range["spec"]["limits"].as_array().into_iter().flatten() {
         match limit["type"].as_str() {
             Some("Container") => {
-                for container in ["containers", "initContainers"].iter().flat_map(|list| pod["spec"][*list].as_array()).flatten()
+                for container in
+                    ["containers", "initContainers"].iter().flat_map(|list| pod["spec"][*list].as_array()).flatten()
                 {
                     let list = |field: &str| ResourceList::read(&container["resources"][field]);
                     let (requests, most) = (list("requests"), list("limits"));

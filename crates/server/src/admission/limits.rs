@@ -14,7 +14,8 @@ pub struct Kept<'a> {
 pub fn check(limit: &Value, kept: &Kept<'_>) -> Vec<String> {
     let kind = limit["type"].as_str().unwrap_or_default();
     let list = |field: &str| ResourceList::read(&limit[field]);
-    let mut broken: Vec<String> = list("min").iter().filter_map(|(name, least)| minimum(kind, name, least, kept)).collect();
+    let mut broken: Vec<String> =
+        list("min").iter().filter_map(|(name, least)| minimum(kind, name, least, kept)).collect();
     broken.extend(list("max").iter().filter_map(|(name, most)| maximum(kind, name, most, kept)));
     if kept.limits.is_some() {
         broken.extend(list("maxLimitRequestRatio").iter().filter_map(|(name, most)| ratio(kind, name, most, kept)));

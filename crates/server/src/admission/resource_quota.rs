@@ -22,7 +22,9 @@ impl Plugin for ResourceQuota {
     }
 
     fn handles(&self, a: &Attributes) -> bool {
-        !a.namespace.is_empty() && !a.is("", "namespaces") && matches!(a.operation, Operation::Create | Operation::Update)
+        !a.namespace.is_empty()
+            && !a.is("", "namespaces")
+            && matches!(a.operation, Operation::Create | Operation::Update)
     }
 
     fn validate<'a>(&'a self, server: &'a Server, a: &'a Attributes) -> BoxFuture<'a, Result<(), StatusError>> {
@@ -90,12 +92,7 @@ async fn charge(server: &Server, evaluator: &Evaluator, a: &Attributes) -> Resul
 }
 
 /// What the quota's `status.used` becomes; `None` when the request does not touch it.
-fn decide(
-    evaluator: &Evaluator,
-    a: &Attributes,
-    quota: &Value,
-    now: i64,
-) -> Result<Option<ResourceList>, StatusError> {
+fn decide(evaluator: &Evaluator, a: &Attributes, quota: &Value, now: i64) -> Result<Option<ResourceList>, StatusError> {
     if !evaluator.matches(quota, &a.object) {
         return Ok(None);
     }

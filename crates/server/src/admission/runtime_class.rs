@@ -36,7 +36,9 @@ impl Plugin for RuntimeClass {
             let class = class_of(server, a)?;
             let defined = class.as_ref().and_then(|class| class.get("overhead"));
             match defined {
-                Some(overhead) if !same(&overhead["podFixed"], &a.object["spec"]["overhead"]) => Err(a.forbidden(MISMATCH)),
+                Some(overhead) if !same(&overhead["podFixed"], &a.object["spec"]["overhead"]) => {
+                    Err(a.forbidden(MISMATCH))
+                }
                 None if a.object["spec"].get("overhead").is_some_and(Value::is_object) => {
                     let why = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
                     Err(a.forbidden(why))

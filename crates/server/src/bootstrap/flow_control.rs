@@ -31,7 +31,8 @@ pub fn all() -> Vec<Wanted> {
             Some((queues, hand, length)) => json!({"type": "Queue", "queuing": {
                 "queues": queues, "handSize": hand, "queueLengthLimit": length}}),
         };
-        let limited = json!({"nominalConcurrencyShares": shares, "lendablePercent": lendable, "limitResponse": response});
+        let limited =
+            json!({"nominalConcurrencyShares": shares, "lendablePercent": lendable, "limitResponse": response});
         wanted("PriorityLevelConfiguration", name, json!({"type": "Limited", "limited": limited}))
     }));
     all.extend(schemas());
@@ -41,9 +42,8 @@ pub fn all() -> Vec<Wanted> {
 fn schemas() -> Vec<Wanted> {
     let everybody = || groups(&["system:unauthenticated", "system:authenticated"]);
     let user = |name: &str| json!([{"kind": "User", "user": {"name": name}}]);
-    let system_accounts = || {
-        json!([{"kind": "ServiceAccount", "serviceAccount": {"name": "*", "namespace": "kube-system"}}])
-    };
+    let system_accounts =
+        || json!([{"kind": "ServiceAccount", "serviceAccount": {"name": "*", "namespace": "kube-system"}}]);
     let nodes = || groups(&["system:nodes"]);
     let mut electors: Vec<Value> = ["system:kube-controller-manager", "system:kube-scheduler"]
         .iter()
@@ -61,7 +61,13 @@ fn schemas() -> Vec<Wanted> {
         schema("exempt", "exempt", 1, None, everything(groups(&["system:masters"]))),
         schema("catch-all", "catch-all", 10000, by_user, everything(everybody())),
         schema("system-nodes", "system", 500, by_user, everything(nodes())),
-        schema("system-node-high", "node-high", 400, by_user, json!({"subjects": nodes(), "resourceRules": node_writes})),
+        schema(
+            "system-node-high",
+            "node-high",
+            400,
+            by_user,
+            json!({"subjects": nodes(), "resourceRules": node_writes}),
+        ),
         schema("probes", "exempt", 2, None, json!({"subjects": everybody(), "nonResourceRules": probes})),
         schema(
             "system-leader-election",

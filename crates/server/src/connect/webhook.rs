@@ -95,7 +95,8 @@ fn trusting(bundle: &Value) -> Result<Arc<ClientConfig>, String> {
     if let Some(bundle) = bundle.as_str() {
         let pem = base64::engine::general_purpose::STANDARD.decode(bundle).map_err(|error| error.to_string())?;
         for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let certificate = certificate.map_err(|_| "unable to load root certificates: unable to parse bytes as PEM block")?;
+            let certificate =
+                certificate.map_err(|_| "unable to load root certificates: unable to parse bytes as PEM block")?;
             roots.add(certificate).map_err(|error| error.to_string())?;
         }
     }

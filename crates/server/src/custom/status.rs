@@ -106,7 +106,9 @@ impl Taken {
         for names in others.map(|other| &other["status"]["acceptedNames"]) {
             let plain = ["plural", "singular"].into_iter().filter_map(|field| names[field].as_str());
             taken.resources.extend(plain.chain(texts(&names["shortNames"])).map(str::to_owned));
-            taken.kinds.extend(["kind", "listKind"].into_iter().filter_map(|field| names[field].as_str()).map(str::to_owned));
+            taken
+                .kinds
+                .extend(["kind", "listKind"].into_iter().filter_map(|field| names[field].as_str()).map(str::to_owned));
         }
         taken
     }

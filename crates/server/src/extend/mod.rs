@@ -198,7 +198,7 @@ pub const GENERIC: [&str; 5] = ["status", "ephemeralcontainers", "resize", "fina
 
 /// Kinds that are only ever created (reviews, tokens) or looked at are not stored; they need a handler.
 pub fn is_stored(info: &KindInfo) -> bool {
-    ["create", "get", "update"].iter().all(|verb| info.verbs.iter().any(|v| v == verb))
+    ["get", "update"].iter().all(|verb| info.verbs.iter().any(|v| v == verb))
 }
 
 /// The extensions that need nothing but the server.

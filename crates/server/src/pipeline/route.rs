@@ -95,7 +95,9 @@ impl Server {
             let handler = handler.clone();
             return self.serve_handler(handler, call, body).await;
         }
-        if let Some(handler) = (call.info.subresource == "scale").then(|| extend::scale::of_custom(&call.resource)).flatten() {
+        if let Some(handler) =
+            (call.info.subresource == "scale").then(|| extend::scale::of_custom(&call.resource)).flatten()
+        {
             return self.serve_handler(handler, call, body).await;
         }
         match &*call.info.verb {

@@ -59,7 +59,9 @@ fn run(spec: &Value, case: &Value) -> Vec<String> {
         }
     }
     if got.is_empty() {
-        got.extend(kind.warnings("", &obj, is_update.then_some(&base)).into_iter().map(|text| format!("warning: {text}")));
+        got.extend(
+            kind.warnings("", &obj, is_update.then_some(&base)).into_iter().map(|text| format!("warning: {text}")),
+        );
     }
     got
 }

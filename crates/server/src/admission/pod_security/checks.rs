@@ -37,7 +37,10 @@ static CHECKS: [Check; 19] = [
     baseline("hostPorts", &[(0, containers::host_ports)]),
     baseline("hostProbesAndHostLifecycle", &[(34, containers::host_probes)]),
     baseline("privileged", &[(0, containers::privileged)]),
-    baseline("procMount", &[(0, containers::proc_mount), (35, |pod| unless_user_namespace(pod, containers::proc_mount))]),
+    baseline(
+        "procMount",
+        &[(0, containers::proc_mount), (35, |pod| unless_user_namespace(pod, containers::proc_mount))],
+    ),
     baseline("seLinuxOptions", &[(0, pod::selinux_1_0), (31, pod::selinux_1_31)]),
     baseline("seccompProfile_baseline", &[(0, pod::seccomp_annotations), (19, pod::seccomp_baseline)]),
     baseline(
@@ -58,12 +61,19 @@ static CHECKS: [Check; 19] = [
     ),
     restricted(
         "capabilities_restricted",
-        &[(22, containers::capabilities_restricted), (25, |pod| unless_windows(pod, containers::capabilities_restricted))],
+        &[
+            (22, containers::capabilities_restricted),
+            (25, |pod| unless_windows(pod, containers::capabilities_restricted)),
+        ],
         "capabilities_baseline",
     ),
     restricted("procMount_restricted", &[(35, containers::proc_mount)], "procMount"),
     restricted("restrictedVolumes", &[(0, pod::restricted_volumes)], "hostPathVolumes"),
-    restricted("runAsNonRoot", &[(0, pod::run_as_non_root), (35, |p| unless_user_namespace(p, pod::run_as_non_root))], ""),
+    restricted(
+        "runAsNonRoot",
+        &[(0, pod::run_as_non_root), (35, |p| unless_user_namespace(p, pod::run_as_non_root))],
+        "",
+    ),
     restricted("runAsUser", &[(23, pod::run_as_user), (35, |p| unless_user_namespace(p, pod::run_as_user))], ""),
     restricted(
         "seccompProfile_restricted",
@@ -75,7 +85,8 @@ static CHECKS: [Check; 19] = [
 /// Everything about a pod (or a pod template) that a level does not allow.
 pub fn violations(bound: Bound, pod: &Value) -> Vec<Violation> {
     let version = bound.version.unwrap_or(u32::MAX);
-    let look = |check: &'static Check| check.versions.iter().rev().find(|(from, _)| *from <= version).map(|(_, look)| *look);
+    let look =
+        |check: &'static Check| check.versions.iter().rev().find(|(from, _)| *from <= version).map(|(_, look)| *look);
     let applies = |check: &&'static Check| check.level <= bound.level && look(check).is_some();
     let replaced: Vec<&str> = CHECKS.iter().filter(applies).map(|check| check.replaces).collect();
     let left = CHECKS.iter().filter(applies).filter(|check| !replaced.contains(&check.id));

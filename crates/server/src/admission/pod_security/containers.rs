@@ -76,8 +76,11 @@ pub fn host_ports(pod: &Value) -> Option<Violation> {
     let mut ports = BTreeSet::new();
     let bad = which(pod, |container| {
         let all = container["ports"].as_array().into_iter().flatten();
-        let taken: Vec<String> =
-            all.filter_map(|port| port["hostPort"].as_i64()).filter(|port| *port != 0).map(|port| port.to_string()).collect();
+        let taken: Vec<String> = all
+            .filter_map(|port| port["hostPort"].as_i64())
+            .filter(|port| *port != 0)
+            .map(|port| port.to_string())
+            .collect();
         ports.extend(taken.iter().cloned());
         !taken.is_empty()
     });
@@ -123,7 +126,8 @@ pub fn proc_mount(pod: &Value) -> Option<Violation> {
         mount.is_some()
     });
     (!bad.is_empty()).then(|| {
-        let detail = format!("{} must not set securityContext.procMount to {}", containers(&bad), quoted(&list(&wrong)));
+        let detail =
+            format!("{} must not set securityContext.procMount to {}", containers(&bad), quoted(&list(&wrong)));
         ("procMount".into(), detail)
     })
 }

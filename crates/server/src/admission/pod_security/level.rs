@@ -128,7 +128,13 @@ mod tests {
     fn labels_are_read_leniently_and_checked_strictly() {
         let label = |name: &str| format!("pod-security.kubernetes.io/{name}");
         let of = |pairs: &[(&str, &str)]| {
-            policy(&pairs.iter().map(|(name, value)| (label(name), json!(value))).collect::<serde_json::Map<_, _>>().into())
+            policy(
+                &pairs
+                    .iter()
+                    .map(|(name, value)| (label(name), json!(value)))
+                    .collect::<serde_json::Map<_, _>>()
+                    .into(),
+            )
         };
         assert_eq!(of(&[]), ("privileged:latest".into(), "privileged:latest".into(), 0));
         assert_eq!(

@@ -155,7 +155,8 @@ fn warn_of_existing(server: &Server, a: &Attributes, bound: Bound) {
     if found.is_empty() {
         return;
     }
-    a.warnings.add(format!("existing pods in namespace {name:?} violate the new PodSecurity enforce level \"{bound}\""));
+    a.warnings
+        .add(format!("existing pods in namespace {name:?} violate the new PodSecurity enforce level \"{bound}\""));
     let mut texts: Vec<String> = found
         .into_iter()
         .map(|(reasons, mut pods)| {

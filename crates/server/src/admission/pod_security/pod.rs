@@ -84,7 +84,8 @@ pub fn restricted_volumes(pod: &Value) -> Option<Violation> {
     ];
     let mut types = BTreeSet::new();
     let bad = volumes(pod).filter(|volume| {
-        let kinds: Vec<&String> = volume.as_object().into_iter().flat_map(|v| v.keys()).filter(|k| *k != "name").collect();
+        let kinds: Vec<&String> =
+            volume.as_object().into_iter().flat_map(|v| v.keys()).filter(|k| *k != "name").collect();
         let allowed = kinds.iter().any(|kind| ALLOWED.contains(&kind.as_str()));
         if !allowed {
             types.insert(kinds.first().map_or("unknown", |kind| kind.as_str()).to_owned());

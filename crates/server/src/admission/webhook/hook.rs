@@ -153,7 +153,11 @@ fn rule_matches(rule: &Value, a: &Attributes, version: &str) -> bool {
         let (resource, sub) = pattern.split_once('/').unwrap_or((pattern, ""));
         (resource == "*" || resource == info.plural) && (sub == "*" || sub == a.subresource)
     });
-    in_scope && named && lists("operations", a.operation.name()) && lists("apiGroups", &info.group) && lists("apiVersions", version)
+    in_scope
+        && named
+        && lists("operations", a.operation.name())
+        && lists("apiGroups", &info.group)
+        && lists("apiVersions", version)
 }
 
 /// The hooks of one kind of configuration, read again when one changes.

@@ -41,9 +41,7 @@ async fn ask(
             tracing::warn!(webhook = hook.name, why, "failed calling webhook, failing open");
             Ok(None)
         }
-        Err(Refusal::Call(why)) => {
-            Err(StatusError::internal(format!("failed calling webhook {:?}: {why}", hook.name)))
-        }
+        Err(Refusal::Call(why)) => Err(StatusError::internal(format!("failed calling webhook {:?}: {why}", hook.name))),
     }
 }
 
@@ -69,7 +67,8 @@ async fn call(
         return Err(Refusal::Rejected(StatusError::bad_request(text)));
     }
     let Some(version) = hook.review_version() else {
-        let why = "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)";
+        let why =
+            "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)";
         return Err(Refusal::Call(why.into()));
     };
     let uid = request["uid"].clone();

@@ -28,8 +28,7 @@ pub fn request(invocation: &Invocation, a: &Attributes) -> Value {
         }
         None => json!({ "group": &*info.group, "version": version, "kind": &*info.kind }),
     };
-    let resource_at =
-        |version: &str| json!({ "group": &*info.group, "version": version, "resource": &*info.plural });
+    let resource_at = |version: &str| json!({ "group": &*info.group, "version": version, "resource": &*info.plural });
     let object = |stored: Option<&Value>| match stored {
         None | Some(Value::Null) => Value::Null,
         Some(stored) if a.connect_kind.is_some() => stored.clone(),
@@ -142,9 +141,7 @@ mod tests {
     #[test]
     fn answers_are_checked() {
         let uid = json!("u");
-        let answer = |response: Value| {
-            json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response})
-        };
+        let answer = |response: Value| json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response});
         let why = |answer: &Value, mutating| verify("v1", &uid, answer, mutating).map(|_| ()).unwrap_err();
         assert_eq!(why(&json!({}), true), "webhook response was absent");
         assert_eq!(why(&answer(json!({"uid": "x"})), true), "expected response.uid=\"u\", got \"x\"");

@@ -27,8 +27,7 @@ impl Plugin for ValidatingAdmissionWebhook {
     fn validate<'a>(&'a self, server: &'a Server, a: &'a Attributes) -> BoxFuture<'a, Result<(), StatusError>> {
         Box::pin(async move {
             let hooks = self.0.all(server);
-            let asked: Vec<_> =
-                hooks.iter().filter_map(|hook| Some((hook, hook.invocation(server, a)?))).collect();
+            let asked: Vec<_> = hooks.iter().filter_map(|hook| Some((hook, hook.invocation(server, a)?))).collect();
             let answers = asked.iter().map(|(hook, invocation)| super::ask(server, hook, invocation, a, false));
             join_all(answers).await.into_iter().try_for_each(|answer| answer.map(drop))
         })
