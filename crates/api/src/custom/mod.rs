@@ -204,6 +204,10 @@ impl Kind for CustomKind {
         defaulting::apply(obj, &self.schema);
     }
 
+    fn always_has_status(&self) -> bool {
+        false
+    }
+
     fn scale_paths(&self) -> Option<&ScalePaths> {
         self.scale.as_ref()
     }

@@ -16,7 +16,7 @@ use crate::Server;
 use crate::admission::Operation;
 use crate::call::Call;
 use crate::options::DeleteOptions;
-use crate::resource::Resource;
+use crate::resource::{Resource, parse_stored};
 use crate::server::store_failed;
 use crate::wire::respond::Content;
 use crate::wire::{body, decode, draft};
