@@ -93,7 +93,7 @@ fn reads(subject: &Subject) -> Vec<Case> {
                 read(format!("list with {label}{how}"), Ask::get(format!("{path}?fieldSelector={label}{how}")));
             }
         }
-        for label in subject.kind.field_labels() {
+        for label in subject.kind.field_labels().iter() {
             read(format!("list with {}", label.label), Ask::get(format!("{path}?fieldSelector={}=x", label.label)));
         }
     }
