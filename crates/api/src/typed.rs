@@ -5,6 +5,7 @@
 
 pub use k8s_openapi;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
 
 /// A built-in kind with a typed view.
 pub trait Typed: Clone + Send + Sync + 'static {
@@ -36,6 +37,21 @@ pub trait Typed: Clone + Send + Sync + 'static {
     }
 }
 
+/// Upstream takes conditions that do not say since when (of Services, say), which the typed view does not: here
+/// they get Go's zero time. One such object must not stop the informer of all of its kind.
+fn with_times(bytes: &[u8]) -> Option<Value> {
+    let mut object: Value = serde_json::from_slice(bytes).ok()?;
+    let mut mended = false;
+    for condition in object.pointer_mut("/status/conditions")?.as_array_mut()? {
+        let condition = condition.as_object_mut()?;
+        if condition.get("lastTransitionTime").is_none_or(Value::is_null) {
+            condition.insert("lastTransitionTime".to_owned(), "0001-01-01T00:00:00Z".into());
+            mended = true;
+        }
+    }
+    mended.then_some(object)
+}
+
 macro_rules! typed {
     ($($ty:path => $namespaced:literal),* $(,)?) => {$(
         impl Typed for $ty {
@@ -47,7 +63,7 @@ macro_rules! typed {
             const NAMESPACED: bool = $namespaced;
 
             fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-                serde_json::from_slice(bytes)
+                serde_json::from_slice(bytes).or_else(|error| with_times(bytes).map_or(Err(error), serde_json::from_value))
             }
             fn encode(&self) -> Vec<u8> {
                 serde_json::to_vec(self).expect("typed objects have only string keys")
@@ -90,4 +106,21 @@ typed! {
     kinds::ClusterRoleBinding => false, kinds::Role => true, kinds::RoleBinding => true, kinds::PriorityClass => false,
     kinds::StorageClass => false, kinds::VolumeAttributesClass => false, kinds::ClusterTrustBundle => false, kinds::PodCertificateRequest => true,
     kinds::RuntimeClass => false,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_that_does_not_say_since_when_is_decoded() {
+        for since in ["", r#","lastTransitionTime":null"#] {
+            let text = format!(
+                r#"{{"apiVersion":"v1","kind":"Service","metadata":{{"name":"s"}},"status":{{"conditions":[{{"type":"T","status":"True","reason":"R","message":"M"{since}}}]}}}}"#
+            );
+            let service = kinds::Service::decode(text.as_bytes()).unwrap();
+            assert_eq!(service.status.unwrap().conditions.unwrap()[0].type_, "T");
+        }
+        assert!(kinds::Service::decode(br#"{"apiVersion":"v1","kind":"Service","spec":7}"#).is_err());
+    }
 }
