@@ -1,6 +1,7 @@
 //! Field paths and validation errors, in upstream's words
 //! (`k8s.io/apimachinery/pkg/util/validation/field`).
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::{Value, json};
@@ -237,6 +238,12 @@ impl ErrorList {
 
     pub fn internal(&mut self, path: &Path<'_>, detail: impl Into<String>) {
         self.push(Error::new(ErrorType::InternalError, path, None, detail));
+    }
+
+    /// Drops repeats of errors about these fields.
+    pub fn once(&mut self, fields: &[&str]) {
+        let mut seen = BTreeSet::new();
+        self.0.retain(|error| !fields.contains(&error.field.as_str()) || seen.insert(error.to_string()));
     }
 
     /// The text upstream's aggregate prints: one error bare, several in brackets, repeats once.

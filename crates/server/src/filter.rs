@@ -67,7 +67,10 @@ impl Filter {
         let value = unescape(value).ok_or_else(bad)?;
         let field = match label {
             "metadata.name" => Field::Name,
-            "metadata.namespace" => Field::Namespace,
+            // The kinds with labels of their own, whose lists upstream wrote by hand, name it only where it is.
+            "metadata.namespace" if resource.info().namespaced || resource.kind().field_labels().is_empty() => {
+                Field::Namespace
+            }
             _ => {
                 self.selectable = resource.kind().field_labels();
                 let index = self.selectable.iter().position(|l| l.label == label);

@@ -38,6 +38,12 @@ async fn cluster_ips_are_given_kept_and_given_back() {
     );
     api.post(&format!("{SERVICES}?dryRun=All"), service("d", json!({"clusterIP": "10.96.0.11"}))).await.is(201);
     api.post(SERVICES, service("d", json!({"clusterIP": "10.96.0.11"}))).await.is(201);
+    let ports = json!([{"name": "a", "port": 1}, {"name": "b", "port": 2}, {"name": "c", "port": 3, "nodePort": 80}]);
+    let tried = service("n", json!({"type": "NodePort", "ports": ports}));
+    let tried = api.post(&format!("{SERVICES}?dryRun=All"), tried).await.is(201).json();
+    let shown: Vec<&Value> = tried["spec"]["ports"].as_array().unwrap().iter().map(|port| &port["nodePort"]).collect();
+    assert_eq!(shown, [32769, 32770, 80], "a dry run asks no allocator");
+    assert_eq!(tried["status"], json!({"loadBalancer": {}}));
     api.delete(&format!("{SERVICES}/b")).await.is(200).has(json!({"kind": "Service"}));
     api.post(SERVICES, service("c", json!({"clusterIP": "10.96.0.10"}))).await.is(201);
     let mut replaced = service("a", json!({}));

@@ -82,17 +82,38 @@ fn container(container: &mut Object) {
 /// An image without a tag or digest is its `latest`, and that changes under one's feet. A text that
 /// is no reference at all has no tag: validation speaks of it later.
 fn pull_policy(image: &str) -> &'static str {
-    let well_formed = !image.is_empty() && !image.contains(|c: char| c.is_whitespace() || c.is_control());
-    let (name, has_digest) = image.split_once('@').map_or((image, false), |(name, _)| (name, true));
-    let tag = name
-        .rfind(':')
-        .filter(|colon| name.rfind('/').is_none_or(|slash| slash < *colon))
-        .map(|colon| &name[colon + 1..]);
-    let is_latest = match tag {
-        Some(tag) => tag == "latest",
-        None => well_formed && !has_digest,
-    };
+    let (rest, has_digest) = image.split_once('@').map_or((image, false), |(rest, _)| (rest, true));
+    let colon = rest.rfind(':').filter(|colon| rest.rfind('/').is_none_or(|slash| slash < *colon));
+    let (name, tag) = colon.map_or((rest, None), |at| (&rest[..at], Some(&rest[at + 1..])));
+    let is_latest = is_repository(name) && tag.map_or(!has_digest, |tag| tag == "latest");
     if is_latest { "Always" } else { "IfNotPresent" }
+}
+
+/// Longest path of a repository, its registry included (`github.com/distribution/reference`).
+const REPOSITORY_MAX_LENGTH: usize = 255;
+
+fn is_repository(name: &str) -> bool {
+    let is_domain = |first: &str| first.contains(['.', ':']) || first == "localhost" || first.to_lowercase() != first;
+    let path = match name.split_once('/') {
+        Some((domain, path)) if is_domain(domain) => {
+            let host = domain.split_once(':').map_or(domain, |(host, _)| host);
+            let label = |l: &str| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            if !domain.starts_with('[') && !host.split('.').all(label) {
+                return false;
+            }
+            path
+        }
+        _ => name,
+    };
+    let is_identifier = name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    name.len() <= REPOSITORY_MAX_LENGTH && !is_identifier && path.split('/').all(is_path_component)
+}
+
+/// Small letters and digits, with one `.`, one or two `_`, or any number of `-` between them.
+fn is_path_component(component: &str) -> bool {
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let separator = |s: &str| matches!(s, "" | "." | "_" | "__") || s.bytes().all(|b| b == b'-');
+    component.starts_with(word) && component.ends_with(word) && component.split(word).all(separator)
 }
 
 fn http_get(action: &mut Object) {

@@ -66,6 +66,11 @@ fn pull_policy_follows_the_tag() {
         ("nginx:1.27", "IfNotPresent"),
         ("nginx@sha256:abc", "IfNotPresent"),
         ("nginx:latest@sha256:abc", "Always"),
+        ("Upper", "IfNotPresent"),
+        ("Host/nginx", "Always"),
+        ("a//b", "IfNotPresent"),
+        ("a--b/c__d.e", "Always"),
+        ("a___b", "IfNotPresent"),
     ] {
         let pod = defaulted("v1", "Pod", json!({"spec": {"containers": [{"image": image}]}}));
         assert_eq!(pod["spec"]["containers"][0]["imagePullPolicy"], policy, "{image}");

@@ -13,6 +13,8 @@ mod operations;
 mod parameters;
 mod schemas;
 
+pub(crate) use descriptions::Descriptions;
+
 use serde_json::{Value, json};
 
 /// What is answered besides errors; protobuf only where a built-in type is behind it.

@@ -5,6 +5,7 @@
 
 mod cells;
 mod columns;
+mod descriptions;
 mod duration;
 
 pub use cells::{
@@ -13,4 +14,5 @@ pub use cells::{
 };
 pub(crate) use columns::cells;
 pub use columns::columns;
+pub use descriptions::description;
 pub use duration::{human_duration, short_human_duration};

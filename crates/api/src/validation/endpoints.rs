@@ -106,6 +106,7 @@ pub(crate) fn endpoints_warnings(obj: &Value, _: Option<&Value>) -> Vec<String> 
     if obj["metadata"]["labels"]["endpoints.kubernetes.io/managed-by"] == "endpoint-controller" {
         return warnings;
     }
+    warnings.push("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned());
     let path = Path::new("subsets");
     for (i, subset) in obj.list("subsets").iter().enumerate() {
         let path = path.index(i);

@@ -45,7 +45,7 @@ mod resources;
 mod scheduling;
 mod security;
 mod selector;
-mod service_ips;
+pub(crate) mod service_ips;
 mod volume_warnings;
 mod volumes;
 mod webhooks;

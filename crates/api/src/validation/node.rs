@@ -158,10 +158,11 @@ fn pod_cidrs(obj: &Value, path: &Path<'_>, errors: &mut ErrorList) {
         let addresses = texts(obj, "spec.podCIDRs").map(|cidr| cidr.split('/').next().unwrap_or_default());
         let dual = is_dual_stack(addresses);
         if dual.is_none() {
-            let bad = texts(obj, "spec.podCIDRs").find(|c| super::network::parse_cidr_sloppy(c).is_none());
+            let mut all = texts(obj, "spec.podCIDRs").enumerate();
+            let (i, bad) = all.find(|(_, c)| super::network::parse_cidr_sloppy(c).is_none()).unwrap_or_default();
             let detail = format!(
-                "invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR address: {}",
-                bad.unwrap_or_default()
+                "invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[{i}]: <nil> (invalid CIDR \
+                 address: {bad})"
             );
             errors.internal(path, detail);
         }

@@ -7,58 +7,41 @@ use serde_json::json;
 use super::{groups, versions};
 use crate::resource::{Resource, Resources};
 
+/// Without the parameters clients take the body for the old form.
+pub const CONTENT_TYPE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// What of two forms the client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    V2,
-    V2Beta1,
+pub enum Form {
+    Aggregated,
+    Legacy,
 }
 
-impl Version {
-    fn name(self) -> &'static str {
-        match self {
-            Self::V2 => "v2",
-            Self::V2Beta1 => "v2beta1",
-        }
+/// The first that `Accept` names; `None` when it names neither. Upstream serves v2beta1 no more.
+pub fn wanted(accept: &str) -> Option<Form> {
+    if accept.is_empty() {
+        return Some(Form::Legacy);
     }
-
-    /// Without the parameters clients take the body for the old form.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::V2 => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-            Self::V2Beta1 => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
-        }
-    }
-}
-
-/// The version the first usable clause of `Accept` names; `None` for the old form.
-pub fn wanted(accept: &str) -> Option<Version> {
-    for clause in accept.split(',') {
+    accept.split(',').find_map(|clause| {
         let mut parts = clause.split(';').map(str::trim);
         if !matches!(parts.next(), Some("application/json" | "application/*" | "*/*")) {
-            continue;
-        }
-        let params: Vec<&str> = parts.collect();
-        let has = |param: &str| params.contains(&param);
-        if has("g=apidiscovery.k8s.io") && has("as=APIGroupDiscoveryList") {
-            for version in [Version::V2, Version::V2Beta1] {
-                if has(&format!("v={}", version.name())) {
-                    return Some(version);
-                }
-            }
-        } else if !params.iter().any(|p| p.starts_with("as=")) {
             return None;
         }
-    }
-    None
+        let params: Vec<&str> = parts.collect();
+        let aggregated = ["g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"];
+        if aggregated.iter().all(|param| params.contains(param)) {
+            return Some(Form::Aggregated);
+        }
+        (!params.iter().any(|param| param.starts_with("as="))).then_some(Form::Legacy)
+    })
 }
 
 /// `APIGroupDiscoveryList` of the core group or of all others.
-pub fn list(resources: &Resources, core: bool, version: Version) -> Value {
+pub fn list(resources: &Resources, core: bool) -> Value {
     let groups = groups(resources).into_iter().filter(|(name, _)| name.is_empty() == core);
     let items: Vec<Value> = groups.map(|(name, members)| group(&name, &members)).collect();
     json!({
-        "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{}", version.name()),
-        "metadata": {}, "items": items,
+        "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
     })
 }
 
@@ -116,16 +99,15 @@ mod tests {
         let v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
         let beta = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
         let cases = [
-            (format!("{v2},{beta},application/json"), Some(Version::V2)),
-            (
-                format!("application/json;g=apidiscovery.k8s.io;v=v3;as=APIGroupDiscoveryList,{beta}"),
-                Some(Version::V2Beta1),
-            ),
-            (format!("{v2};profile=nopeer,{v2}"), Some(Version::V2)),
-            ("application/json".into(), None),
-            ("*/*".into(), None),
-            (format!("application/json,{v2}"), None),
-            (String::new(), None),
+            (format!("{v2},{beta},application/json"), Some(Form::Aggregated)),
+            (format!("{beta},application/json"), Some(Form::Legacy)),
+            (beta.into(), None),
+            (format!("{v2};profile=nopeer,{v2}"), Some(Form::Aggregated)),
+            ("application/json".into(), Some(Form::Legacy)),
+            ("*/*".into(), Some(Form::Legacy)),
+            (format!("application/json,{v2}"), Some(Form::Legacy)),
+            ("text/html".into(), None),
+            (String::new(), Some(Form::Legacy)),
         ];
         for (accept, want) in cases {
             assert_eq!(wanted(&accept), want, "{accept}");
@@ -135,10 +117,10 @@ mod tests {
     #[test]
     fn lists_every_kind_once() {
         let resources = Resources::builtin();
-        let core = list(&resources, true, Version::V2);
+        let core = list(&resources, true);
         let pods = core["items"][0]["versions"][0]["resources"].as_array().unwrap().iter();
         assert_eq!(pods.filter(|r| r["resource"] == "pods").count(), 1);
-        let apps = list(&resources, false, Version::V2);
+        let apps = list(&resources, false);
         let names: Vec<&str> =
             apps["items"].as_array().unwrap().iter().filter_map(|g| g["metadata"]["name"].as_str()).collect();
         assert_eq!(names[..2], ["apiregistration.k8s.io", "apps"]);

@@ -49,7 +49,12 @@ pub fn resource_list(resources: &Resources, group: &str, version: &str) -> Value
         add(&mut entries, resource);
     }
     entries.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
-    json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": entries })
+    let mut list = json!({ "kind": "APIResourceList", "groupVersion": group_version, "resources": entries });
+    // The core group's list has never said it.
+    if !group.is_empty() {
+        list["apiVersion"] = "v1".into();
+    }
+    list
 }
 
 fn add(entries: &mut Vec<Value>, resource: &Resource) {
@@ -64,7 +69,8 @@ fn add(entries: &mut Vec<Value>, resource: &Resource) {
     if !info.categories.is_empty() {
         entry["categories"] = texts(&info.categories);
     }
-    if info.verbs.iter().any(|verb| verb == "get") {
+    // What is not stored has none.
+    if ["get", "create"].iter().all(|verb| info.verbs.iter().any(|v| v == verb)) {
         entry["storageVersionHash"] = storage_version_hash(resource).into();
     }
     entries.push(entry);

@@ -20,7 +20,11 @@ use crate::Server;
 use crate::request::RequestInfo;
 use crate::resource::{Resource, Resources};
 use crate::wire::respond;
+use aggregated::Form;
 use document::Document;
+
+/// What the roots of discovery can be had as.
+const DOCUMENT_MEDIA: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// Documents made from what is served, built when first asked for and again when that changes.
 #[derive(Default)]
@@ -28,7 +32,8 @@ pub struct Documents(Mutex<Option<Arc<Set>>>);
 
 struct Set {
     resources: Arc<Resources>,
-    aggregated: [OnceLock<Document>; 4],
+    /// Of the core group, of all others.
+    aggregated: [OnceLock<Document>; 2],
     openapi_v2: OnceLock<Document>,
     openapi_v3: OnceLock<openapi::V3>,
 }
@@ -57,7 +62,7 @@ pub fn serve(server: &Server, head: &Parts, info: &RequestInfo) -> Result<Respon
     match parts[..] {
         [""] => Ok(json_document(head, &paths(&set.resources))),
         ["version"] => Ok(json_document(head, &version())),
-        ["api" | "apis"] => Ok(roots(server, &set, head, parts[0])),
+        ["api" | "apis"] => roots(server, &set, head, parts[0]),
         ["api", version] if set.resources.has_group_version("", version) => {
             Ok(json_document(head, &legacy::resource_list(&set.resources, "", version)))
         }
@@ -74,20 +79,20 @@ pub fn serve(server: &Server, head: &Parts, info: &RequestInfo) -> Result<Respon
 }
 
 /// `/api` and `/apis`: aggregated for clients that ask for it, else the old short forms.
-fn roots(server: &Server, set: &Set, head: &Parts, root: &str) -> Response<Body> {
+fn roots(server: &Server, set: &Set, head: &Parts, root: &str) -> Result<Response<Body>, StatusError> {
     let accept = head.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     match aggregated::wanted(accept) {
-        Some(version) => {
-            let slot = usize::from(root == "apis") + 2 * usize::from(version == aggregated::Version::V2Beta1);
-            let document = set.aggregated[slot]
-                .get_or_init(|| Document::new(&aggregated::list(&set.resources, root == "api", version)));
-            document.serve(head, version.content_type())
+        Some(Form::Aggregated) => {
+            let document = set.aggregated[usize::from(root == "apis")]
+                .get_or_init(|| Document::new(&aggregated::list(&set.resources, root == "api")));
+            Ok(document.serve(head, aggregated::CONTENT_TYPE))
         }
-        None if root == "api" => {
+        Some(Form::Legacy) if root == "api" => {
             let address = format!("{}:{}", server.advertise_address, server.secure_port);
-            json_document(head, &legacy::api_versions(&address))
+            Ok(json_document(head, &legacy::api_versions(&address)))
         }
-        None => json_document(head, &legacy::group_list(&set.resources)),
+        Some(Form::Legacy) => Ok(json_document(head, &legacy::group_list(&set.resources))),
+        None => Err(StatusError::not_acceptable(DOCUMENT_MEDIA)),
     }
 }
 

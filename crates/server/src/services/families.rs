@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use orlop_api::field::{ErrorList, Path};
+use orlop_api::kinds::core::service;
 use orlop_api::status::StatusError;
 use orlop_api::{Value, meta};
 use serde_json::json;
@@ -52,6 +53,7 @@ pub fn initialise(service: &mut Value, old: Option<&Value>, available: &[Family]
         return Ok(());
     }
     default_policy(service, old);
+    reject(service, service::cluster_ip_errors(service, old))?;
     let mut errors = ErrorList::default();
     if let Some(old) = old {
         shrink(service, old, &mut errors);

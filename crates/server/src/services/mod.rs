@@ -132,11 +132,13 @@ struct Reservation {
     allocators: Arc<Allocators>,
     taken: Held,
     dry_run: bool,
+    /// Node ports that a dry run has shown.
+    shown: Vec<u16>,
 }
 
 impl Reservation {
     fn new(allocators: &Arc<Allocators>, dry_run: bool) -> Self {
-        Self { allocators: allocators.clone(), taken: Held::default(), dry_run }
+        Self { allocators: allocators.clone(), taken: Held::default(), dry_run, shown: Vec::new() }
     }
 
     /// The write is done: keep what was taken, give back what the old object no longer needs.

@@ -6,7 +6,11 @@ use orlop_api::field::{ErrorList, Path};
 use orlop_api::status::StatusError;
 use orlop_api::{Value, meta};
 
+use super::pool::PoolError;
 use super::{Held, Reservation, port};
+
+/// The first that a dry run gives: above every range, so that nobody takes it for a promise.
+const DRY_RUN_PORT: u16 = 32769;
 
 fn service_type(service: &Value) -> &str {
     service["spec"]["type"].as_str().unwrap_or("ClusterIP")
@@ -107,35 +111,46 @@ fn requested(service: &Value, number: u64) -> Option<u16> {
 
 fn set(service: &mut Value, i: usize, node_port: u16) {
     if let Some(entry) = service["spec"]["ports"].get_mut(i) {
-        // A dry run has no number to show.
-        if node_port != 0 {
-            entry["nodePort"] = node_port.into();
-        }
+        entry["nodePort"] = node_port.into();
     }
 }
 
 fn take(service: &Value, i: usize, pinned: u16, reservation: &mut Reservation) -> Result<u16, StatusError> {
-    let mut pools = reservation.allocators.lock();
-    let result = if reservation.dry_run { pools.ports.check(pinned) } else { pools.ports.allocate(pinned) };
-    match result {
-        Ok(()) => {
-            if !reservation.dry_run {
-                reservation.taken.ports.push(pinned);
-            }
-            Ok(pinned)
+    let result = if reservation.dry_run { reservation.show(pinned) } else { reservation.pin(pinned) };
+    result.map(|()| pinned).map_err(|why| {
+        let mut errors = ErrorList::default();
+        let path = Path::new("spec.ports");
+        errors.invalid(&path.index(i).child("nodePort"), pinned, why.to_string());
+        StatusError::invalid("", "Service", meta::name(service), &errors)
+    })
+}
+
+impl Reservation {
+    fn pin(&mut self, port: u16) -> Result<(), PoolError> {
+        self.allocators.lock().ports.allocate(port)?;
+        self.taken.ports.push(port);
+        Ok(())
+    }
+
+    /// A dry run knows neither the range nor who holds what, only itself (`portAllocationOperation`).
+    fn show(&mut self, port: u16) -> Result<(), PoolError> {
+        if self.shown.contains(&port) {
+            return Err(PoolError::PortTaken);
         }
-        Err(why) => {
-            let mut errors = ErrorList::default();
-            let path = Path::new("spec.ports");
-            errors.invalid(&path.index(i).child("nodePort"), pinned, why.to_string());
-            Err(StatusError::invalid("", "Service", meta::name(service), &errors))
-        }
+        self.shown.push(port);
+        Ok(())
+    }
+
+    fn show_any(&mut self) -> u16 {
+        let port = self.shown.iter().max().map_or(DRY_RUN_PORT, |last| last.saturating_add(1));
+        self.shown.push(port);
+        port
     }
 }
 
 fn take_any(reservation: &mut Reservation) -> Result<u16, StatusError> {
     if reservation.dry_run {
-        return Ok(0);
+        return Ok(reservation.show_any());
     }
     let next = reservation.allocators.lock().ports.allocate_next();
     let number = next.map_err(|why| StatusError::internal(format!("failed to allocate a nodePort: {why}")))?;
@@ -146,22 +161,13 @@ fn take_any(reservation: &mut Reservation) -> Result<u16, StatusError> {
 fn allocate_health_check(service: &mut Value, reservation: &mut Reservation) -> Result<(), StatusError> {
     let Some(pinned) = port(&service["spec"]["healthCheckNodePort"]) else {
         let number = take_any(reservation)?;
-        set_health_check(service, Some(number).filter(|number| *number != 0));
+        set_health_check(service, Some(number));
         return Ok(());
     };
-    let mut pools = reservation.allocators.lock();
-    let result = if reservation.dry_run { pools.ports.check(pinned) } else { pools.ports.allocate(pinned) };
-    match result {
-        Ok(()) => {
-            if !reservation.dry_run {
-                reservation.taken.ports.push(pinned);
-            }
-            Ok(())
-        }
-        Err(why) => {
-            Err(StatusError::internal(format!("failed to allocate requested HealthCheck NodePort {pinned}: {why}")))
-        }
-    }
+    let result = if reservation.dry_run { reservation.show(pinned) } else { reservation.pin(pinned) };
+    result.map_err(|why| {
+        StatusError::internal(format!("failed to allocate requested HealthCheck NodePort {pinned}: {why}"))
+    })
 }
 
 /// An update's changes; `released` collects what goes back once it is committed.

@@ -151,6 +151,16 @@ fn begin(server: &Server, attributes: &mut Attributes, old: &Value) -> Result<Ve
     hooks.map(|hook| hook.begin_update(server, &mut attributes.object, old, attributes.dry_run)).collect()
 }
 
+/// What upstream's declarative validation covers is reported once, though both the kind and what holds for all
+/// kinds look at it.
+const DECLARED: [&str; 5] = [
+    "metadata.generation",
+    "metadata.uid",
+    "metadata.creationTimestamp",
+    "metadata.deletionTimestamp",
+    "metadata.deletionGracePeriodSeconds",
+];
+
 /// The kind's preparation and validation, around what holds for all kinds.
 fn prepare(attributes: &mut Attributes, old: &Value) -> Result<(), StatusError> {
     let resource = attributes.resource.clone();
@@ -173,6 +183,7 @@ fn prepare(attributes: &mut Attributes, old: &Value) -> Result<(), StatusError> 
         "" => kind.validate_update(object, old),
         sub => kind.validate_subresource(sub, object, old),
     });
+    errors.once(&DECLARED);
     if !errors.is_empty() {
         return Err(StatusError::invalid(&info.group, &info.kind, meta::name(object), &errors));
     }

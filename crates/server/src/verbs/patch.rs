@@ -42,8 +42,8 @@ impl Format {
         if let Some((format, _)) = offered().find(|(_, name)| *name == sent) {
             return Ok(*format);
         }
-        let names: Vec<&str> = offered().map(|(_, name)| *name).collect();
-        Err(StatusError::unsupported_media_type(&names.join(", ")))
+        // Upstream's router refuses it, in words of its own.
+        Err(StatusError::new(415, "UnsupportedMediaType", "415: Unsupported Media Type"))
     }
 }
 
@@ -75,6 +75,19 @@ pub(crate) async fn patch(server: &Arc<Server>, call: &Call, body: Body) -> Resu
     call.respond(output, code, content)
 }
 
+/// What Go's decoder says of a patch that should have been an object.
+fn no_object(format: Format, body: &[u8]) -> String {
+    let found = match serde_json::from_slice(body) {
+        Ok(Value::Array(_)) => "array",
+        Ok(Value::String(_)) => "string",
+        Ok(Value::Number(_)) => "number",
+        Ok(Value::Bool(_)) => "bool",
+        _ => return "invalid JSON patch".to_owned(),
+    };
+    let prefix = if format == Format::Merge { "error decoding patch: " } else { "" };
+    format!("{prefix}json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")
+}
+
 /// A patch as it was sent.
 pub(super) struct Patch {
     pub options: WriteOptions,
@@ -99,7 +112,7 @@ impl Patch {
                 .map(|operations| (operations, Vec::new()))
                 .map_err(|_| StatusError::bad_request("invalid JSON patch")),
             _ => json::decode(&body, None, FieldValidation::Warn)
-                .map_err(|_| StatusError::bad_request("invalid JSON patch")),
+                .map_err(|_| StatusError::bad_request(no_object(format, &body))),
         };
         let (value, duplicates) = parsed?;
         Ok(Self { options, format, value, duplicates, schema })

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use orlop_api::kind::{Column, Kind};
-use orlop_api::{Value, meta};
+use orlop_api::{Value, meta, table};
 use serde_json::json;
 
 use super::negotiate::MetaVersion;
@@ -40,8 +40,11 @@ pub fn partial(json: &[u8], version: MetaVersion) -> Bytes {
 /// `columnDefinitions` of a kind's table.
 pub fn columns(kind: &dyn Kind) -> Value {
     let definition = |c: &Column| {
+        // Columns of custom resources say themselves what they are for.
+        let own = Some(&*c.description).filter(|text| !text.is_empty());
+        let description = own.unwrap_or_else(|| table::description(kind.info(), &c.name));
         json!({"name": &*c.name, "type": &*c.ty, "format": &*c.format,
-               "description": &*c.description, "priority": c.priority})
+               "description": description, "priority": c.priority})
     };
     kind.columns().iter().map(definition).collect()
 }

@@ -11,7 +11,7 @@ mod scan;
 
 use serde_json::Value;
 
-pub use normal::{normalise, prune};
+pub use normal::{fill, normalise, prune};
 
 /// Adds the zero value of every absent field of the object itself that Go always writes (`status: {}`).
 pub fn complete(value: &mut Value, schema: &ObjectType) {

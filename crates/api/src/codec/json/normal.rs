@@ -96,7 +96,7 @@ fn prune_as(value: &mut Value, ty: &Type, path: &str, unknown: &mut Vec<String>)
 /// Whether Go would write this value of the field at all.
 pub fn keeps(field: &Field, value: &Value) -> bool {
     match (&field.ty, value) {
-        (_, Value::Null) => false,
+        (_, Value::Null) => is_always_written(field),
         (Type::List(_), Value::Array(items)) => !(field.omit_empty && items.is_empty()),
         (Type::Map(_), Value::Object(entries)) => !(field.omit_empty && entries.is_empty()),
         (Type::Bytes, Value::String(text)) => !(field.omit_empty && text.is_empty()),
@@ -110,14 +110,20 @@ pub fn keeps(field: &Field, value: &Value) -> bool {
 
 /// Adds the zero value of every absent field that Go always writes.
 pub fn fill(map: &mut Map<String, Value>, schema: &ObjectType) {
-    for field in schema.fields.iter().filter(|f| !f.omit_empty && !f.pointer) {
+    for field in schema.fields.iter().filter(|f| !f.pointer && (!f.omit_empty || is_always_written(f))) {
         if !map.contains_key(&field.json) {
             let value = zero(&field.ty);
-            if !value.is_null() {
+            if !value.is_null() || is_always_written(field) {
                 map.insert(field.json.clone(), value);
             }
         }
     }
+}
+
+/// A time that is no pointer is a struct, which Go's `omitempty` never takes for empty: unset, it is written as
+/// null. `creationTimestamp` alone says `omitzero`.
+fn is_always_written(field: &Field) -> bool {
+    matches!(field.ty, Type::Time | Type::MicroTime) && !field.pointer && field.json != "creationTimestamp"
 }
 
 /// What Go writes for an unset value of a type; null where that stands for absent.

@@ -153,6 +153,16 @@ fn normalises_like_a_go_round_trip() {
 }
 
 #[test]
+fn unset_times_are_written_as_null() {
+    let event = read(("v1", "Event"), r#"{"involvedObject":{}}"#).unwrap();
+    let times = ["eventTime", "firstTimestamp", "lastTimestamp"].map(|field| event.get(field));
+    assert_eq!(times, [Some(&Value::Null); 3]);
+    assert_eq!(event["metadata"].get("creationTimestamp"), None);
+    let lease = read(("coordination.k8s.io/v1", "Lease"), r#"{"spec":{"renewTime":null}}"#).unwrap();
+    assert_eq!(lease["spec"].get("renewTime"), None, "a pointer");
+}
+
+#[test]
 fn keeps_free_json_as_it_is() {
     let crd = read(
         ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),

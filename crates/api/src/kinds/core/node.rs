@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use crate::kinds::prelude::*;
-use crate::kinds::prepare::remove;
+use crate::kinds::prepare::{remove, set};
 use crate::table::{age, cells, columns, or};
 
 pub struct Node;
@@ -12,6 +12,9 @@ facts!(
         .subresource("proxy", "NodeProxyOptions", &["create", "delete", "get", "patch", "update"])
         .status()
 );
+
+/// Behind InPlacePodVerticalScalingSchedulerPreemption, which is off.
+const PREEMPTION_POLICY: &str = "spec.podPreemptionPolicy";
 
 impl Kind for Node {
     fn info(&self) -> &KindInfo {
@@ -25,6 +28,13 @@ impl Kind for Node {
         warn: node::warnings,
     }
 
+    fn set_defaults(&self, version: &str, obj: &mut Value) {
+        if let Some(schema) = self.schema(version) {
+            crate::defaults::apply(&schema, obj);
+        }
+        unite_pod_cidrs(obj);
+    }
+
     fn field_labels(&self) -> FieldLabels {
         field_labels!["spec.unschedulable" => flag]
     }
@@ -33,12 +43,16 @@ impl Kind for Node {
     fn prepare_create(&self, obj: &mut Value) {
         remove(obj, "spec.configSource");
         remove(obj, "status.config");
+        remove(obj, PREEMPTION_POLICY);
     }
 
     fn prepare_update(&self, obj: &mut Value, old: &Value) {
         self.reset_fields("").keep_old(obj, old);
         if !old.has("spec.configSource") {
             remove(obj, "spec.configSource");
+        }
+        if !old.has(PREEMPTION_POLICY) {
+            remove(obj, PREEMPTION_POLICY);
         }
     }
 
@@ -74,6 +88,19 @@ impl Kind for Node {
             kernel,
             or(info.text("containerRuntimeVersion"), "<unknown>")
         ]
+    }
+}
+
+/// `podCIDR` is the first of `podCIDRs`, and where they differ it is the one that counts, for old clients.
+fn unite_pod_cidrs(node: &mut Value) {
+    let one = node.text("spec.podCIDR").to_owned();
+    let first = node.list("spec.podCIDRs").first().cloned();
+    match first {
+        Some(first) if one.is_empty() => set(node, "spec.podCIDR", first),
+        first if !one.is_empty() && first.as_ref().and_then(Value::as_str) != Some(&one) => {
+            set(node, "spec.podCIDRs", vec![one]);
+        }
+        _ => {}
     }
 }
 

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use crate::kinds::pod::{affinity, row, status};
+use crate::kinds::pod::{affinity, gated, row, status};
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::set;
 use crate::table::columns;
@@ -58,6 +58,7 @@ impl Kind for Pod {
     }
 
     fn prepare_create(&self, obj: &mut Value) {
+        gated::drop_unless_used(obj, &Value::Null);
         crate::defaults::set_pod_level_resources(obj);
         affinity::select_by_own_labels(obj);
         let status = status::of_new_pod(obj);
@@ -66,6 +67,7 @@ impl Kind for Pod {
 
     fn prepare_update(&self, obj: &mut Value, old: &Value) {
         self.reset_fields("").keep_old(obj, old);
+        gated::drop_unless_used(obj, old);
         keep_pod_resources(obj, old);
     }
 

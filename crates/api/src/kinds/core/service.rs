@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use crate::field::ErrorList;
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{list_mut, remove, set};
 use crate::table::{age, cells, columns, joined, labels, or};
@@ -63,6 +64,14 @@ impl Kind for Service {
             labels(obj.map("spec.selector"))
         ]
     }
+}
+
+/// What is wrong with the cluster IPs and families; the server asks before it allocates
+/// (`ValidateServiceClusterIPsRelatedFields`).
+pub fn cluster_ip_errors(service: &Value, old: Option<&Value>) -> ErrorList {
+    let mut errors = ErrorList::default();
+    crate::validation::service_ips::fields(service, old.unwrap_or(&Value::Null), &mut errors);
+    errors
 }
 
 /// Values that were given for the old type and sent back unchanged go when the new type has no use for

@@ -342,3 +342,28 @@ fn texts_of_a_secret_become_its_data() {
         assert_eq!(sent, kept);
     }
 }
+
+#[test]
+fn a_node_has_one_first_pod_cidr() {
+    for (sent, want) in [
+        (json!({"podCIDR": "a"}), json!({"podCIDR": "a", "podCIDRs": ["a"]})),
+        (json!({"podCIDRs": ["a", "b"]}), json!({"podCIDR": "a", "podCIDRs": ["a", "b"]})),
+        (json!({"podCIDR": "c", "podCIDRs": ["a", "b"]}), json!({"podCIDR": "c", "podCIDRs": ["c"]})),
+        (json!({}), json!({})),
+    ] {
+        let mut node = json!({ "spec": sent });
+        kind("", "Node").set_defaults("v1", &mut node);
+        assert_eq!(node["spec"], want);
+    }
+}
+
+#[test]
+fn fields_behind_gates_go_unless_a_pod_has_them() {
+    let sent = json!({ "metadata": {}, "spec": {
+        "schedulingGroup": {}, "containers": [{ "name": "c", "lifecycle": { "stopSignal": "SIGUSR1" } }],
+    } });
+    let new = created("", "Pod", sent.clone());
+    assert_eq!(new["spec"].get("schedulingGroup"), None);
+    assert_eq!(new["spec"]["containers"][0]["lifecycle"], json!({}));
+    assert_eq!(updated("", "Pod", &sent, sent.clone())["spec"], sent["spec"]);
+}

@@ -1,0 +1,21 @@
+//! Fields of a pod behind feature gates that v1.37 has off: they go, unless the stored pod has them
+//! (`pkg/api/pod/util.go`, `dropDisabledFields`).
+
+use crate::kinds::prelude::*;
+use crate::kinds::prepare::{list_mut, remove};
+
+/// EvictionRequestAPI and GenericWorkload.
+const OF_POD: [&str; 2] = ["spec.evictionResponders", "spec.schedulingGroup"];
+/// ContainerStopSignals.
+const OF_CONTAINER: &str = "lifecycle.stopSignal";
+
+pub fn drop_unless_used(pod: &mut Value, old: &Value) {
+    for path in OF_POD.into_iter().filter(|path| !old.has(path)) {
+        remove(pod, path);
+    }
+    for list in ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"] {
+        if !old.list(list).iter().any(|container| container.has(OF_CONTAINER)) {
+            list_mut(pod, list).iter_mut().for_each(|container| remove(container, OF_CONTAINER));
+        }
+    }
+}
