@@ -141,9 +141,12 @@ fn lists(upstream: &[Value], orlop: &[Value], path: &str, found: &mut Vec<Differ
     let names: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
     let known = found.len();
     for name in names {
-        let at = if name.starts_with('#') { "*".to_owned() } else { name.clone() };
-        let item = |of: &BTreeMap<String, usize>, all: &[Value]| of.get(name).map(|at| all[*at].clone());
-        member(item(&ours, upstream).as_ref(), item(&theirs, orlop).as_ref(), &format!("{path}[{at}]"), found);
+        let ours = ours.get(name).map(|at| &upstream[*at]);
+        let theirs = theirs.get(name).map(|at| &orlop[*at]);
+        // Objects that both have differ in the same way, mostly.
+        let is_object = ours.is_some() && theirs.is_some_and(|item| item["metadata"].is_object());
+        let at = if is_object { "*" } else { name };
+        member(ours, theirs, &format!("{path}[{at}]"), found);
     }
     if found.len() == known && ours != theirs {
         let order = |items: &[Value]| Value::from(items.iter().filter_map(identity).collect::<Vec<_>>());
@@ -177,6 +180,8 @@ fn identity(item: &Value) -> Option<String> {
 
 /// Without what differs between requests that break the same rule: indices, names, values.
 pub fn general(text: &str) -> String {
+    // What follows in other lines is a dump.
+    let text = text.lines().next().unwrap_or_default();
     let mut general = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {

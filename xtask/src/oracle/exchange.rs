@@ -109,9 +109,9 @@ impl Side {
         let answer = async {
             let (head, body) = self.transport.send(request).await?.into_parts();
             let bytes = body.collect().await?.to_bytes();
-            let body = serde_json::from_slice(&bytes);
-            let body = body.unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-            Ok::<_, BoxError>(Answer { status: head.status.as_u16(), headers: headers(&head.headers), body })
+            let headers = headers(&head.headers);
+            let body = read(&bytes, headers.iter().any(|(_, value)| value.starts_with("application/yaml")));
+            Ok::<_, BoxError>(Answer { status: head.status.as_u16(), headers, body })
         };
         let broken = |_| Answer { status: 0, headers: Vec::new(), body: "no answer".into() };
         Ok(answer.await.unwrap_or_else(broken))
@@ -127,6 +127,12 @@ impl Side {
         };
         Ok(Answer { body: Value::Array(events), ..answer })
     }
+}
+
+fn read(bytes: &[u8], is_yaml: bool) -> Value {
+    let read = serde_json::from_slice(bytes).ok();
+    let read = read.or_else(|| is_yaml.then(|| orlop_api::codec::yaml::from_yaml(bytes).ok()).flatten());
+    read.unwrap_or_else(|| Value::String(String::from_utf8_lossy(bytes).into_owned()))
 }
 
 /// With what a path or query cannot hold as it is.

@@ -29,9 +29,9 @@ enum Change {
     Remove,
 }
 
-/// Every mutation of the object.
-pub fn mutations(ty: &ObjectType, object: &Value, scope: Scope, take: Take) {
-    let mut walk = Walk { root: object, path: Vec::new(), take };
+/// Every mutation of the object. Fields that it lacks are set too, and those below them `absent` levels deep.
+pub fn mutations(ty: &ObjectType, object: &Value, scope: Scope, absent: usize, take: Take) {
+    let mut walk = Walk { root: object, path: Vec::new(), absent, take };
     let Value::Object(fields) = object else { return };
     for field in ty.fields.iter().filter(|f| !f.inline && !matches!(f.json.as_str(), "apiVersion" | "kind")) {
         let value = fields.get(&field.json);
@@ -50,6 +50,7 @@ pub fn mutations(ty: &ObjectType, object: &Value, scope: Scope, take: Take) {
 struct Walk<'a> {
     root: &'a Value,
     path: Vec<Step>,
+    absent: usize,
     take: Take<'a>,
 }
 
@@ -74,8 +75,9 @@ impl Walk<'_> {
                 self.below(ty, value);
                 self.path.pop();
             }
+            None if self.absent == 0 => {}
             None => {
-                for value in some(ty, 2) {
+                for value in some(ty, self.absent) {
                     self.set(step(), value);
                 }
             }

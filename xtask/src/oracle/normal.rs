@@ -7,6 +7,8 @@ use super::exchange::{Answer, Ask, Side};
 /// What a random suffix of `generateName` is made of, and how long it is.
 const SUFFIX: &str = "?????";
 const UUID: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+/// The volume that the ServiceAccount plugin adds.
+const TOKEN_VOLUME: &str = "kube-api-access-?????";
 const TIME: &str = "dddd-dd-ddTdd:dd:dd";
 /// Where upstream and Orlop draw node ports from.
 const NODE_PORTS: std::ops::RangeInclusive<u64> = 30000..=32767;
@@ -65,7 +67,7 @@ impl Normal {
 
     fn text(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for (shape, with) in [(UUID, "<uid>"), (TIME, "<time>")] {
+        for (shape, with) in [(UUID, "<uid>"), (TIME, "<time>"), (TOKEN_VOLUME, "<token volume>")] {
             // Most texts have no room for it.
             if text.len() >= shape.len() && text.contains('-') {
                 text = self.mask(&text, shape, with);

@@ -63,8 +63,10 @@ pub fn spoiled(subject: &Subject) -> Vec<Spoiled> {
     }
     if let Some(schema) = subject.kind.schema(&subject.version) {
         let scope = if subject.all_metadata { Scope::All } else { Scope::Own };
-        for (name, object) in &subject.valid {
-            mutations(schema.get(), object, scope, &mut |how, mutated| add(format!("{name}: {how}"), mutated));
+        // What the minimal object lacks is tried on it, not on each of the others again.
+        for ((name, object), absent) in subject.valid.iter().zip([2, 1].into_iter().chain(std::iter::repeat(0))) {
+            let mut take = |how: String, mutated: &Value| add(format!("{name}: {how}"), mutated);
+            mutations(schema.get(), object, scope, absent, &mut take);
         }
     }
     all

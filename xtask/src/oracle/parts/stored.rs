@@ -48,7 +48,7 @@ async fn status(judge: &Judge<'_>, subject: &Subject) -> Result<()> {
     judge.one(&label, "read the status", Ask::get(&path)).await?;
     let Some(schema) = subject.kind.schema(&subject.version) else { return Ok(()) };
     let mut cases = Vec::new();
-    mutations(schema.get(), &object, Scope::Field("status"), &mut |how, mutated| {
+    mutations(schema.get(), &object, Scope::Field("status"), 1, &mut |how, mutated| {
         let ask = Ask::json(Method::PUT, format!("{path}?dryRun=All"), mutated);
         cases.push(Case { name: format!("update of the status: {how}"), ask });
     });
