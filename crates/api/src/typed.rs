@@ -86,7 +86,7 @@ pub mod kinds {
     pub use k8s_openapi::api::coordination::v1::Lease;
     pub use k8s_openapi::api::core::v1::{
         ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-        ReplicationController, Secret, Service, ServiceAccount,
+        ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
     };
     pub use k8s_openapi::api::discovery::v1::EndpointSlice;
     pub use k8s_openapi::api::node::v1::RuntimeClass;
@@ -99,7 +99,7 @@ pub mod kinds {
 typed! {
     kinds::ConfigMap => true, kinds::Endpoints => true, kinds::Event => true, kinds::Namespace => false,
     kinds::Node => false, kinds::PersistentVolume => false, kinds::PersistentVolumeClaim => true, kinds::Pod => true,
-    kinds::ReplicationController => true, kinds::Secret => true, kinds::Service => true, kinds::ServiceAccount => true,
+    kinds::ReplicationController => true, kinds::ResourceQuota => true, kinds::Secret => true, kinds::Service => true, kinds::ServiceAccount => true,
     kinds::ControllerRevision => true, kinds::DaemonSet => true, kinds::Deployment => true, kinds::ReplicaSet => true,
     kinds::StatefulSet => true, kinds::CronJob => true, kinds::Job => true, kinds::Lease => true,
     kinds::EndpointSlice => true, kinds::PodDisruptionBudget => true, kinds::ClusterRole => false,

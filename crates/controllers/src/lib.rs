@@ -19,6 +19,7 @@ mod namespace;
 mod node_lifecycle;
 mod pod_gc;
 mod replicas;
+mod resource_quota;
 mod root_ca_publisher;
 mod service_account;
 mod stateful_set;

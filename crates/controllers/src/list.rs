@@ -44,7 +44,7 @@ pub fn all(settings: &Settings) -> Vec<Controller> {
     ]
 }
 
-/// Starts everything, the garbage collector included. All read through `reader`, which must be able
+/// Starts everything, the garbage collector and what counts by its monitors included. All read through `reader`, which must be able
 /// to list and watch every kind; each writes as itself: `connect` is given the name of a service
 /// account in `kube-system` (`deployment-controller`).
 pub fn start(
@@ -53,8 +53,11 @@ pub fn start(
     connect: impl Fn(&str) -> Client,
     shutdown: &CancellationToken,
 ) -> Vec<Running> {
-    let collector = crate::garbage_collector::start(reader, connect(crate::garbage_collector::NAME), shutdown.clone());
-    let mut running = vec![collector];
+    let (collector, monitors) =
+        crate::garbage_collector::start(reader, connect(crate::garbage_collector::NAME), shutdown.clone());
+    let quotas = connect(crate::resource_quota::NAME);
+    let quotas = crate::resource_quota::start(reader, quotas, &monitors, shutdown.clone());
+    let mut running = vec![collector, quotas];
     for controller in all(settings) {
         let writer = connect(controller.name);
         running.push(orlop_client::engine::start(controller, reader, writer, shutdown.clone()));
@@ -66,6 +69,7 @@ pub fn start(
 pub fn grants(settings: &Settings) -> Vec<(&'static str, Vec<Grant>)> {
     let mut all: Vec<_> = all(settings).into_iter().map(|c| (c.name, c.grants)).collect();
     all.push((crate::garbage_collector::NAME, crate::garbage_collector::grants()));
+    all.push((crate::resource_quota::NAME, crate::resource_quota::grants()));
     all
 }
 

@@ -22,7 +22,7 @@ use orlop_client::events::Recorder;
 use tokio_util::sync::CancellationToken;
 
 use graph::Graph;
-use monitors::Monitors;
+pub use monitors::Monitors;
 
 pub const NAME: &str = "generic-garbage-collector";
 
@@ -36,8 +36,9 @@ pub fn grants() -> Vec<Grant> {
     grants
 }
 
-/// Starts watching everything that `factory`'s identity can list, and collecting as `writer`.
-pub fn start(factory: &Factory, writer: Client, shutdown: CancellationToken) -> Running {
+/// Starts watching everything that `factory`'s identity can list, and collecting as `writer`. Who else needs to
+/// know what there is asks the monitors.
+pub fn start(factory: &Factory, writer: Client, shutdown: CancellationToken) -> (Running, Arc<Monitors>) {
     let graph = Arc::new(Mutex::new(Graph::default()));
     let monitors = Monitors::new(factory.clone(), graph.clone());
     let mut controller = Controller::new(NAME, "garbage_collector", Vec::new(), grants(), decide::decide);
@@ -45,6 +46,7 @@ pub fn start(factory: &Factory, writer: Client, shutdown: CancellationToken) -> 
     controller.look = Some(look::look(graph, monitors.clone()));
     let recorder = Recorder::new(writer.clone(), "garbage-collector-controller", "", shutdown.clone());
     let running = start_engine(controller, factory, writer, shutdown.clone());
-    tokio::spawn(shutdown.run_until_cancelled_owned(monitors.run(running.queue().clone(), recorder)));
-    running
+    let watching = monitors.clone().run(running.queue().clone(), recorder);
+    tokio::spawn(shutdown.run_until_cancelled_owned(watching));
+    (running, monitors)
 }

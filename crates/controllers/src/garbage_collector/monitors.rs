@@ -1,7 +1,7 @@
 //! A watch on the metadata of every resource there is, as resources come and go.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use orlop_base::backoff::Backoff;
@@ -34,11 +34,15 @@ fn defines_resources(resource: &Resource) -> bool {
     matches!(&*resource.plural, "customresourcedefinitions" | "apiservices")
 }
 
+/// Told of every object that is gone: its resource and its namespace.
+type OnDeletion = Box<dyn Fn(&Resource, &str) + Send + Sync>;
+
 pub struct Monitors {
     factory: Factory,
     graph: Arc<Mutex<Graph>>,
     state: Mutex<State>,
     definitions_changed: Notify,
+    on_deletion: OnceLock<OnDeletion>,
 }
 
 #[derive(Default)]
@@ -58,7 +62,20 @@ struct Monitor {
 
 impl Monitors {
     pub fn new(factory: Factory, graph: Arc<Mutex<Graph>>) -> Arc<Self> {
-        Arc::new(Self { factory, graph, state: Mutex::default(), definitions_changed: Notify::new() })
+        let (state, definitions_changed, on_deletion) = (Mutex::default(), Notify::new(), OnceLock::new());
+        Arc::new(Self { factory, graph, state, definitions_changed, on_deletion })
+    }
+
+    /// Calls `callback` for every object that is gone from now on; only the first to ask is heard.
+    pub fn on_deletion(&self, callback: impl Fn(&Resource, &str) + Send + Sync + 'static) {
+        let _ = self.on_deletion.set(Box::new(callback));
+    }
+
+    /// Objects of a resource in a namespace; none of what is not watched.
+    pub fn count(&self, group: &str, plural: &str, namespace: &str) -> usize {
+        let state = self.state();
+        let watched = state.watched.iter().find(|(r, _)| r.group == group && r.plural == plural);
+        watched.map_or(0, |(_, monitor)| monitor.cache.snapshot().namespace(namespace).count())
     }
 
     /// Whether everything watched has been seen at least once, or had its time for that.
@@ -143,6 +160,9 @@ impl Monitors {
             let Some(monitors) = monitors.upgrade() else { return };
             if defines_resources(&resource) {
                 monitors.definitions_changed.notify_one();
+            }
+            if let (Some(old), None, Some(callback)) = (&delta.old, &delta.new, monitors.on_deletion.get()) {
+                callback(&resource, &old.namespace);
             }
             let news = monitors.change(&resource, delta);
             for note in news.notes {
