@@ -21,18 +21,15 @@ pub mod openapi;
 pub mod patch;
 
 pub mod cron;
-pub mod duration;
 pub mod equality;
 pub mod field;
 pub mod intstr;
 pub mod jsonpath;
 pub mod meta;
-pub mod names;
 pub mod node_selector;
 pub mod object_meta;
 pub mod pod_resources;
 pub mod pods;
-pub mod quantity;
 pub mod quota;
 pub mod quote;
 pub mod resource_list;
@@ -43,4 +40,5 @@ pub mod time;
 pub mod typed;
 pub mod volumes;
 
+pub use orlop_base::{duration, names, quantity};
 pub use serde_json::{Map, Value};
