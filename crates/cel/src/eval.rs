@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cost::runtime;
-use crate::decls::{Invocation, Overload};
+use crate::decls::{Function, Invocation, Overload};
 use crate::library::standard;
 use crate::plan::{Attribute, CallNode, Fold, Node, Program, Root, Step, StepKey};
 use crate::value::map::Fields;
@@ -68,9 +68,9 @@ impl<'a> Machine<'a> {
                 Ok(Value::Bool(Key::of(&value).is_some_and(|key| set.contains(&key))))
             }
             Node::OptionalOr { sides, unwrap } => self.optional_or(sides, *unwrap),
-            Node::List(elements) => self.list(elements),
-            Node::Map(entries) => self.map(entries),
-            Node::Object(name, fields) => self.object(name, fields),
+            Node::List(elements) => self.made(LIST_COST, |machine| machine.list(elements)),
+            Node::Map(entries) => self.made(MAP_COST, |machine| machine.map(entries)),
+            Node::Object(name, fields) => self.made(OBJECT_COST, |machine| machine.object(name, fields)),
             Node::Fold(fold) => self.fold(fold),
         }
     }
@@ -127,20 +127,48 @@ impl<'a> Machine<'a> {
         if let Some(slot) = call.state {
             return self.grow(call, slot);
         }
-        let mut args = Vec::with_capacity(call.args.len());
-        for arg in &call.args {
-            args.push(self.eval(arg)?);
-        }
-        let overload = dispatch(call, &args)?;
-        let Some(op) = overload.op else { return fail(format!("no such overload: {}", call.function.name)) };
-        // An operator that several overloads fit is known by none of their names, and costs accordingly.
-        let id = if call.overloads.len() == 1 { call.overloads[0].id } else { "" };
-        let result = op(&Invocation { overload: overload.id, regex: call.regex.as_ref() }, &args);
+        let args = self.arguments(call)?;
+        let result = dispatch(call, &args).and_then(|overload| match overload.op {
+            Some(op) => op(&Invocation { overload: overload.id, regex: call.regex.as_ref() }, &args),
+            None => fail(format!("no such overload: {}", call.function.name)),
+        });
         if let Err(Error::CostLimit) = result {
             return result;
         }
-        self.spend(runtime::call(call.function.name, id, &args, result.as_ref().ok()))?;
+        self.pay(call, &args, result.as_ref().ok())?;
         result
+    }
+
+    /// Once all arguments are looked at the call is paid for, whether they have values or not. Of two both
+    /// are looked at; of more, or where the overload is still to be found, none after the first error.
+    fn arguments(&mut self, call: &'a CallNode) -> Result<Vec<Value<'a>>> {
+        let eager = call.args.len() <= 2 && (call.overloads.len() == 1 || is_generic(call.function));
+        let mut args = Vec::with_capacity(call.args.len());
+        let mut error = None;
+        for arg in &call.args {
+            match self.eval(arg) {
+                Ok(value) => args.push(value),
+                Err(Error::CostLimit) => return Err(Error::CostLimit),
+                Err(found) => {
+                    error = error.or(Some(found));
+                    args.push(Value::Null);
+                    if !eager {
+                        break;
+                    }
+                }
+            }
+        }
+        let Some(error) = error else { return Ok(args) };
+        if args.len() == call.args.len() {
+            self.pay(call, &args, None)?;
+        }
+        Err(error)
+    }
+
+    /// An operator that several overloads fit is known by none of their names, and costs accordingly.
+    fn pay(&mut self, call: &CallNode, args: &[Value<'a>], result: Option<&Value<'a>>) -> Result<()> {
+        let id = if call.overloads.len() == 1 { call.overloads[0].id } else { "" };
+        self.spend(runtime::call(call.function.name, id, args, result))
     }
 
     /// A step of `map` or `transformMap`: the state is taken, changed and given back, not copied.
@@ -165,6 +193,19 @@ impl<'a> Machine<'a> {
         self.eval(node).map(|_| ())
     }
 
+    /// Paid for even where a part has no value.
+    fn made(
+        &mut self,
+        cost: u64,
+        make: impl FnOnce(&mut Self) -> Result<Value<'a>>,
+    ) -> Result<Value<'a>> {
+        let value = make(self);
+        if !matches!(value, Err(Error::CostLimit)) {
+            self.spend(cost)?;
+        }
+        value
+    }
+
     fn list(&mut self, elements: &'a [(Node, bool)]) -> Result<Value<'a>> {
         let mut values = Vec::with_capacity(elements.len());
         for (node, optional) in elements {
@@ -176,7 +217,6 @@ impl<'a> Machine<'a> {
                 (value, false) => values.push(value),
             }
         }
-        self.spend(LIST_COST)?;
         Ok(Value::list(values))
     }
 
@@ -191,7 +231,6 @@ impl<'a> Machine<'a> {
                 values.remove(&place);
             }
         }
-        self.spend(MAP_COST)?;
         Ok(Value::Map(Map::Entries(Arc::new(values))))
     }
 
@@ -203,7 +242,6 @@ impl<'a> Machine<'a> {
                 values.push((field.clone(), value));
             }
         }
-        self.spend(OBJECT_COST)?;
         match self.program.types.iter().find(|types| types.has(name)) {
             Some(types) => types.check_object(name, &values)?,
             None => return fail(format!("unknown type: {name}")),
@@ -353,7 +391,11 @@ impl<'a> Machine<'a> {
         for (at, step) in attribute.path.iter().enumerate() {
             optional |= step.optional;
             let test = attribute.test_only && at == last;
-            let found = self.step(&value, step, optional || test)?;
+            let found = self.step(&value, step, optional || test);
+            if let (Err(Error::Failed(_)), false) = (&found, optional) {
+                self.spend(SELECT_COST)?;
+            }
+            let found = found?;
             // Looking for what may be absent is free where it is.
             if found.is_some() || test {
                 self.spend(SELECT_COST)?;
@@ -424,15 +466,20 @@ fn given<'a>(value: Value<'a>, optional: bool, key: &Value<'a>) -> Result<Option
     }
 }
 
+/// Whether one piece of code serves all overloads and looks at the values itself.
+fn is_generic(function: &Function) -> bool {
+    let named = ["@in", "size", "type", "dyn", "matches", "contains", "startsWith", "endsWith", "flatten"];
+    function.name.contains('_') || named.contains(&function.name)
+}
+
 /// The overload whose parameters the arguments fit. Operators look at the values themselves.
 fn dispatch(call: &CallNode, args: &[Value<'_>]) -> Result<&'static Overload> {
     let function = call.function;
-    let generic = function.name.contains('_') || matches!(function.name, "@in" | "size" | "type" | "dyn" | "matches");
     let one = match call.overloads.as_slice() {
         [one] => Some(*one),
         _ => None,
     };
-    if generic {
+    if is_generic(function) {
         if let Some(first) = one.or_else(|| call.overloads.first().copied()) {
             return Ok(first);
         }

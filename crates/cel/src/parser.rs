@@ -37,7 +37,7 @@ pub fn parse(source: &Source) -> Result<Ast, Issues> {
         return Err(source.issues(vec![Issue { location: Location::NOWHERE, message }]));
     }
     let (tokens, issues) = lex(source);
-    let mut parser = Parser { source, tokens, at: 0, depth: 0, offsets: Vec::new(), issues };
+    let mut parser = Parser { source, tokens, at: 0, nesting: 0, depth: 0, offsets: Vec::new(), issues };
     let root = parser.start();
     if !parser.issues.is_empty() {
         return Err(source.issues(parser.issues));
@@ -55,6 +55,7 @@ pub struct Parser<'a> {
     source: &'a Source,
     tokens: Vec<Lexeme>,
     at: usize,
+    nesting: usize,
     depth: usize,
     offsets: Vec<u32>,
     issues: Vec<Issue>,
@@ -127,7 +128,11 @@ impl Parser<'_> {
     }
 
     fn syntax_error<T>(&mut self, message: impl std::fmt::Display) -> Parsed<T> {
-        let location = self.source.location(self.peek().start);
+        let mut location = self.source.location(self.peek().start);
+        if self.source.chars.is_empty() {
+            // Nothing ends before it begins.
+            location.column = -1;
+        }
         self.issues.push(Issue { location, message: format!("Syntax error: {message}") });
         Err(Stop)
     }
@@ -163,18 +168,24 @@ impl Parser<'_> {
         self.syntax_error(format_args!("{what} input '{text}' expecting {{{expected}}}"))
     }
 
-    fn enter(&mut self) -> Parsed<()> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            let message = format!("expression recursion limit exceeded: {MAX_DEPTH}");
-            self.issues.push(Issue { location: Location::NOWHERE, message });
-            return Err(Stop);
-        }
-        Ok(())
+    /// Parentheses, brackets, arguments.
+    fn nest(&mut self) -> Parsed<()> {
+        self.nesting += 1;
+        self.bound(self.nesting, &format!("expression recursion limit exceeded: {MAX_DEPTH}"))
     }
 
-    fn leave(&mut self, levels: usize) {
-        self.depth -= levels;
+    /// Operators and selections: every one makes the tree deeper.
+    fn deepen(&mut self) -> Parsed<()> {
+        self.depth += 1;
+        self.bound(self.depth, "max recursion depth exceeded")
+    }
+
+    fn bound(&mut self, depth: usize, message: &str) -> Parsed<()> {
+        if depth <= MAX_DEPTH {
+            return Ok(());
+        }
+        self.issues.push(Issue { location: Location::NOWHERE, message: message.to_owned() });
+        Err(Stop)
     }
 
     // Grammar.
@@ -191,7 +202,7 @@ impl Parser<'_> {
 
     /// `or ('?' or ':' expr)?`
     fn expr(&mut self) -> Parsed {
-        self.enter()?;
+        self.nest()?;
         let condition = self.logical(op::OR, "||")?;
         let expr = if let Some(question) = self.accept("?") {
             let id_offset = question.start;
@@ -202,7 +213,7 @@ impl Parser<'_> {
         } else {
             condition
         };
-        self.leave(1);
+        self.nesting -= 1;
         Ok(expr)
     }
 
@@ -243,13 +254,13 @@ impl Parser<'_> {
         let mut entered = 0;
         while let Token::Sign(sign) = self.peek().token {
             let Some(function) = op::binary(sign).filter(|_| LEVELS[level].contains(&sign)) else { break };
-            self.enter()?;
+            self.deepen()?;
             entered += 1;
             let at = self.next().start;
             let right = self.binary(level + 1)?;
             left = self.call(at, function, None, vec![left, right]);
         }
-        self.leave(entered);
+        self.depth -= entered;
         Ok(left)
     }
 
@@ -264,6 +275,9 @@ impl Parser<'_> {
         let mut count = 0;
         while self.accept(sign).is_some() {
             count += 1;
+        }
+        if sign == "!" && self.peek().token == Token::End {
+            return self.syntax_error(format_args!("extraneous input '<EOF>' expecting {{{EXPRESSION}}}"));
         }
         if !starts_member(self.peek().token) || (sign == "-" && self.peek().token == Token::Sign("-")) {
             let text = match self.peek().token {
@@ -283,13 +297,14 @@ impl Parser<'_> {
             let lexeme = self.peek();
             operand = match lexeme.token {
                 Token::Sign(".") => {
-                    self.enter()?;
+                    self.deepen()?;
                     self.next();
                     self.select(operand, lexeme)?
                 }
                 Token::Sign("[") => {
-                    self.enter()?;
+                    self.deepen()?;
                     self.next();
+                    self.expect_start(starts_optional, &EXPRESSION.replacen("'!',", "'!', '?',", 1))?;
                     let optional = self.accept("?").is_some();
                     let index = self.expr()?;
                     self.expect("]", follows_operand)?;
@@ -300,7 +315,7 @@ impl Parser<'_> {
             };
             entered += 1;
         }
-        self.leave(entered);
+        self.depth -= entered;
         Ok(operand)
     }
 
@@ -308,6 +323,10 @@ impl Parser<'_> {
         let optional = self.accept("?").is_some();
         let name = self.peek();
         let text = self.text(name);
+        if optional && !matches!(name.token, Token::Ident | Token::EscapedIdent) {
+            self.error(name.start, "unsupported ident kind");
+            return self.mismatched("{IDENTIFIER, ESC_IDENTIFIER}");
+        }
         match name.token {
             Token::Ident if !optional && self.peek_at(1) == Token::Sign("(") => {
                 self.next();
@@ -338,7 +357,8 @@ impl Parser<'_> {
         if self.accept(")").is_some() {
             return Ok(args);
         }
-        self.expect_start(starts_expression, &EXPRESSION.replacen("'(',", "'(', ')',", 1))?;
+        let starts = |token| starts_expression(token) || token == Token::Sign(")");
+        self.expect_start(starts, &EXPRESSION.replacen("'(',", "'(', ')',", 1))?;
         loop {
             args.push(self.expr()?);
             if self.accept(",").is_none() {

@@ -174,8 +174,8 @@ impl Planner<'_> {
             op::EQUALS => return Ok(Node::Equal { sides: pair(args), negate: false }),
             op::NOT_EQUALS => return Ok(Node::Equal { sides: pair(args), negate: true }),
             op::CONDITIONAL => return Ok(conditional(args)),
-            op::INDEX => return Ok(index(args, false)),
-            op::OPT_INDEX | op::OPT_SELECT => return Ok(index(args, true)),
+            op::INDEX => return index(args, false),
+            op::OPT_INDEX | op::OPT_SELECT => return index(args, true),
             op::NOT_STRICTLY_FALSE => return Ok(Node::NotStrictlyFalse(Box::new(args.remove(0)))),
             "or" => return Ok(Node::OptionalOr { sides: pair(args), unwrap: false }),
             "orValue" => return Ok(Node::OptionalOr { sides: pair(args), unwrap: true }),
@@ -234,7 +234,7 @@ fn pair(args: Vec<Node>) -> Box<[Node; 2]> {
     Box::new([next(), next()])
 }
 
-fn constant(literal: &Literal) -> Value<'static> {
+pub(crate) fn constant(literal: &Literal) -> Value<'static> {
     match literal {
         Literal::Null => Value::Null,
         Literal::Bool(value) => Value::Bool(*value),
@@ -267,8 +267,11 @@ fn conditional(args: Vec<Node>) -> Node {
     Node::Attribute(Attribute { root, path: Vec::new(), test_only: false })
 }
 
-fn index(args: Vec<Node>, optional: bool) -> Node {
+fn index(args: Vec<Node>, optional: bool) -> Result<Node> {
     let [operand, key] = *pair(args);
+    if let Node::Const(Value::Null) = key {
+        return fail("invalid qualifier type: types.Null");
+    }
     let mut attribute = attribute(operand);
     let key = match key {
         Node::Const(value) => StepKey::Const(value),
@@ -276,7 +279,7 @@ fn index(args: Vec<Node>, optional: bool) -> Node {
         key => StepKey::Node(key),
     };
     attribute.step(key, optional);
-    Node::Attribute(attribute)
+    Ok(Node::Attribute(attribute))
 }
 
 fn list(elements: Vec<(Node, bool)>) -> Result<Node> {
@@ -308,9 +311,14 @@ fn optimize(mut call: CallNode) -> Result<Node> {
         "bool" | "bytes" | "double" | "duration" | "dyn" | "int" | "string" | "timestamp" | "type" | "uint"
     );
     if let ([Node::Const(value)], true) = (call.args.as_slice(), conversion) {
-        let op = call.overloads.first().and_then(|overload| overload.op);
-        let Some(op) = op else { return fail(format!("no such overload: {}", call.function.name)) };
-        return Ok(Node::Const(op(&Invocation { overload: "", regex: None }, std::slice::from_ref(value))?));
+        let value = std::slice::from_ref(value);
+        let generic = matches!(call.function.name, "dyn" | "type");
+        let mut overloads = call.function.overloads.iter();
+        let fitting = overloads.find(|overload| generic || crate::dispatch::fits_all(&overload.args, value));
+        let Some(op) = fitting.and_then(|overload| overload.op) else {
+            return fail(format!("no such overload: {}({})", call.function.name, value[0].type_name()));
+        };
+        return Ok(Node::Const(op(&Invocation { overload: "", regex: None }, value)?));
     }
     if call.function.name == op::IN && call.overloads.len() == 1 && call.overloads[0].id == "in_list" {
         if let Some(set) = constant_set(&call.args[1]) {

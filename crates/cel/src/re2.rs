@@ -13,8 +13,20 @@ pub fn compile(pattern: &str) -> Result<Regex, String> {
     let translated = Translate { rest: pattern, out: String::with_capacity(pattern.len()) }.run()?;
     RegexBuilder::new(&translated).size_limit(MAX_SIZE).build().map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "error parsing regexp: expression too large".to_owned(),
-        _ => format!("error parsing regexp: invalid expression: `{pattern}`"),
+        error => format!("error parsing regexp: {}", reason(&error.to_string(), pattern)),
     })
+}
+
+/// Go's words for what the crate found wrong.
+fn reason(error: &str, pattern: &str) -> String {
+    let known = [
+        ("unclosed group", "missing closing )"),
+        ("unopened group", "unexpected )"),
+        ("repetition operator missing expression", "missing argument to repetition operator"),
+        ("invalid character class range", "invalid character class range"),
+    ];
+    let found = known.into_iter().find(|(crates, _)| error.contains(crates));
+    format!("{}: `{pattern}`", found.map_or("invalid expression", |(_, go)| go))
 }
 
 struct Translate<'p> {
@@ -123,6 +135,7 @@ impl Translate<'_> {
 
     /// `[...]`: what would be an operation on sets is only characters.
     fn class(&mut self) -> Result<(), String> {
+        let start = self.rest;
         self.copy('[');
         if self.rest.starts_with('^') {
             self.copy('^');
@@ -130,7 +143,7 @@ impl Translate<'_> {
         let mut first = true;
         loop {
             let Some(c) = self.rest.chars().next() else {
-                return Err("error parsing regexp: missing closing ]".to_owned());
+                return Err(format!("error parsing regexp: missing closing ]: `{start}`"));
             };
             match c {
                 ']' if !first => {

@@ -87,6 +87,20 @@ impl Type {
         }
     }
 
+    /// The type as texts about results write it: with the full names of times.
+    pub fn describe(&self) -> String {
+        let text = |params: &[&Self]| params.iter().map(|param| param.describe()).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::List(element) => format!("list({})", text(&[element])),
+            Self::Map(key, value) => format!("map({})", text(&[key, value])),
+            Self::Opaque(name, params) if !params.is_empty() => {
+                format!("{name}({})", text(&params.iter().collect::<Vec<_>>()))
+            }
+            Self::Type(Some(inner)) => format!("type({})", inner.describe()),
+            other => other.runtime_name().to_owned(),
+        }
+    }
+
     /// Applies `change` to the types this one is made of.
     pub fn map_inner(&self, mut change: impl FnMut(&Self) -> Self) -> Self {
         match self {

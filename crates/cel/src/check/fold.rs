@@ -12,7 +12,7 @@ impl Checker<'_> {
         for Element { value, optional } in elements {
             self.check(value);
             let t = if *optional { self.unwrap(value) } else { self.get(value) };
-            joined = Some(self.join(value, joined, t));
+            joined = Some(self.join(joined, t));
         }
         let element = joined.unwrap_or_else(|| self.solver.fresh());
         self.set(expr, Type::list(element));
@@ -24,10 +24,10 @@ impl Checker<'_> {
         for Entry { key, value, optional, .. } in entries {
             self.check(key);
             let t = self.get(key);
-            keys = Some(self.join(key, keys, t));
+            keys = Some(self.join(keys, t));
             self.check(value);
             let t = if *optional { self.unwrap(value) } else { self.get(value) };
-            values = Some(self.join(value, values, t));
+            values = Some(self.join(values, t));
         }
         let key = keys.unwrap_or_else(|| self.solver.fresh());
         let value = values.unwrap_or_else(|| self.solver.fresh());

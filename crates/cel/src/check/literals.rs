@@ -2,7 +2,9 @@
 
 use super::{Checker, Reference};
 use crate::ast::{Call, Expr, Kind, Literal};
+use crate::plan::constant;
 use crate::types::Type;
+use crate::value::convert;
 
 /// Walks the tree once it has types.
 pub fn validate(checker: &mut Checker<'_>, expr: &Expr) {
@@ -22,7 +24,7 @@ fn walk(checker: &mut Checker<'_>, expr: &Expr, mixed: bool) {
         Kind::List(elements) => {
             elements.iter().for_each(|element| walk(checker, &element.value, mixed));
             if !mixed {
-                same_types(checker, elements.iter().map(|e| (&e.value, e.optional)));
+                same_types(checker, elements.iter().map(|e| (&e.value, e.optional)), true);
             }
         }
         Kind::Map(entries) => {
@@ -31,8 +33,8 @@ fn walk(checker: &mut Checker<'_>, expr: &Expr, mixed: bool) {
                 walk(checker, &entry.value, mixed);
             }
             if !mixed {
-                same_types(checker, entries.iter().map(|e| (&e.key, false)));
-                same_types(checker, entries.iter().map(|e| (&e.value, e.optional)));
+                same_types(checker, entries.iter().map(|e| (&e.key, false)), false);
+                same_types(checker, entries.iter().map(|e| (&e.value, e.optional)), false);
             }
         }
         Kind::Struct(_, fields) => fields.iter().for_each(|field| walk(checker, &field.value, mixed)),
@@ -50,17 +52,17 @@ fn argument(checker: &mut Checker<'_>, expr: &Expr, call: &Call) {
         _ => return,
     };
     if name == "format" {
-        if let Some((id, message)) = crate::library::format::validate(call, |arg| checker.get(arg)) {
+        if let Some((id, message)) = crate::library::format::validate(expr.id, call, |arg| checker.get(arg)) {
             checker.error(id, message);
         }
         return;
     }
     let Some(arg) = call.args.first() else { return };
-    let Kind::Literal(Literal::String(text)) = &arg.kind else { return };
-    let fine = match name {
-        "duration" => crate::value::time::parse_duration(text).is_ok(),
-        "timestamp" => crate::value::time::parse_timestamp(text).is_ok(),
-        "matches" => crate::re2::compile(text).is_ok(),
+    let Kind::Literal(literal) = &arg.kind else { return };
+    let fine = match (name, literal) {
+        ("duration", literal) => convert::to_duration(&constant(literal)).is_ok(),
+        ("timestamp", literal) => convert::to_timestamp(&constant(literal)).is_ok(),
+        ("matches", Literal::String(pattern)) => crate::re2::compile(pattern).is_ok(),
         _ => true,
     };
     if !fine {
@@ -68,8 +70,8 @@ fn argument(checker: &mut Checker<'_>, expr: &Expr, call: &Call) {
     }
 }
 
-/// Elements of a literal must have one type; `null` and a nullable one are not one.
-fn same_types<'e>(checker: &mut Checker<'_>, elements: impl Iterator<Item = (&'e Expr, bool)>) {
+/// Elements of a literal must have one type; of a list only the first that has not is told.
+fn same_types<'e>(checker: &mut Checker<'_>, elements: impl Iterator<Item = (&'e Expr, bool)>, once: bool) {
     let mut first: Option<Type> = None;
     for (expr, optional) in elements {
         let t = checker.get(expr);
@@ -79,7 +81,10 @@ fn same_types<'e>(checker: &mut Checker<'_>, elements: impl Iterator<Item = (&'e
             Some(first) if *first == t => {}
             Some(first) => {
                 let first = first.clone();
-                return checker.mismatch(expr.id, &first, &t);
+                checker.mismatch(expr.id, &first, &t);
+                if once {
+                    return;
+                }
             }
         }
     }

@@ -191,14 +191,14 @@ impl Checker<'_> {
         found
     }
 
-    /// The type of elements of both types, or an error where none is both.
-    fn join(&mut self, expr: &Expr, previous: Option<Type>, current: Type) -> Type {
+    /// The type of elements of both types.
+    fn join(&mut self, previous: Option<Type>, current: Type) -> Type {
         let Some(previous) = previous else { return current };
         if self.solver.assignable(&previous, &current) {
             return most_general(previous, current);
         }
-        self.mismatch(expr.id, &previous, &current);
-        Type::Error
+        // Mixed literals are refused later, where they are not arguments of `format`.
+        Type::Dyn
     }
 
     fn mismatch(&mut self, id: Id, expected: &Type, found: &Type) {

@@ -51,7 +51,7 @@ pub fn op(_function: &str, overload: &str) -> Option<Op> {
         "string_to_cidr" => |_, args| parse(text(&args[0])?).map(Value::Cidr),
         "is_cidr" => |_, args| Ok(Value::Bool(parse(text(&args[0])?).is_ok())),
         "cidr_contains_ip_string" => |_, args| {
-            let ip = ip::parse(text(&args[1])?).or_else(fail)?;
+            let Ok(ip) = ip::parse(text(&args[1])?) else { return no_overload() };
             Ok(Value::Bool(net(&args[0])?.contains(ip)))
         },
         "cidr_contains_ip_ip" => |_, args| match &args[1] {

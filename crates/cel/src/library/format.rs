@@ -202,13 +202,13 @@ fn member(value: &Value<'_>) -> Result<String> {
 }
 
 /// What is wrong with a call whose format and list are literals.
-pub fn validate(call: &Call, type_of: impl Fn(&Expr) -> Type) -> Option<(Id, String)> {
+pub fn validate(id: Id, call: &Call, type_of: impl Fn(&Expr) -> Type) -> Option<(Id, String)> {
     let target = call.target.as_ref()?;
     let (Kind::Literal(Literal::String(text)), [list]) = (&target.kind, call.args.as_slice()) else { return None };
     let Kind::List(elements) = &list.kind else { return None };
     let pieces = match pieces(text, |_| Ok(())) {
         Ok(pieces) => pieces,
-        Err(why) => return Some((target.id, why.to_string())),
+        Err(why) => return Some((id, why.to_string())),
     };
     let clauses = pieces.iter().filter_map(|piece| match piece {
         Piece::Clause(clause) => Some(clause),
@@ -217,7 +217,7 @@ pub fn validate(call: &Call, type_of: impl Fn(&Expr) -> Type) -> Option<(Id, Str
     let mut seen = 0;
     for (index, clause) in clauses.enumerate() {
         let Some(element) = elements.get(index) else {
-            return Some((target.id, format!("index {index} out of range")));
+            return Some((id, format!("index {index} out of range")));
         };
         let t = type_of(&element.value);
         if !accepts(clause.verb, &t) {
@@ -228,7 +228,7 @@ pub fn validate(call: &Call, type_of: impl Fn(&Expr) -> Type) -> Option<(Id, Str
     }
     (elements.len() > seen).then(|| {
         let count = elements.len();
-        (target.id, format!("too many arguments supplied to string.format (expected {seen}, got {count})"))
+        (id, format!("too many arguments supplied to string.format (expected {seen}, got {count})"))
     })
 }
 

@@ -21,12 +21,12 @@ pub fn fixed(value: f64, precision: usize) -> String {
     out
 }
 
-/// `1.052033 × 10⁰³`, with narrow spaces.
-pub fn scientific(value: f64, precision: usize) -> String {
+/// `1.052033×10⁰³`: always six digits; what is written as a precision is a width.
+pub fn scientific(value: f64, width: usize) -> String {
     if let Some(word) = word(value) {
         return word.to_owned();
     }
-    let text = format!("{value:.precision$e}");
+    let text = format!("{value:.6e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
     let mut raised = if exponent < 0 { "⁻".to_owned() } else { String::new() };
@@ -44,7 +44,7 @@ pub fn scientific(value: f64, precision: usize) -> String {
             _ => '⁹',
         });
     }
-    format!("{mantissa}\u{202f}×\u{202f}10{raised}")
+    format!("{:>width$}", format!("{mantissa}×10{raised}"))
 }
 
 fn word(value: f64) -> Option<&'static str> {

@@ -62,10 +62,58 @@ fn reason(text: &str) -> String {
     let first = text.find(['.', ':', '%']).map(|at| text.as_bytes()[at]);
     match first {
         Some(b'.') => ipv4_reason(text),
-        Some(b':') => "unable to parse IP".to_owned(),
+        Some(b':') => ipv6_reason(text),
         Some(_) => "missing IPv6 address".to_owned(),
         None => "unable to parse IP".to_owned(),
     }
+}
+
+fn ipv6_reason(text: &str) -> String {
+    let at = |what: &str, rest: &str| format!("{what} (at {rest:?})");
+    let mut rest = text;
+    let mut gap = false;
+    let mut fields = 0;
+    if let Some(after) = rest.strip_prefix("::") {
+        gap = true;
+        rest = after;
+    }
+    while fields < 8 && !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+        if digits == 0 {
+            return at("each colon-separated field must have at least one digit", rest);
+        }
+        if digits > 4 {
+            return at("each group must have 4 or less digits", rest);
+        }
+        let after = &rest[digits..];
+        if after.starts_with('.') {
+            if !gap && fields != 6 {
+                return at("embedded IPv4 address must replace the final 2 fields of the address", rest);
+            }
+            return ipv4_reason(rest);
+        }
+        fields += 1;
+        rest = after;
+        if rest.is_empty() {
+            break;
+        }
+        let Some(after) = rest.strip_prefix(':') else { return at("unexpected character, want colon", rest) };
+        if after.is_empty() {
+            return at("colon must be followed by more characters", rest);
+        }
+        rest = after;
+        if let Some(after) = rest.strip_prefix(':') {
+            if gap {
+                return at("multiple :: in address", rest);
+            }
+            gap = true;
+            rest = after;
+        }
+    }
+    if !rest.is_empty() {
+        return at("trailing garbage after address", rest);
+    }
+    if gap { "the :: must expand to at least one field of zeros".to_owned() } else { "address string too short".to_owned() }
 }
 
 fn ipv4_reason(text: &str) -> String {

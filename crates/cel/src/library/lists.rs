@@ -5,10 +5,10 @@ use std::cmp::Ordering;
 use super::standard::add;
 use super::strings::number;
 use crate::decls::Op;
-use crate::value::{Error, List, Result, Value, fail, no_overload};
+use crate::value::{List, Result, Value, fail, no_overload};
 
-/// More elements than this cost more than any expression may.
-const MAX_RANGE: i64 = 10_000_000;
+/// The longest list `lists.range` makes.
+const MAX_RANGE: i64 = 1_000_000;
 
 pub fn op(function: &str, overload: &str) -> Option<Op> {
     Some(match function {
@@ -123,7 +123,7 @@ fn range<'a>(value: &Value<'a>) -> Result<Value<'a>> {
         return fail(format!("lists.range: size must be non-negative, got {size}"));
     }
     if size > MAX_RANGE {
-        return Err(Error::CostLimit);
+        return fail(format!("lists.range: size {size} exceeds maximum allowed ({MAX_RANGE})"));
     }
     Ok(Value::list((0..size).map(Value::Int).collect()))
 }

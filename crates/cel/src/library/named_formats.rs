@@ -42,10 +42,10 @@ static FORMATS: [NamedFormat; 13] = [
     },
     NamedFormat { name: "labelValue", validate: names::label_value, regex_size: 40 },
     NamedFormat { name: "uri", validate: |text| urls::parse(text).err().into_iter().collect(), regex_size: 1103 },
-    NamedFormat { name: "uuid", validate: |text| unless(is_uuid(text), "does not match the UUID format"), regex_size: 80 },
+    NamedFormat { name: "uuid", validate: |text| unless(is_uuid(text), "does not match the UUID format"), regex_size: 70 },
     NamedFormat { name: "byte", validate: |text| unless(is_base64(text), "invalid base64"), regex_size: 84 },
-    NamedFormat { name: "date", validate: |text| unless(is_date(text), "invalid date"), regex_size: 82 },
-    NamedFormat { name: "datetime", validate: |text| unless(is_date_time(text), "invalid datetime"), regex_size: 82 },
+    NamedFormat { name: "date", validate: |text| unless(is_date(text), "invalid date"), regex_size: 71 },
+    NamedFormat { name: "datetime", validate: |text| unless(is_date_time(text), "invalid datetime"), regex_size: 71 },
 ];
 
 pub fn op(function: &str, _overload: &str) -> Option<Op> {

@@ -1,5 +1,6 @@
 //! The language's own operators and conversions.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::decls::Op;
@@ -18,10 +19,10 @@ pub fn op(function: &str, _overload: &str) -> Option<Op> {
         "_*_" => |_, args| multiply(&args[0], &args[1]),
         "_/_" => |_, args| divide(&args[0], &args[1]),
         "_%_" => |_, args| modulo(&args[0], &args[1]),
-        "_<_" => |_, args| Ok(Value::Bool(args[0].compare(&args[1])?.is_lt())),
-        "_<=_" => |_, args| Ok(Value::Bool(args[0].compare(&args[1])?.is_le())),
-        "_>_" => |_, args| Ok(Value::Bool(args[0].compare(&args[1])?.is_gt())),
-        "_>=_" => |_, args| Ok(Value::Bool(args[0].compare(&args[1])?.is_ge())),
+        "_<_" => |_, args| order("_<_", args, Ordering::is_lt),
+        "_<=_" => |_, args| order("_<=_", args, Ordering::is_le),
+        "_>_" => |_, args| order("_>_", args, Ordering::is_gt),
+        "_>=_" => |_, args| order("_>=_", args, Ordering::is_ge),
         "_==_" => |_, args| Ok(Value::Bool(args[0].equals(&args[1]))),
         "_!=_" => |_, args| Ok(Value::Bool(!args[0].equals(&args[1]))),
         "@in" => |_, args| contains(&args[0], &args[1]),
@@ -68,7 +69,22 @@ fn negate<'a>(value: &Value<'a>) -> Result<Value<'a>> {
         Value::Int(value) => int(value.checked_neg()),
         Value::Double(value) => Ok(Value::Double(-value)),
         Value::Duration(value) => duration(value.checked_neg()),
-        _ => fail("no such overload: -_"),
+        _ => unknown("-_", value),
+    }
+}
+
+fn order<'a>(operator: &str, args: &[Value<'a>], test: fn(Ordering) -> bool) -> Result<Value<'a>> {
+    if !args[0].is_comparable() {
+        return unknown(operator, &args[0]);
+    }
+    Ok(Value::Bool(test(args[0].compare(&args[1])?)))
+}
+
+/// The left operand does not know the operator; some types are asked nonetheless and name nothing.
+fn unknown<'a>(operator: &str, left: &Value<'a>) -> Result<Value<'a>> {
+    match left {
+        Value::String(_) | Value::Duration(_) | Value::Timestamp(_) => no_overload(),
+        _ => fail(format!("no such overload: {operator}")),
     }
 }
 
@@ -132,16 +148,15 @@ fn modulo<'a>(a: &Value<'a>, b: &Value<'a>) -> Result<Value<'a>> {
         (Value::Int(_), Value::Int(0)) | (Value::Uint(_), Value::Uint(0)) => fail("modulus by zero"),
         (Value::Int(a), Value::Int(b)) => int(a.checked_rem(*b)),
         (Value::Uint(a), Value::Uint(b)) => uint(a.checked_rem(*b)),
-        _ if matches!(a, Value::Double(_)) => fail("no such overload: _%_"),
-        _ => mixed("_%_", a, false),
+        (Value::Int(_) | Value::Uint(_), _) => no_overload(),
+        _ => unknown("_%_", a),
     }
 }
 
 /// The left operand knows the operator but not the right one, or does not know the operator.
 fn mixed<'a>(operator: &str, left: &Value<'a>, knows: bool) -> Result<Value<'a>> {
     let number = matches!(left, Value::Int(_) | Value::Uint(_) | Value::Double(_));
-    let time = matches!(left, Value::Duration(_) | Value::Timestamp(_)) && matches!(operator, "_+_" | "_-_");
-    if knows || number || time { no_overload() } else { fail(format!("no such overload: {operator}")) }
+    if knows || number { no_overload() } else { unknown(operator, left) }
 }
 
 fn contains<'a>(value: &Value<'a>, container: &Value<'a>) -> Result<Value<'a>> {

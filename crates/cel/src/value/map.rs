@@ -23,7 +23,7 @@ pub trait Fields: Sync {
     fn field(&self, name: &str) -> Result<Option<Value<'_>>>;
 }
 
-/// What a map can be asked for. Whole numbers of all kinds are one.
+/// What a map can be asked for. Numbers of all kinds are one.
 #[derive(Clone)]
 pub enum Key<'a> {
     Bool(bool),
@@ -38,10 +38,7 @@ impl<'a> Key<'a> {
         Some(match value {
             Value::Bool(value) => Self::Bool(*value),
             Value::Int(value) => Self::Int(*value),
-            Value::Uint(value) => i64::try_from(*value).map_or(Self::Uint(*value), Self::Int),
-            Value::Double(value) if value.fract() == 0.0 && *value >= -(2f64.powi(63)) && *value < 2f64.powi(63) => {
-                Self::Int(*value as i64)
-            }
+            Value::Uint(value) => Self::Uint(*value),
             Value::Double(value) => Self::Double(*value),
             Value::String(text) => Self::String(text.clone()),
             _ => return None,
@@ -51,10 +48,20 @@ impl<'a> Key<'a> {
     fn rank(&self) -> u8 {
         match self {
             Self::Bool(_) => 0,
-            Self::Int(_) => 1,
-            Self::Uint(_) => 2,
-            Self::Double(_) => 3,
-            Self::String(_) => 4,
+            Self::Int(_) | Self::Uint(_) | Self::Double(_) => 1,
+            Self::String(_) => 2,
+        }
+    }
+
+    /// A number's whole part and the rest.
+    fn number(&self) -> (i128, f64) {
+        match self {
+            Self::Int(value) => (i128::from(*value), 0.0),
+            Self::Uint(value) => (i128::from(*value), 0.0),
+            Self::Double(value) if value.is_nan() => (i128::MAX, f64::NAN),
+            // Adding zero makes a negative zero positive.
+            Self::Double(value) => (value.floor() as i128, value - value.floor() + 0.0),
+            _ => (0, 0.0),
         }
     }
 }
@@ -78,10 +85,11 @@ impl Ord for Key<'_> {
         match (self, other) {
             (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
             (Self::Int(a), Self::Int(b)) => a.cmp(b),
-            (Self::Uint(a), Self::Uint(b)) => a.cmp(b),
-            (Self::Double(a), Self::Double(b)) => a.total_cmp(b),
             (Self::String(a), Self::String(b)) => (**a).cmp(&**b),
-            _ => self.rank().cmp(&other.rank()),
+            _ => self.rank().cmp(&other.rank()).then_with(|| {
+                let ((a, a_rest), (b, b_rest)) = (self.number(), other.number());
+                a.cmp(&b).then_with(|| a_rest.total_cmp(&b_rest))
+            }),
         }
     }
 }

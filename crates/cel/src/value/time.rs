@@ -59,7 +59,7 @@ impl Timestamp {
     pub fn since(&self, other: &Self) -> Result<i64> {
         let seconds = i128::from(self.seconds) - i128::from(other.seconds);
         let nanos = seconds * i128::from(NANOS_PER_SECOND) + i128::from(self.nanos) - i128::from(other.nanos);
-        i64::try_from(nanos).or_else(|_| fail("timestamp overflow"))
+        i64::try_from(nanos).or_else(|_| fail("integer overflow"))
     }
 
     /// The calendar so many seconds east of UTC.
@@ -220,6 +220,19 @@ pub fn format_duration(nanos: i64) -> String {
     format!("{seconds}s")
 }
 
+/// Where systems keep their time zones, and how large one may be.
+const ZONES: &str = "/usr/share/zoneinfo";
+const MAX_ZONE_BYTES: usize = 64 << 10;
+
+fn named_zone(name: &str) -> Option<jiff::tz::TimeZone> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_+-/".contains(c);
+    if !name.chars().all(plain) || name.starts_with('/') {
+        return None;
+    }
+    let data = std::fs::read(format!("{ZONES}/{name}")).ok().filter(|data| data.len() <= MAX_ZONE_BYTES)?;
+    jiff::tz::TimeZone::tzif(name, &data).ok()
+}
+
 /// Seconds east of UTC that a zone's name or offset means at a moment.
 pub fn zone_offset(zone: &str, at: &Timestamp) -> Result<i64> {
     if let Some((hours, minutes)) = zone.split_once(':') {
@@ -227,17 +240,13 @@ pub fn zone_offset(zone: &str, at: &Timestamp) -> Result<i64> {
             text.parse::<i64>().or_else(|_| fail(format!("strconv.Atoi: parsing {text:?}: invalid syntax")))
         };
         let (hours, minutes) = (number(hours)?, number(minutes)?);
-        if !(0..60).contains(&minutes) {
-            return fail(format!("timezone offset minutes out of range [0, 59]: {zone}"));
-        }
-        let minutes = if zone.starts_with('-') { -minutes } else { minutes };
-        return Ok(hours.saturating_mul(3600).saturating_add(minutes * 60).clamp(-SECONDS_PER_DAY, SECONDS_PER_DAY));
+        let minutes = if zone.starts_with('-') { minutes.saturating_neg() } else { minutes };
+        return Ok(hours.saturating_mul(3600).saturating_add(minutes.saturating_mul(60)).clamp(-SECONDS_PER_DAY, SECONDS_PER_DAY));
     }
     if matches!(zone, "" | "UTC") {
         return Ok(0);
     }
-    let unknown = || format!("unknown time zone {zone}");
-    let found = jiff::tz::TimeZone::get(zone).or_else(|_| fail(unknown()))?;
+    let Some(found) = named_zone(zone) else { return fail(format!("unknown time zone {zone}")) };
     let moment = jiff::Timestamp::from_second(at.seconds).or_else(|_| fail("timestamp overflow"))?;
     Ok(i64::from(found.to_offset(moment).seconds()))
 }
