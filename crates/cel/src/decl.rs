@@ -141,13 +141,15 @@ impl DeclType {
 
     /// Of a field by the name expressions use.
     pub fn field(&self, ident: &str) -> Option<&Self> {
-        if let Some(plain) = self.properties.get(ident).filter(|_| crate::escape::escape(ident).as_deref() == Some(ident))
+        if let Some(plain) =
+            self.properties.get(ident).filter(|_| crate::escape::escape(ident).as_deref() == Some(ident))
         {
             return Some(plain).filter(|field| field.cel.is_some()).map(|field| &**field);
         }
         let name = unescape(ident)?;
         // Only the canonical escape is a name.
-        let field = self.properties.get(name.as_str()).filter(|_| crate::escape::escape(&name).as_deref() == Some(ident))?;
+        let field =
+            self.properties.get(name.as_str()).filter(|_| crate::escape::escape(&name).as_deref() == Some(ident))?;
         field.cel.is_some().then_some(&**field)
     }
 

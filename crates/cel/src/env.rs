@@ -33,8 +33,21 @@ pub struct Env {
 
 /// Types that can be named in an expression.
 const NAMED: [&str; 15] = [
-    "bool", "bytes", "double", "duration", "int", "null", "string", "timestamp", "type", "uint", "list(dyn)",
-    "map(dyn, dyn)", "optional_type(dyn)", "net.IP", "net.CIDR",
+    "bool",
+    "bytes",
+    "double",
+    "duration",
+    "int",
+    "null",
+    "string",
+    "timestamp",
+    "type",
+    "uint",
+    "list(dyn)",
+    "map(dyn, dyn)",
+    "optional_type(dyn)",
+    "net.IP",
+    "net.CIDR",
 ];
 
 impl Env {

@@ -194,11 +194,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Paid for even where a part has no value.
-    fn made(
-        &mut self,
-        cost: u64,
-        make: impl FnOnce(&mut Self) -> Result<Value<'a>>,
-    ) -> Result<Value<'a>> {
+    fn made(&mut self, cost: u64, make: impl FnOnce(&mut Self) -> Result<Value<'a>>) -> Result<Value<'a>> {
         let value = make(self);
         if !matches!(value, Err(Error::CostLimit)) {
             self.spend(cost)?;
@@ -459,9 +455,7 @@ fn list_index(key: &Value<'_>) -> Result<i64> {
 fn given<'a>(value: Value<'a>, optional: bool, key: &Value<'a>) -> Result<Option<Value<'a>>> {
     match (value, optional) {
         (Value::Optional(value), true) => Ok(value.map(|value| (*value).clone())),
-        (value, true) => {
-            fail(format!("cannot initialize optional entry '{key}' from non-optional value {value}"))
-        }
+        (value, true) => fail(format!("cannot initialize optional entry '{key}' from non-optional value {value}")),
         (value, false) => Ok(Some(value)),
     }
 }

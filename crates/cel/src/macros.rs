@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::ast::operators as op;
-use crate::ast::{ACCUMULATOR, Call, Comprehension, Element, Entry, Expr, Field, Kind, Literal, OLD_ACCUMULATOR, Select};
+use crate::ast::{
+    ACCUMULATOR, Call, Comprehension, Element, Entry, Expr, Field, Kind, Literal, OLD_ACCUMULATOR, Select,
+};
 use crate::parser::Parser;
 
 /// The expansion of a call, if it is one of a macro.
@@ -271,12 +273,8 @@ impl Make<'_, '_> {
         let copy = self.copy(target);
         let has = self.member("hasValue", take(target));
         let init = self.member("value", copy);
-        let fold = Fold {
-            init,
-            condition: self.literal(Literal::Bool(false)),
-            step: self.ident(&name),
-            result: take(body),
-        };
+        let fold =
+            Fold { init, condition: self.literal(Literal::Bool(false)), step: self.ident(&name), result: take(body) };
         let range = self.list(Vec::new());
         let bound = self.fold(range, &"#unused".into(), None, &name, fold);
         let then = if wrap { self.call("optional.of", vec![bound]) } else { bound };
@@ -286,8 +284,10 @@ impl Make<'_, '_> {
 
     /// `target` bound to a name, sorted by the keys `transform` makes of its elements.
     fn sort_by(&mut self, target: &mut Expr, var: &Expr, transform: &mut Expr) -> Result<Expr, Wrong> {
-        if !matches!(target.kind, Kind::List(_) | Kind::Select(_) | Kind::Ident(_) | Kind::Comprehension(_) | Kind::Call(_))
-        {
+        if !matches!(
+            target.kind,
+            Kind::List(_) | Kind::Select(_) | Kind::Ident(_) | Kind::Comprehension(_) | Kind::Call(_)
+        ) {
             let kinds = "sortBy can only be applied to a list, identifier, comprehension, call or select expression";
             return self.wrong(target, kinds);
         }

@@ -30,12 +30,18 @@ pub(crate) enum Node {
     Call(Box<CallNode>),
     And(Box<[Node; 2]>),
     Or(Box<[Node; 2]>),
-    Equal { sides: Box<[Node; 2]>, negate: bool },
+    Equal {
+        sides: Box<[Node; 2]>,
+        negate: bool,
+    },
     NotStrictlyFalse(Box<Node>),
     /// `x in [constants]`
     InSet(Box<Node>, BTreeSet<Key<'static>>),
     /// `a.or(b)`; `a.orValue(b)` if `unwrap`.
-    OptionalOr { sides: Box<[Node; 2]>, unwrap: bool },
+    OptionalOr {
+        sides: Box<[Node; 2]>,
+        unwrap: bool,
+    },
     List(Vec<(Node, bool)>),
     Map(Vec<(Node, Node, bool)>),
     Object(Arc<str>, Vec<(Arc<str>, Node, bool)>),

@@ -17,10 +17,7 @@ pub fn price(overload: &str, target: Option<&Argument<'_>>, args: &[Argument<'_>
         ("string_format", Some(target), _) => plain(size(target).scaled(STRING_FACTOR)),
         ("string_to_bytes", _, [text]) => {
             let size = size(text);
-            Price {
-                cost: size.scaled(STRING_FACTOR),
-                size: Some(Range::new(size.min, size.max.wrapping_mul(4))),
-            }
+            Price { cost: size.scaled(STRING_FACTOR), size: Some(Range::new(size.min, size.max.wrapping_mul(4))) }
         }
         ("bytes_to_string", _, [bytes]) => {
             let size = size(bytes);
@@ -45,8 +42,16 @@ pub fn price(overload: &str, target: Option<&Argument<'_>>, args: &[Argument<'_>
         }
         ("add_list", _, [a, b]) => Price { cost: Range::exactly(1), size: Some(size(a).add(size(b))) },
         (
-            "less_string" | "greater_string" | "less_equals_string" | "greater_equals_string" | "less_bytes"
-            | "greater_bytes" | "less_equals_bytes" | "greater_equals_bytes" | "equals" | "not_equals",
+            "less_string"
+            | "greater_string"
+            | "less_equals_string"
+            | "greater_equals_string"
+            | "less_bytes"
+            | "greater_bytes"
+            | "less_equals_bytes"
+            | "greater_equals_bytes"
+            | "equals"
+            | "not_equals",
             _,
             [a, b],
         ) => {

@@ -89,8 +89,14 @@ fn kubernetes(function: &str, overload: &str, args: &[Value<'_>], result: Option
         "check" => AUTHORIZER_CHECK_COST,
         "serviceAccount" | "path" | "group" | "resource" | "subresource" | "namespace" | "name" | "allowed"
         | "reason" | "error" | "errored" | "format.named" => 1,
-        "masked" | "prefixLength" | "family" | "isUnspecified" | "isLoopback" | "isLinkLocalMulticast"
-        | "isLinkLocalUnicast" | "isGlobalUnicast" => 1,
+        "masked"
+        | "prefixLength"
+        | "family"
+        | "isUnspecified"
+        | "isLoopback"
+        | "isLinkLocalMulticast"
+        | "isLinkLocalUnicast"
+        | "isGlobalUnicast" => 1,
         "sign" | "asInteger" | "isInteger" | "asApproximateFloat" | "isGreaterThan" | "isLessThan" | "compareTo"
         | "add" | "sub" | "major" | "minor" | "patch" => 1,
         "getScheme" | "getHostname" | "getHost" | "getPort" | "getEscapedPath" | "getQuery" => 1,
@@ -147,10 +153,14 @@ fn standard(overload: &str, args: &[Value<'_>]) -> u64 {
         "starts_with_string" | "ends_with_string" => scale(size(1), STRING_FACTOR),
         "string_to_bytes" | "bytes_to_string" | "strings_quote" | "string_format" => scale(size(0), STRING_FACTOR),
         "in_list" => size(1),
-        "less_string" | "greater_string" | "less_equals_string" | "greater_equals_string" | "less_bytes"
-        | "greater_bytes" | "less_equals_bytes" | "greater_equals_bytes" => {
-            scale(size(0).min(size(1)), STRING_FACTOR)
-        }
+        "less_string"
+        | "greater_string"
+        | "less_equals_string"
+        | "greater_equals_string"
+        | "less_bytes"
+        | "greater_bytes"
+        | "less_equals_bytes"
+        | "greater_equals_bytes" => scale(size(0).min(size(1)), STRING_FACTOR),
         "add_string" | "add_bytes" => scale(size(0) + size(1), STRING_FACTOR),
         "matches" | "matches_string" => regex(size(0), size(1)),
         "contains_string" => scale(size(0), STRING_FACTOR) * scale(size(1), STRING_FACTOR),

@@ -86,7 +86,9 @@ fn parse(text: &str) -> Result<Cidr> {
     let Some((address, bits)) = text.rsplit_once('/') else { return wrong("no '/'".to_owned()) };
     let Ok(address) = address.parse::<IpAddr>() else {
         return wrong(match ip::parse(address) {
-            Err(why) => why.rsplit_once(": ParseAddr").map_or_else(|| why.clone(), |(_, rest)| format!("ParseAddr{rest}")),
+            Err(why) => {
+                why.rsplit_once(": ParseAddr").map_or_else(|| why.clone(), |(_, rest)| format!("ParseAddr{rest}"))
+            }
             Ok(_) => "unable to parse IP".to_owned(),
         });
     };

@@ -195,7 +195,12 @@ fn member(value: &Value<'_>) -> Result<String> {
         Value::Duration(_) => format!("duration({:?})", shown(value)?),
         Value::Double(number) if !number.is_finite() => format!("{:?}", convert::format_double(*number)),
         Value::Double(number) => format!("{number:.DEFAULT_PRECISION$}"),
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Type(_) | Value::List(_)
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Uint(_)
+        | Value::Type(_)
+        | Value::List(_)
         | Value::Map(_) => shown(value)?,
         _ => return fail(format!("no formatting function for {}", value.type_name())),
     })

@@ -113,7 +113,11 @@ fn ipv6_reason(text: &str) -> String {
     if !rest.is_empty() {
         return at("trailing garbage after address", rest);
     }
-    if gap { "the :: must expand to at least one field of zeros".to_owned() } else { "address string too short".to_owned() }
+    if gap {
+        "the :: must expand to at least one field of zeros".to_owned()
+    } else {
+        "address string too short".to_owned()
+    }
 }
 
 fn ipv4_reason(text: &str) -> String {

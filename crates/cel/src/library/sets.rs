@@ -7,9 +7,7 @@ use crate::value::{Result, Value};
 pub fn op(function: &str, _overload: &str) -> Option<Op> {
     Some(match function {
         "sets.contains" => |_, args| Ok(Value::Bool(contains(&args[0], &args[1])?)),
-        "sets.equivalent" => {
-            |_, args| Ok(Value::Bool(contains(&args[0], &args[1])? && contains(&args[1], &args[0])?))
-        }
+        "sets.equivalent" => |_, args| Ok(Value::Bool(contains(&args[0], &args[1])? && contains(&args[1], &args[0])?)),
         "sets.intersects" => |_, args| {
             let other = list(&args[1])?;
             for item in list(&args[0])?.to_vec()? {

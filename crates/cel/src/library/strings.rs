@@ -104,7 +104,9 @@ fn split<'a>(args: &[Value<'a>]) -> Result<Value<'a>> {
     let (whole, separator) = (text(&args[0])?, text(&args[1])?);
     let limit = args.get(2).map_or(Ok(-1), number)?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let parts: Vec<&str> = if separator.is_empty() { characters(whole, limit) } else {
+    let parts: Vec<&str> = if separator.is_empty() {
+        characters(whole, limit)
+    } else {
         match limit {
             0 => Vec::new(),
             usize::MAX => whole.split(separator).collect(),

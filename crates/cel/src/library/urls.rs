@@ -92,7 +92,8 @@ pub fn parse(text: &str) -> Result<Url, String> {
         let (path, query) = (String::new(), query.to_owned());
         return Ok(Url { scheme, host: String::new(), path, query, rest: rest.to_owned() + fragment });
     }
-    let (authority, path) = match rest.strip_prefix("//").filter(|after| !scheme.is_empty() || !after.starts_with('/')) {
+    let (authority, path) = match rest.strip_prefix("//").filter(|after| !scheme.is_empty() || !after.starts_with('/'))
+    {
         Some(after) => after.find('/').map_or((after, ""), |at| after.split_at(at)),
         None => ("", rest),
     };

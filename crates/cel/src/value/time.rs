@@ -47,9 +47,8 @@ impl Timestamp {
     }
 
     pub fn add(&self, nanos: i64) -> Result<Self> {
-        let total = i128::from(self.seconds) * i128::from(NANOS_PER_SECOND)
-            + i128::from(self.nanos)
-            + i128::from(nanos);
+        let total =
+            i128::from(self.seconds) * i128::from(NANOS_PER_SECOND) + i128::from(self.nanos) + i128::from(nanos);
         let seconds = total.div_euclid(i128::from(NANOS_PER_SECOND));
         let rest = total.rem_euclid(i128::from(NANOS_PER_SECOND));
         Self::new(i64::try_from(seconds).unwrap_or(i64::MAX), rest as u32, self.offset)
@@ -122,9 +121,8 @@ fn date(days: i64) -> (i64, i64, i64) {
 
 /// Reads RFC 3339, any number of digits of the fraction.
 pub fn parse_timestamp(text: &str) -> Result<Timestamp> {
-    read_timestamp(text).map_or_else(|| fail("not a time"), |(seconds, nanos, offset)| {
-        Timestamp::new(seconds, nanos, offset)
-    })
+    read_timestamp(text)
+        .map_or_else(|| fail("not a time"), |(seconds, nanos, offset)| Timestamp::new(seconds, nanos, offset))
 }
 
 fn read_timestamp(text: &str) -> Option<(i64, u32, i32)> {
@@ -180,9 +178,8 @@ fn read_offset(text: &str) -> Option<i32> {
         _ => return None,
     };
     let (hours, minutes) = text[1..].split_once(':')?;
-    let number = |part: &str| {
-        (part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse::<i32>().ok())?
-    };
+    let number =
+        |part: &str| (part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse::<i32>().ok())?;
     let (hours, minutes) = (number(hours)?, number(minutes)?);
     (hours <= 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
 }
@@ -241,7 +238,10 @@ pub fn zone_offset(zone: &str, at: &Timestamp) -> Result<i64> {
         };
         let (hours, minutes) = (number(hours)?, number(minutes)?);
         let minutes = if zone.starts_with('-') { minutes.saturating_neg() } else { minutes };
-        return Ok(hours.saturating_mul(3600).saturating_add(minutes.saturating_mul(60)).clamp(-SECONDS_PER_DAY, SECONDS_PER_DAY));
+        return Ok(hours
+            .saturating_mul(3600)
+            .saturating_add(minutes.saturating_mul(60))
+            .clamp(-SECONDS_PER_DAY, SECONDS_PER_DAY));
     }
     if matches!(zone, "" | "UTC") {
         return Ok(0);
