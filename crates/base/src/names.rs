@@ -261,7 +261,7 @@ fn max_characters(length: usize) -> String {
     format!("must be no more than {length} characters")
 }
 
-pub(crate) fn pattern(text: &str, regex: &str, examples: &[&str]) -> String {
+pub fn pattern(text: &str, regex: &str, examples: &[&str]) -> String {
     if examples.is_empty() {
         return format!("{text} (regex used for validation is '{regex}')");
     }

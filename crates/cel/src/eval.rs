@@ -249,11 +249,11 @@ impl<'a> Machine<'a> {
         let range = self.eval(&fold.range)?;
         self.slots[fold.accu] = None;
         match (&range, fold.var2) {
-            (Value::List(list), None) => self.fold_list(fold, list, |list, at| list.get(at))?,
+            (Value::List(list), None) => self.fold_list(fold, list, List::get)?,
             (Value::List(list), Some(var2)) => self.fold_indexed(fold, var2, list)?,
             (Value::Map(map), None) => {
                 let keys = List::Items(Arc::new(map.keys()));
-                self.fold_list(fold, &keys, |keys, at| keys.get(at))?;
+                self.fold_list(fold, &keys, List::get)?;
             }
             (Value::Map(map), Some(var2)) => {
                 for (key, value) in map.entries()? {
@@ -473,10 +473,10 @@ fn dispatch(call: &CallNode, args: &[Value<'_>]) -> Result<&'static Overload> {
         [one] => Some(*one),
         _ => None,
     };
-    if is_generic(function) {
-        if let Some(first) = one.or_else(|| call.overloads.first().copied()) {
-            return Ok(first);
-        }
+    if is_generic(function)
+        && let Some(first) = one.or_else(|| call.overloads.first().copied())
+    {
+        return Ok(first);
     }
     let found = match one {
         Some(one) => Some(one).filter(|one| crate::dispatch::fits_all(&one.args, args)),

@@ -223,10 +223,10 @@ impl Parser<'_> {
     /// `or ('?' or ':' expr)?`
     fn expr(&mut self) -> Parsed {
         self.nest()?;
-        let condition = self.logical(op::OR, "||")?;
+        let condition = self.or()?;
         let expr = if let Some(question) = self.accept("?") {
             let id_offset = question.start;
-            let then = self.logical(op::OR, "||")?;
+            let then = self.or()?;
             self.expect(":", starts_expression)?;
             let otherwise = self.expr()?;
             self.call(id_offset, op::CONDITIONAL, None, vec![condition, then, otherwise])
@@ -237,20 +237,25 @@ impl Parser<'_> {
         Ok(expr)
     }
 
-    /// `a || b || c` or `a && b && c`, as a balanced tree: a long chain must not nest deeply.
-    fn logical(&mut self, function: &'static str, sign: &'static str) -> Parsed {
-        let mut terms = vec![self.logical_term(function)?];
+    /// `a || b || c`, as a balanced tree: a long chain must not nest deeply.
+    fn or(&mut self) -> Parsed {
+        let mut terms = vec![self.and()?];
         let mut offsets = Vec::new();
-        while let Some(lexeme) = self.accept(sign) {
+        while let Some(lexeme) = self.accept("||") {
             offsets.push(lexeme.start);
-            terms.push(self.logical_term(function)?);
+            terms.push(self.and()?);
         }
-        let mut terms = terms.into_iter();
-        Ok(self.balanced(function, &offsets, &mut terms))
+        Ok(self.balanced(op::OR, &offsets, &mut terms.into_iter()))
     }
 
-    fn logical_term(&mut self, function: &'static str) -> Parsed {
-        if function == op::OR { self.logical(op::AND, "&&") } else { self.binary(0) }
+    fn and(&mut self) -> Parsed {
+        let mut terms = vec![self.binary(0)?];
+        let mut offsets = Vec::new();
+        while let Some(lexeme) = self.accept("&&") {
+            offsets.push(lexeme.start);
+            terms.push(self.binary(0)?);
+        }
+        Ok(self.balanced(op::AND, &offsets, &mut terms.into_iter()))
     }
 
     fn balanced(&mut self, function: &str, ops: &[usize], terms: &mut std::vec::IntoIter<Expr>) -> Expr {
@@ -265,15 +270,11 @@ impl Parser<'_> {
     }
 
     /// Relations, sums, products: each level binds tighter, all group to the left.
-    fn binary(&mut self, level: usize) -> Parsed {
-        const LEVELS: [&[&str]; 3] = [&["<", "<=", ">=", ">", "==", "!=", "in"], &["+", "-"], &["*", "/", "%"]];
-        if level == LEVELS.len() {
-            return self.unary();
-        }
-        let mut left = self.binary(level + 1)?;
+    fn binary(&mut self, lowest: usize) -> Parsed {
+        let mut left = self.unary()?;
         let mut entered = 0;
         while let Token::Sign(sign) = self.peek().token {
-            let Some(function) = op::binary(sign).filter(|_| LEVELS[level].contains(&sign)) else { break };
+            let Some((level, function)) = binding(sign).filter(|(level, _)| *level >= lowest) else { break };
             self.deepen()?;
             entered += 1;
             let at = self.next().start;
@@ -552,6 +553,16 @@ impl Parser<'_> {
             Err(message) => Ok(self.error(start, message)),
         }
     }
+}
+
+/// How tightly a binary operator binds, and its function.
+fn binding(sign: &str) -> Option<(usize, &'static str)> {
+    let level = match sign {
+        "*" | "/" | "%" => 2,
+        "+" | "-" => 1,
+        _ => 0,
+    };
+    op::binary(sign).map(|function| (level, function))
 }
 
 fn int(sign: &str, text: &str) -> Option<i64> {

@@ -326,24 +326,23 @@ fn optimize(mut call: CallNode) -> Result<Node> {
         };
         return Ok(Node::Const(op(&Invocation { overload: "", regex: None }, value)?));
     }
-    if call.function.name == op::IN && call.overloads.len() == 1 && call.overloads[0].id == "in_list" {
-        if let Some(set) = constant_set(&call.args[1]) {
-            if set.is_empty() {
-                return Ok(Node::Const(Value::Bool(false)));
-            }
-            return Ok(Node::InSet(Box::new(call.args.remove(0)), set));
+    let in_list = call.function.name == op::IN && call.overloads.len() == 1 && call.overloads[0].id == "in_list";
+    if let Some(set) = constant_set(&call.args).filter(|_| in_list) {
+        if set.is_empty() {
+            return Ok(Node::Const(Value::Bool(false)));
         }
+        return Ok(Node::InSet(Box::new(call.args.remove(0)), set));
     }
-    if matches!(call.function.name, "matches" | "find" | "findAll") {
-        if let Some(Node::Const(Value::String(pattern))) = call.args.get(1) {
-            call.regex = Some(re2::compile(pattern).map_err(Error::Failed)?);
-        }
+    if matches!(call.function.name, "matches" | "find" | "findAll")
+        && let Some(Node::Const(Value::String(pattern))) = call.args.get(1)
+    {
+        call.regex = Some(re2::compile(pattern).map_err(Error::Failed)?);
     }
     Ok(Node::Call(Box::new(call)))
 }
 
-fn constant_set(node: &Node) -> Option<BTreeSet<Key<'static>>> {
-    let Node::Const(Value::List(list)) = node else { return None };
+fn constant_set(args: &[Node]) -> Option<BTreeSet<Key<'static>>> {
+    let [_, Node::Const(Value::List(list))] = args else { return None };
     list.iter().map(|value| Key::of(&value)).collect()
 }
 

@@ -37,10 +37,10 @@ pub fn price(overload: &str, target: Option<&Argument<'_>>, args: &[Argument<'_>
             plain(size(text).scaled(STRING_FACTOR).times(size(part).scaled(STRING_FACTOR)))
         }
         ("add_string" | "add_bytes", _, [a, b]) => {
-            let sum = size(a).add(size(b));
+            let sum = size(a).plus(size(b));
             Price { cost: sum.scaled(STRING_FACTOR), size: Some(sum) }
         }
-        ("add_list", _, [a, b]) => Price { cost: Range::exactly(1), size: Some(size(a).add(size(b))) },
+        ("add_list", _, [a, b]) => Price { cost: Range::exactly(1), size: Some(size(a).plus(size(b))) },
         (
             "less_string"
             | "greater_string"
@@ -64,5 +64,5 @@ pub fn price(overload: &str, target: Option<&Argument<'_>>, args: &[Argument<'_>
 
 /// Of matching a text against a pattern.
 pub fn regex(text: Range, pattern: Range) -> Range {
-    text.add(Range::exactly(1)).scaled(STRING_FACTOR).times(pattern.scaled(REGEX_FACTOR))
+    text.plus(Range::exactly(1)).scaled(STRING_FACTOR).times(pattern.scaled(REGEX_FACTOR))
 }

@@ -77,15 +77,15 @@ impl<'e> Estimator<'e> {
             Kind::Select(select) => self.select(expr, select),
             Kind::Call(call) => self.call(expr, call),
             Kind::List(elements) => {
-                let cost = elements.iter().fold(Range::ZERO, |sum, element| sum.add(self.cost(&element.value)));
+                let cost = elements.iter().fold(Range::ZERO, |sum, element| sum.plus(self.cost(&element.value)));
                 let value = self.joined(elements.iter().map(|element| &element.value));
                 self.entries.insert(expr.id, Entry { list: true, key: Range::exactly(1), value });
-                cost.add(Range::exactly(LIST_COST))
+                cost.plus(Range::exactly(LIST_COST))
             }
             Kind::Map(entries) => {
                 let mut cost = Range::exactly(MAP_COST);
                 for entry in entries {
-                    cost = cost.add(self.cost(&entry.key)).add(self.cost(&entry.value));
+                    cost = cost.plus(self.cost(&entry.key)).plus(self.cost(&entry.value));
                 }
                 let key = self.joined(entries.iter().map(|entry| &entry.key));
                 let value = self.joined(entries.iter().map(|entry| &entry.value));
@@ -93,8 +93,8 @@ impl<'e> Estimator<'e> {
                 cost
             }
             Kind::Struct(_, fields) => {
-                let cost = fields.iter().fold(Range::ZERO, |sum, field| sum.add(self.cost(&field.value)));
-                cost.add(Range::exactly(STRUCT_COST))
+                let cost = fields.iter().fold(Range::ZERO, |sum, field| sum.plus(self.cost(&field.value)));
+                cost.plus(Range::exactly(STRUCT_COST))
             }
             Kind::Comprehension(fold) if is_bind(fold) => self.bind(expr, fold),
             Kind::Comprehension(fold) => self.fold(expr, fold),
@@ -118,7 +118,7 @@ impl<'e> Estimator<'e> {
         path.push(select.field.clone());
         self.paths.insert(expr.id, path);
         match self.type_of(&select.operand) {
-            Type::Map(..) | Type::Struct(_) | Type::Var(_) | Type::Param(_) => cost.add(Range::exactly(1)),
+            Type::Map(..) | Type::Struct(_) | Type::Var(_) | Type::Param(_) => cost.plus(Range::exactly(1)),
             _ => cost,
         }
     }
@@ -127,7 +127,7 @@ impl<'e> Estimator<'e> {
         if *call.function == *"dyn" && call.args.len() == 1 {
             let cost = self.cost(&call.args[0]);
             self.copy_sizes(expr, &call.args[0]);
-            return cost.add(Range::exactly(1));
+            return cost.plus(Range::exactly(1));
         }
         let costs: Vec<Range> = call.args.iter().map(|arg| self.cost(arg)).collect();
         let args: Vec<Argument<'e>> = call.args.iter().map(|arg| self.argument(arg)).collect();
@@ -166,7 +166,7 @@ impl<'e> Estimator<'e> {
         if let Some(size) = size {
             self.sizes.insert(expr.id, size);
         }
-        target_cost.add(cost)
+        target_cost.plus(cost)
     }
 
     /// `a.?b`: a call of one unit.
@@ -174,7 +174,7 @@ impl<'e> Estimator<'e> {
         if let Some(size) = self.size(expr) {
             self.sizes.insert(expr.id, size);
         }
-        costs.iter().fold(Range::exactly(1), |sum, cost| sum.add(*cost))
+        costs.iter().fold(Range::exactly(1), |sum, cost| sum.plus(*cost))
     }
 
     fn price(
@@ -186,24 +186,24 @@ impl<'e> Estimator<'e> {
         args: &[Argument<'e>],
         costs: &[Range],
     ) -> Price {
-        let all = costs.iter().fold(Range::ZERO, |sum, cost| sum.add(*cost));
+        let all = costs.iter().fold(Range::ZERO, |sum, cost| sum.plus(*cost));
         match overload {
             "logical_or" | "logical_and" => {
                 // The left side alone may decide.
                 let (left, right) = (costs[0], costs[1]);
-                return Price { cost: Range::new(left.min, left.add(right).max), size: None };
+                return Price { cost: Range::new(left.min, left.plus(right).max), size: None };
             }
             "conditional" => {
                 let size = size_of(&args[1]).union(size_of(&args[2]));
                 self.join_entries(expr, args[1].expr, args[2].expr);
-                return Price { cost: costs[0].add(costs[1].union(costs[2])), size: Some(size) };
+                return Price { cost: costs[0].plus(costs[1].union(costs[2])), size: Some(size) };
             }
             "add_string" | "add_bytes" | "add_list" => self.join_entries(expr, args[0].expr, args[1].expr),
             _ => {}
         }
         let price = super::library::price(self, function, overload, target, args)
             .unwrap_or_else(|| super::calls::price(overload, target, args));
-        Price { cost: price.cost.add(all), size: price.size }
+        Price { cost: price.cost.plus(all), size: price.size }
     }
 
     fn join_entries(&mut self, expr: &Expr, a: &'e Expr, b: &'e Expr) {
@@ -214,7 +214,7 @@ impl<'e> Estimator<'e> {
     }
 
     fn fold(&mut self, expr: &'e Expr, fold: &'e Comprehension) -> Range {
-        let mut cost = self.cost(&fold.range).add(self.cost(&fold.accu_init));
+        let mut cost = self.cost(&fold.range).plus(self.cost(&fold.accu_init));
         self.push_value(&fold.accu_var, &fold.accu_init);
         match &fold.var2 {
             Some(var2) => {
@@ -226,10 +226,10 @@ impl<'e> Estimator<'e> {
                 self.push_part(&fold.var, &fold.range, key);
             }
         }
-        let round = self.cost(&fold.condition).add(self.cost(&fold.step));
+        let round = self.cost(&fold.condition).plus(self.cost(&fold.step));
         let variables = 1 + usize::from(fold.var2.is_some());
         self.locals.truncate(self.locals.len() - variables);
-        cost = cost.add(self.cost(&fold.result));
+        cost = cost.plus(self.cost(&fold.result));
         self.locals.pop();
         let rounds = self.size_or_unknown(&fold.range);
         match &fold.accu_init.kind {
@@ -246,14 +246,14 @@ impl<'e> Estimator<'e> {
             }
             _ => {}
         }
-        cost.add(rounds.times(round))
+        cost.plus(rounds.times(round))
     }
 
     /// A name for a value: `optMap`, `sortBy`.
     fn bind(&mut self, expr: &'e Expr, fold: &'e Comprehension) -> Range {
-        let mut cost = self.cost(&fold.range).add(self.cost(&fold.accu_init));
+        let mut cost = self.cost(&fold.range).plus(self.cost(&fold.accu_init));
         self.push_value(&fold.accu_var, &fold.accu_init);
-        cost = cost.add(self.cost(&fold.result));
+        cost = cost.plus(self.cost(&fold.result));
         self.locals.pop();
         self.copy_sizes(expr, &fold.result);
         cost
@@ -290,10 +290,10 @@ impl<'e> Estimator<'e> {
     }
 
     fn path(&self, expr: &Expr) -> Path {
-        if let Kind::Ident(name) = &expr.kind {
-            if let Some(local) = self.local(name) {
-                return local.path.clone();
-            }
+        if let Kind::Ident(name) = &expr.kind
+            && let Some(local) = self.local(name)
+        {
+            return local.path.clone();
         }
         self.paths.get(&expr.id).cloned().unwrap_or_default()
     }

@@ -45,9 +45,9 @@ fn extension<'e>(
     let size = |argument: &Argument<'e>| size(estimator, argument);
     match (overload, target, args) {
         ("list_sets_contains_list" | "list_sets_intersects_list", _, [a, b]) => {
-            plain(size(a).times(size(b)).add(Range::exactly(1)))
+            plain(size(a).times(size(b)).plus(Range::exactly(1)))
         }
-        ("list_sets_equivalent_list", _, [a, b]) => plain(size(a).times(size(b)).scaled(2.0).add(Range::exactly(1))),
+        ("list_sets_equivalent_list", _, [a, b]) => plain(size(a).times(size(b)).scaled(2.0).plus(Range::exactly(1))),
         ("list_slice", Some(list), [start, end]) => {
             let end = number(end, size(list).max);
             allocate(1.0, Range::exactly(end.wrapping_sub(number(start, 0))))
@@ -73,7 +73,7 @@ fn compare_factor(overload: &str) -> f64 {
 }
 
 fn allocate(factor: f64, size: Range) -> Option<Price> {
-    let cost = size.scaled(factor).add(Range::exactly(1 + LIST_COST));
+    let cost = size.scaled(factor).plus(Range::exactly(1 + LIST_COST));
     Some(Price { cost, size: Some(size) })
 }
 
@@ -165,7 +165,7 @@ fn kubernetes<'e>(
 
 fn selector(length: Range) -> Range {
     let requirements = length.scaled(0.5).scaled((LIST_COST + STRUCT_COST) as f64);
-    Range::exactly(LIST_COST).add(scan(length)).add(requirements)
+    Range::exactly(LIST_COST).plus(scan(length)).plus(requirements)
 }
 
 /// The element's type and size, if the argument is a list.
@@ -182,7 +182,7 @@ fn element<'a>(estimator: &Estimator<'_>, list: &'a Argument<'_>) -> Option<(&'a
 fn traversal(estimator: &Estimator<'_>, target: &Argument<'_>) -> Range {
     let length = size(estimator, target);
     match element(estimator, target) {
-        Some((Type::String | Type::Bytes, each)) => length.times(Range::exactly(1).add(scan(each))),
+        Some((Type::String | Type::Bytes, each)) => length.times(Range::exactly(1).plus(scan(each))),
         Some(_) => length,
         None => scan(length),
     }
@@ -210,7 +210,7 @@ fn replace(text: Range, old: Range, new: Range) -> Option<Price> {
     } else {
         count.min = pieces(text.min, old.max);
     }
-    Some(Price { cost: text.scaled(2.0 * STRING_FACTOR), size: Some(count.times(new).add(kept)) })
+    Some(Price { cost: text.scaled(2.0 * STRING_FACTOR), size: Some(count.times(new).plus(kept)) })
 }
 
 fn split(text: Range, limit: Option<&Argument<'_>>) -> Option<Price> {
@@ -226,18 +226,18 @@ fn join(estimator: &Estimator<'_>, list: &Argument<'_>, separator: Option<Range>
     let mut result = element(estimator, list).map_or(Range::ZERO, |(_, each)| length.times(each));
     if let Some(separator) = separator {
         let gaps = Range::new(length.min.saturating_sub(1), length.max.saturating_sub(1));
-        result = result.add(separator.times(gaps));
+        result = result.plus(separator.times(gaps));
     }
     Some(Price { cost: scan(result), size: Some(result) })
 }
 
 fn contains(overload: &str, other: Range) -> Range {
     let bytes = Range::new(4, 16);
-    let mut cost = scan(bytes.add(bytes));
+    let mut cost = scan(bytes.plus(bytes));
     if overload.starts_with("cidr_contains_cidr") {
-        cost = cost.add(scan(bytes)).add(Range::exactly(1));
+        cost = cost.plus(scan(bytes)).plus(Range::exactly(1));
     }
-    if overload.ends_with("_string") { cost.add(scan(other)) } else { cost }
+    if overload.ends_with("_string") { cost.plus(scan(other)) } else { cost }
 }
 
 fn equality(left: &Argument<'_>, right: &Argument<'_>) -> Option<Price> {

@@ -30,7 +30,7 @@ const DEFAULT_PRECISION: usize = 6;
 const MAX_PRECISION: usize = 100_000;
 
 /// Splits a format at its clauses; `next` is told before each.
-fn pieces<'t>(text: &'t str, mut next: impl FnMut(usize) -> Result<()>) -> Result<Vec<Piece<'t>>> {
+fn pieces(text: &str, mut next: impl FnMut(usize) -> Result<()>) -> Result<Vec<Piece<'_>>> {
     let mut pieces = Vec::new();
     let mut count = 0;
     let mut rest = text;

@@ -35,14 +35,11 @@ fn address(value: &Value<'_>) -> Result<IpAddr> {
 /// Reads an address; an error says why in upstream's words.
 pub fn parse(text: &str) -> Result<IpAddr, String> {
     let (bare, zone) = text.split_once('%').map_or((text, None), |(bare, zone)| (bare, Some(zone)));
-    let ip = match bare.parse::<IpAddr>() {
-        Ok(ip) => ip,
-        Err(_) => {
-            let why = reason(bare);
-            return Err(format!(
-                "IP Address {text:?} parse error during conversion from string: ParseAddr({text:?}): {why}"
-            ));
-        }
+    let Ok(ip) = bare.parse::<IpAddr>() else {
+        let why = reason(bare);
+        return Err(format!(
+            "IP Address {text:?} parse error during conversion from string: ParseAddr({text:?}): {why}"
+        ));
     };
     if zone.is_some() {
         return Err(format!("IP address {text:?} with zone value is not allowed"));

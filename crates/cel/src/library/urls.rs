@@ -142,10 +142,9 @@ fn parse_host(scheme: &str, host: &str) -> Result<String, String> {
         return Err("invalid IP-literal".to_owned());
     }
     let strict = matches!(scheme, "http" | "https");
-    if let Some(colon) = if strict { host.find(':') } else { host.rfind(':') } {
-        if !port_fine(&host[colon..]) {
-            return bad_port(&host[colon..]);
-        }
+    let colon = if strict { host.find(':') } else { host.rfind(':') };
+    if let Some(port) = colon.map(|colon| &host[colon..]).filter(|port| !port_fine(port)) {
+        return bad_port(port);
     }
     if let Some(bad) = host.chars().find(|c| c.is_ascii() && !host_char(*c)) {
         return Err(format!("invalid character {:?} in host name", bad.to_string()));

@@ -95,7 +95,7 @@ impl<'a> List<'a> {
         }
         match self.kind() {
             ListKind::Atomic => self.iter().zip(other.iter()).all(|(a, b)| a.equals(&b)),
-            ListKind::Set => same_elements(self, other, |a, b| a.equals(b)),
+            ListKind::Set => same_elements(self, other, Value::equals),
             ListKind::Map(keys) => same_elements(self, other, |a, b| same_key(a, b, keys) && a.equals(b)),
         }
     }
