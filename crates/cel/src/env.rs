@@ -26,6 +26,8 @@ pub struct Env {
     variables: BTreeMap<Arc<str>, Type>,
     /// Declarations of variables that have one: sizes for the estimator.
     roots: BTreeMap<Arc<str>, Arc<DeclType>>,
+    /// Fields that are made one by one, under their full names: `variables.name`.
+    fields: BTreeMap<Arc<str>, Type>,
     objects: HashMap<Arc<str>, Arc<DeclType>>,
     types: Vec<Arc<dyn Types>>,
     json_patch: bool,
@@ -73,6 +75,13 @@ impl Env {
         self
     }
 
+    /// A field of an object that is made field by field: evaluation asks for `object.field`.
+    #[must_use]
+    pub fn with_field_variable(mut self, object: &str, field: &str, t: Type) -> Self {
+        self.fields.insert(format!("{object}.{field}").into(), t);
+        self
+    }
+
     #[must_use]
     pub fn with_types(mut self, types: Arc<dyn Types>) -> Self {
         self.types.push(types);
@@ -94,6 +103,10 @@ impl Env {
 
     pub fn variable(&self, name: &str) -> Option<(&Arc<str>, &Type)> {
         self.variables.get_key_value(name)
+    }
+
+    pub fn field_variable(&self, name: &str) -> Option<(&Arc<str>, &Type)> {
+        self.fields.get_key_value(name)
     }
 
     pub fn root(&self, name: &str) -> Option<&Arc<DeclType>> {

@@ -7,7 +7,7 @@ use crate::cost::runtime;
 use crate::decls::{Function, Invocation, Overload};
 use crate::library::standard;
 use crate::plan::{Attribute, CallNode, Fold, Node, Program, Root, Step, StepKey};
-use crate::value::map::Fields;
+use crate::value::map::Variables;
 use crate::value::{Error, Key, List, Map, Object, Result, Value, fail, no_overload};
 
 /// What an evaluation gave and what it took.
@@ -23,7 +23,7 @@ const OBJECT_COST: u64 = 40;
 
 impl Program {
     /// Evaluates over `variables`, spending at most `limit`.
-    pub fn eval<'a>(&'a self, variables: &'a dyn Fields, limit: u64) -> Outcome<'a> {
+    pub fn eval<'a>(&'a self, variables: &dyn Variables<'a>, limit: u64) -> Outcome<'a> {
         let mut machine = Machine {
             program: self,
             variables,
@@ -37,9 +37,9 @@ impl Program {
     }
 }
 
-struct Machine<'a> {
+struct Machine<'a, 'v> {
     program: &'a Program,
-    variables: &'a dyn Fields,
+    variables: &'v dyn Variables<'a>,
     /// Variables already asked for.
     known: Vec<Option<Result<Value<'a>>>>,
     /// Variables of folds; a state that is `None` has not been needed yet.
@@ -48,7 +48,7 @@ struct Machine<'a> {
     limit: u64,
 }
 
-impl<'a> Machine<'a> {
+impl<'a> Machine<'a, '_> {
     fn spend(&mut self, cost: u64) -> Result<()> {
         self.cost = self.cost.saturating_add(cost);
         if self.cost > self.limit { Err(Error::CostLimit) } else { Ok(()) }
@@ -336,7 +336,7 @@ impl<'a> Machine<'a> {
         }
         // A test costs only its steps, a conditional only its branches.
         if !attribute.test_only && !matches!(attribute.root, Root::Conditional(_)) {
-            self.spend(SELECT_COST)?;
+            self.spend(SELECT_COST + attribute.selected)?;
         }
         value
     }
@@ -364,7 +364,7 @@ impl<'a> Machine<'a> {
             return known.clone();
         }
         let name = &self.program.variables[index];
-        let value = match self.variables.field(name) {
+        let value = match self.variables.get(name) {
             Ok(Some(value)) => Ok(value),
             Ok(None) => fail(format!("no such attribute(s): {name}")),
             Err(error) => Err(error),

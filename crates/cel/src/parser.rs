@@ -16,8 +16,10 @@ use crate::unescape;
 const MAX_CODE_POINTS: usize = 100_000;
 /// Nodes after macros are expanded.
 const MAX_NODES: usize = 500_000;
-/// Depth of one kind of nesting, and of the tree.
+/// Depth of the tree.
 const MAX_DEPTH: usize = 250;
+/// Depth of parentheses, brackets and arguments. Upstream takes 250, which is more stack than a thread of ours has.
+const MAX_NESTING: usize = 64;
 
 const EXPRESSION: &str =
     "'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER";
@@ -191,17 +193,17 @@ impl Parser<'_> {
     /// Parentheses, brackets, arguments.
     fn nest(&mut self) -> Parsed<()> {
         self.nesting += 1;
-        self.bound(self.nesting, &format!("expression recursion limit exceeded: {MAX_DEPTH}"))
+        self.bound(self.nesting, MAX_NESTING, &format!("expression recursion limit exceeded: {MAX_NESTING}"))
     }
 
     /// Operators and selections: every one makes the tree deeper.
     fn deepen(&mut self) -> Parsed<()> {
         self.depth += 1;
-        self.bound(self.depth, "max recursion depth exceeded")
+        self.bound(self.depth, MAX_DEPTH, "max recursion depth exceeded")
     }
 
-    fn bound(&mut self, depth: usize, message: &str) -> Parsed<()> {
-        if depth <= MAX_DEPTH {
+    fn bound(&mut self, depth: usize, most: usize, message: &str) -> Parsed<()> {
+        if depth <= most {
             return Ok(());
         }
         self.issues.push(Issue { location: Location::NOWHERE, message: message.to_owned() });
@@ -403,7 +405,8 @@ impl Parser<'_> {
             Token::Sign("{") => self.map(),
             Token::Sign(".") if self.peek_at(1) == Token::Ident => self.name(),
             Token::Ident => self.name(),
-            Token::Sign("-") | Token::Int | Token::Uint | Token::Float | Token::String | Token::Bytes => self.literal(),
+            Token::Sign("-") if matches!(self.peek_at(1), Token::Int | Token::Float) => self.literal(),
+            Token::Int | Token::Uint | Token::Float | Token::String | Token::Bytes => self.literal(),
             Token::Sign("true" | "false" | "null") => self.literal(),
             Token::Sign(".") => {
                 self.next();

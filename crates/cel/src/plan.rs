@@ -63,6 +63,8 @@ pub(crate) struct Attribute {
     pub path: Vec<Step>,
     /// Asks only whether the last step leads anywhere.
     pub test_only: bool,
+    /// Steps that were taken by naming a variable, not an object's field: they cost the same.
+    pub selected: u64,
 }
 
 pub(crate) enum Root {
@@ -138,12 +140,13 @@ impl Planner<'_> {
     }
 
     fn reference(&mut self, expr: &Expr) -> Node {
-        let name = match self.checked.reference(expr.id) {
+        let (name, selected) = match self.checked.reference(expr.id) {
             Some(Reference::Type(t)) => return Node::Const(Value::Type(t.runtime_name().into())),
-            Some(Reference::Variable(name)) => name.clone(),
-            _ => "".into(),
+            Some(Reference::Variable(name)) => (name.clone(), 0),
+            Some(Reference::Field(name)) => (name.clone(), 1),
+            _ => ("".into(), 0),
         };
-        Node::Attribute(Attribute { root: self.place(name), path: Vec::new(), test_only: false })
+        Node::Attribute(Attribute { root: self.place(name), path: Vec::new(), test_only: false, selected })
     }
 
     fn place(&mut self, name: Arc<str>) -> Root {
@@ -256,7 +259,7 @@ pub(crate) fn constant(literal: &Literal) -> Value<'static> {
 fn attribute(node: Node) -> Attribute {
     match node {
         Node::Attribute(attribute) if !attribute.test_only => attribute,
-        node => Attribute { root: Root::Node(Box::new(node)), path: Vec::new(), test_only: false },
+        node => Attribute { root: Root::Node(Box::new(node)), path: Vec::new(), test_only: false, selected: 0 },
     }
 }
 
@@ -266,11 +269,11 @@ fn conditional(args: Vec<Node>) -> Node {
     let condition = next();
     let branch = |node| match node {
         Node::Attribute(attribute) => attribute,
-        node => Attribute { root: Root::Node(Box::new(node)), path: Vec::new(), test_only: false },
+        node => Attribute { root: Root::Node(Box::new(node)), path: Vec::new(), test_only: false, selected: 0 },
     };
     let (then, otherwise) = (branch(next()), branch(next()));
     let root = Root::Conditional(Box::new((condition, then, otherwise)));
-    Node::Attribute(Attribute { root, path: Vec::new(), test_only: false })
+    Node::Attribute(Attribute { root, path: Vec::new(), test_only: false, selected: 0 })
 }
 
 fn index(args: Vec<Node>, optional: bool) -> Result<Node> {

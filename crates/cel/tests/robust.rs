@@ -7,14 +7,14 @@ use orlop_cel::parser::parse;
 use orlop_cel::plan::Program;
 use orlop_cel::source::Source;
 use orlop_cel::types::Type;
-use orlop_cel::value::{Fields, Result, Value};
+use orlop_cel::value::{Result, Value, Variables};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 struct Object(Json);
 
-impl Fields for Object {
-    fn field(&self, name: &str) -> Result<Option<Value<'_>>> {
+impl<'a> Variables<'a> for &'a Object {
+    fn get(&self, name: &str) -> Result<Option<Value<'a>>> {
         Ok((name == "object").then(|| Value::of(&self.0)))
     }
 }
@@ -26,7 +26,7 @@ fn run(text: &str) {
     assert!(bounds.min <= bounds.max, "{text}");
     let Ok(program) = Program::new(&checked, env.types()) else { return };
     let object = Object(json!({"a": [1, 2.5, "x", null], "b": {"c": true}, "n": -3}));
-    let outcome = program.eval(&object, PER_CALL_LIMIT);
+    let outcome = program.eval(&&object, PER_CALL_LIMIT);
     // One step may go over, by no more than what it costs itself.
     assert!(outcome.cost <= PER_CALL_LIMIT * 2 || outcome.value.is_err(), "{text}");
 }
@@ -121,12 +121,19 @@ fn nesting_ends_in_an_error() {
 
 #[test]
 fn what_is_just_shallow_enough_runs() {
-    run(&format!("{}1{}", "(".repeat(240), ")".repeat(240)));
+    run(&format!("{}1{}", "(".repeat(60), ")".repeat(60)));
     run(&format!("{}1", "1+".repeat(240)));
     run(&format!("{}true", "true && ".repeat(5_000)));
     run(&format!("{}true", "!".repeat(5_000)));
-    let nested = (0..60).fold("1".to_owned(), |inner, depth| format!("[1].map(x{depth}, {inner})"));
+    let nested = (0..30).fold("1".to_owned(), |inner, depth| format!("[1].map(x{depth}, {inner})"));
     run(&nested);
+}
+
+#[test]
+fn a_sign_before_what_is_no_number_is_refused() {
+    for text in ["!-a", "!-'s'", "!-true", "!--1"] {
+        assert!(parse(&Source::new(text)).is_err(), "{text}");
+    }
 }
 
 #[test]

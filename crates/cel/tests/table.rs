@@ -7,17 +7,17 @@ use orlop_cel::decl::DeclType;
 use orlop_cel::env::Env;
 use orlop_cel::plan::Program;
 use orlop_cel::types::Type;
-use orlop_cel::value::{Fields, Result, Value};
+use orlop_cel::value::{Result, Value, Variables};
 use serde_json::Value as Json;
 
 /// `self`, as its schema reads it, and `object`, as JSON is.
-struct Variables {
+struct Input {
     object: Json,
     decl: Arc<DeclType>,
 }
 
-impl Fields for Variables {
-    fn field(&self, name: &str) -> Result<Option<Value<'_>>> {
+impl<'a> Variables<'a> for &'a Input {
+    fn get(&self, name: &str) -> Result<Option<Value<'a>>> {
         Ok(match name {
             "self" => Some(Value::read(&self.object, Some(&self.decl))?),
             "object" => Some(Value::of(&self.object)),
@@ -59,7 +59,7 @@ fn show(value: &Value<'_>) -> String {
 }
 
 /// One line of the table for an expression: its value and cost with the estimate, or what is wrong.
-fn outcome(text: &str, env: &Env, variables: &Variables) -> String {
+fn outcome(text: &str, env: &Env, input: &Input) -> String {
     let checked = match env.compile(text) {
         Ok(checked) => checked,
         Err(issues) => {
@@ -72,7 +72,7 @@ fn outcome(text: &str, env: &Env, variables: &Variables) -> String {
         Ok(program) => program,
         Err(error) => return format!("program {error}"),
     };
-    let outcome = program.eval(variables, PER_CALL_LIMIT);
+    let outcome = program.eval(&input, PER_CALL_LIMIT);
     let result = match &outcome.value {
         Ok(value) => show(value),
         Err(error) => format!("error {error}"),
@@ -86,12 +86,12 @@ fn every_expression_is_what_upstream_says() {
     let object: Json = serde_json::from_str(include_str!("data/object.json")).unwrap();
     let decl = Arc::new(DeclType::from_schema(&schema, true, "selfType"));
     let env = Env::new().with_declared("self", decl.clone()).with_variable("object", Type::Dyn);
-    let variables = Variables { object, decl };
+    let input = Input { object, decl };
     let mut wrong = Vec::new();
     for line in include_str!("data/expressions.tsv").lines() {
         let (text, want) = line.split_once('\t').unwrap();
         let text: String = serde_json::from_str(text).unwrap();
-        let got = outcome(&text, &env, &variables);
+        let got = outcome(&text, &env, &input);
         if got != want {
             wrong.push(format!("{text}\n  want {want}\n  got  {got}"));
         }

@@ -19,6 +19,8 @@ use unify::{Solver, most_general};
 pub enum Reference {
     /// A variable under its full name.
     Variable(Arc<str>),
+    /// A field of an object whose fields are variables of their own, under its full name.
+    Field(Arc<str>),
     /// A name that is a type.
     Type(Type),
     Call(&'static Function, Vec<&'static Overload>),
@@ -140,6 +142,9 @@ impl Checker<'_> {
         let name = name.strip_prefix('.').unwrap_or(name);
         if let Some((name, t)) = self.env.variable(name) {
             return Some((t.clone(), Reference::Variable(name.clone())));
+        }
+        if let Some((name, t)) = self.env.field_variable(name) {
+            return Some((t.clone(), Reference::Field(name.clone())));
         }
         let named = self.env.named_type(name)?;
         Some((Type::type_of(named.clone()), Reference::Type(named)))

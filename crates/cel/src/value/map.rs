@@ -1,4 +1,4 @@
-//! Maps and objects: of JSON, made by the expression, or asked field by field.
+//! Maps and objects: of JSON, or made by the expression.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -13,14 +13,12 @@ use crate::decl::DeclType;
 pub enum Map<'a> {
     Json(&'a serde_json::Map<String, Json>, Option<&'a DeclType>),
     Entries(Arc<BTreeMap<Key<'a>, Value<'a>>>),
-    /// Fields that are computed when asked for.
-    Lazy(&'a dyn Fields),
 }
 
-/// An object whose fields cost something to make, like `variables`; or all variables of an evaluation.
-pub trait Fields: Sync {
-    /// The field's value, if there is such a field.
-    fn field(&self, name: &str) -> Result<Option<Value<'_>>>;
+/// The variables of an evaluation, made when asked for.
+pub trait Variables<'a> {
+    /// The variable's value, if there is such a variable.
+    fn get(&self, name: &str) -> Result<Option<Value<'a>>>;
 }
 
 /// What a map can be asked for. Numbers of all kinds are one.
@@ -111,7 +109,6 @@ impl<'a> Map<'a> {
         match self {
             Self::Json(map, _) => map.len(),
             Self::Entries(entries) => entries.len(),
-            Self::Lazy(_) => 0,
         }
     }
 
@@ -121,7 +118,7 @@ impl<'a> Map<'a> {
 
     pub fn find(&self, key: &Value<'a>) -> Result<Option<Value<'a>>> {
         match self {
-            Self::Json(..) | Self::Lazy(_) => match key {
+            Self::Json(..) => match key {
                 Value::String(text) => self.find_str(text),
                 _ if matches!(self, Self::Json(_, Some(_))) => super::no_overload(),
                 _ => Ok(None),
@@ -135,7 +132,6 @@ impl<'a> Map<'a> {
             Self::Json(map, None) => map.get(name).map(|json| Value::read(json, None)).transpose(),
             Self::Json(map, Some(decl)) => find_declared(map, decl, name),
             Self::Entries(entries) => Ok(entries.get(&Key::String(Text::Shared(name.into()))).cloned()),
-            Self::Lazy(fields) => fields.field(name),
         }
     }
 
@@ -152,7 +148,6 @@ impl<'a> Map<'a> {
                 })
                 .collect(),
             Self::Entries(entries) => entries.keys().cloned().map(Value::from).collect(),
-            Self::Lazy(_) => Vec::new(),
         }
     }
 

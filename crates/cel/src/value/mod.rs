@@ -20,7 +20,7 @@ use crate::library::named_formats::NamedFormat;
 use crate::library::semver::Semver;
 use crate::library::urls::Url;
 pub use list::List;
-pub use map::{Fields, Key, Map};
+pub use map::{Key, Map, Variables};
 pub use text::Text;
 pub use time::Timestamp;
 
