@@ -230,6 +230,8 @@ impl RawWatch {
         let (mut stream, host) = connect(config, Protocol::Http1).await?;
         let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\naccept: application/json\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
+        // Writing alone may leave it in TLS's buffer.
+        stream.flush().await?;
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await?);
