@@ -1,5 +1,7 @@
 //! Nothing an author writes makes the crate panic, hang or grow without bound.
 
+#![cfg(test)]
+
 use orlop_cel::cost::{PER_CALL_LIMIT, estimate::estimate};
 use orlop_cel::env::Env;
 use orlop_cel::escape::{escape, unescape};

@@ -1,5 +1,7 @@
 //! Expressions as data: what each is, costs and says when it is wrong, in upstream's words.
 
+#![cfg(test)]
+
 use std::sync::Arc;
 
 use orlop_cel::cost::{PER_CALL_LIMIT, estimate::estimate};
