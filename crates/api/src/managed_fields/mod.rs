@@ -22,6 +22,7 @@ mod fields;
 mod last_applied;
 mod manager;
 mod merge;
+mod overlay;
 pub mod scale;
 mod set;
 mod types;
@@ -33,4 +34,5 @@ mod tests;
 
 pub use element::PathElement;
 pub use manager::{FieldManager, keep_times_of_noop, manager_name};
+pub use overlay::overlay;
 pub use set::FieldSet;

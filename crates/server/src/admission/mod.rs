@@ -17,6 +17,7 @@ mod namespace_lifecycle;
 mod persistent_volume_claim_resize;
 mod pod_security;
 mod pod_topology_labels;
+mod policy;
 mod priority;
 mod resource_quota;
 mod runtime_class;
@@ -191,7 +192,9 @@ pub fn builtin() -> Vec<Arc<dyn Plugin>> {
         Arc::new(certificate_subject_restriction::CertificateSubjectRestriction),
         Arc::new(default_ingress_class::DefaultIngressClass),
         Arc::new(pod_topology_labels::PodTopologyLabels),
+        Arc::new(policy::MutatingAdmissionPolicy::default()),
         Arc::new(webhook::MutatingAdmissionWebhook::default()),
+        Arc::new(policy::ValidatingAdmissionPolicy::default()),
         Arc::new(webhook::ValidatingAdmissionWebhook::default()),
         Arc::new(resource_quota::ResourceQuota),
     ]

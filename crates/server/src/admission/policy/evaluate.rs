@@ -1,0 +1,326 @@
+//! Running a policy's expressions over one request, within its budget.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use futures_util::FutureExt;
+use orlop_api::{Value as Json, meta};
+use orlop_cel::cost::PER_CALL_LIMIT;
+use orlop_cel::library::authorizer::{Authorizer, Authz, Decision, Question};
+use orlop_cel::types::Type;
+use orlop_cel::value::{Result as CelResult, Value, Variables, fail};
+use orlop_client::transport::UserInfo;
+use serde_json::json;
+
+use super::environment::{Compiled, Place, compile, environment};
+use super::matching::operation_name;
+use crate::Server;
+use crate::admission::{Attributes, Operation};
+use crate::auth;
+use crate::request::RequestInfo;
+use crate::resource::Resource;
+
+/// What every kind of policy has: conditions that say whether it applies, and variables.
+pub struct Common {
+    pub conditions: Vec<(String, Compiled)>,
+    pub variables: Vec<(String, Compiled)>,
+}
+
+impl Common {
+    pub fn compile(policy: &Json) -> Self {
+        let spec = &policy["spec"];
+        let place = Place { params: spec["paramKind"].is_object(), authorizer: true, patch: false };
+        let list = |key: &str| spec[key].as_array().cloned().unwrap_or_default();
+        let text = |item: &Json, key: &str| item[key].as_str().unwrap_or_default().to_owned();
+        let env = environment(place, &[]);
+        let conditions = list("matchConditions");
+        let conditions = conditions
+            .iter()
+            .map(|condition| (text(condition, "name"), compile(&env, &text(condition, "expression"), &[Type::Bool])));
+        let conditions = conditions.collect();
+        let mut variables: Vec<(String, Compiled)> = Vec::new();
+        for variable in list("variables") {
+            let env = environment(place, &types(&variables));
+            variables.push((text(&variable, "name"), compile(&env, &text(&variable, "expression"), &[])));
+        }
+        Self { conditions, variables }
+    }
+
+    pub fn variable_types(&self) -> Vec<(String, Type)> {
+        types(&self.variables)
+    }
+}
+
+fn types(variables: &[(String, Compiled)]) -> Vec<(String, Type)> {
+    variables.iter().map(|(name, compiled)| (name.clone(), visible(&compiled.result))).collect()
+}
+
+/// Types that variables pass on; what is not one of these is dynamic.
+fn visible(t: &Type) -> Type {
+    match t {
+        Type::Bool
+        | Type::Bytes
+        | Type::Double
+        | Type::Duration
+        | Type::Int
+        | Type::Null
+        | Type::String
+        | Type::Timestamp
+        | Type::Uint => t.clone(),
+        Type::List(_) | Type::Map(..) => t.map_inner(visible),
+        _ => Type::Dyn,
+    }
+}
+
+/// What the expressions see of a request.
+pub struct Input {
+    pub object: Json,
+    pub old_object: Json,
+    pub params: Option<Json>,
+    pub request: Json,
+    pub namespace: Json,
+    pub question: Question,
+}
+
+impl Input {
+    /// In the version that the policy matched.
+    pub fn new(attributes: &Attributes, matched: &Resource, params: Option<Json>, namespace: Option<Json>) -> Self {
+        let versioned = |object: Option<&Json>| match object {
+            Some(object) if object.is_object() => matched.versioned(object).into_owned(),
+            _ => Json::Null,
+        };
+        let info = matched.info();
+        let question = Question {
+            group: info.group.to_string(),
+            resource: info.plural.to_string(),
+            subresource: attributes.subresource.clone(),
+            namespace: attributes.namespace.clone(),
+            name: attributes.name.clone(),
+            ..Question::default()
+        };
+        Self {
+            object: if attributes.operation == Operation::Delete {
+                Json::Null
+            } else {
+                versioned(Some(&attributes.object))
+            },
+            old_object: versioned(attributes.old_object.as_deref()),
+            params,
+            request: request(attributes, matched),
+            namespace: namespace.unwrap_or_default(),
+            question,
+        }
+    }
+}
+
+/// `admission.k8s.io/v1` AdmissionRequest without the objects; what is empty is left out.
+fn request(attributes: &Attributes, matched: &Resource) -> Json {
+    let kind = |resource: &Resource| {
+        let info = resource.info();
+        let sub =
+            info.subresource(&attributes.subresource).filter(|sub| !sub.kind.is_empty() && !sub.version.is_empty());
+        match sub {
+            Some(sub) => json!({"group": sub.group, "version": sub.version, "kind": sub.kind}),
+            None => json!({"group": info.group, "version": resource.version(), "kind": info.kind}),
+        }
+    };
+    let of = |resource: &Resource| {
+        let info = resource.info();
+        json!({"group": info.group, "version": resource.version(), "resource": info.plural})
+    };
+    let operation = operation_name(attributes.operation);
+    let options = match attributes.operation {
+        Operation::Create => json!({"apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions"}),
+        Operation::Update => json!({"apiVersion": "meta.k8s.io/v1", "kind": "UpdateOptions"}),
+        Operation::Delete => json!({"apiVersion": "meta.k8s.io/v1", "kind": "DeleteOptions"}),
+        Operation::Connect => Json::Null,
+    };
+    let user = &attributes.user;
+    let extra: orlop_api::Map<String, Json> =
+        user.extra.iter().map(|(key, values)| (key.clone(), values.clone().into())).collect();
+    let mut request = json!({
+        "uid": "", "kind": kind(matched), "resource": of(matched), "requestKind": kind(&attributes.resource),
+        "requestResource": of(&attributes.resource), "operation": operation, "dryRun": attributes.dry_run,
+        "options": options,
+        "userInfo": {"username": user.name, "uid": user.uid, "groups": user.groups, "extra": extra},
+    });
+    let optional = [
+        ("subResource", &attributes.subresource),
+        ("requestSubResource", &attributes.subresource),
+        ("name", &attributes.name),
+        ("namespace", &attributes.namespace),
+    ];
+    for (field, value) in optional {
+        if !value.is_empty() {
+            request[field] = value.as_str().into();
+        }
+    }
+    if let Some(user) = request["userInfo"].as_object_mut() {
+        let empty = |value: &Json| value == "" || value.as_array().is_some_and(Vec::is_empty) || *value == json!({});
+        user.retain(|_, value| !empty(value));
+    }
+    request
+}
+
+/// Asks the server's authorizer in the name of the user or of a ServiceAccount.
+pub struct Asker<'s> {
+    pub server: &'s Server,
+    pub user: &'s UserInfo,
+}
+
+impl Authorizer for Asker<'_> {
+    fn check(&self, question: &Question) -> Decision {
+        let request = if question.path.is_empty() {
+            RequestInfo {
+                verb: question.verb.clone(),
+                is_resource: true,
+                api_group: question.group.clone(),
+                api_version: "*".to_owned(),
+                namespace: question.namespace.clone(),
+                resource: question.resource.clone(),
+                subresource: question.subresource.clone(),
+                name: question.name.clone(),
+                field_selector: question.field_selector.clone(),
+                label_selector: question.label_selector.clone(),
+                ..RequestInfo::default()
+            }
+        } else {
+            RequestInfo { verb: question.verb.clone(), path: question.path.clone(), ..RequestInfo::default() }
+        };
+        let account = question.service_account.as_ref().map(|(namespace, name)| service_account(namespace, name));
+        let user = account.as_ref().unwrap_or(self.user);
+        // Decisions rest on memory; one that would have to wait is none.
+        match self.server.authorizer.authorize(user, &request).now_or_never() {
+            Some(auth::Decision::Allow { reason }) => Decision { allowed: true, reason, error: None },
+            Some(auth::Decision::Deny { reason } | auth::Decision::NoOpinion { reason }) => {
+                Decision { allowed: false, reason, error: None }
+            }
+            None => Decision { error: Some("the authorizer did not answer".to_owned()), ..Decision::default() },
+        }
+    }
+}
+
+fn service_account(namespace: &str, name: &str) -> UserInfo {
+    UserInfo {
+        name: format!("system:serviceaccount:{namespace}:{name}"),
+        groups: vec![
+            "system:serviceaccounts".to_owned(),
+            format!("system:serviceaccounts:{namespace}"),
+            "system:authenticated".to_owned(),
+        ],
+        ..UserInfo::default()
+    }
+}
+
+/// The variables of one evaluation; those a policy defines are computed when first read.
+pub struct Scope<'a> {
+    input: &'a Input,
+    authorizer: Option<&'a Asker<'a>>,
+    variables: &'a [(String, Compiled)],
+    computed: RefCell<BTreeMap<usize, CelResult<Value<'a>>>>,
+    /// What computing them cost since the last expression.
+    cost: Cell<u64>,
+}
+
+pub const OUT_OF_BUDGET: &str =
+    "validation failed due to running out of cost budget, no further validation rules will be run";
+
+impl<'a> Scope<'a> {
+    pub fn new(input: &'a Input, authorizer: Option<&'a Asker<'a>>, variables: &'a [(String, Compiled)]) -> Self {
+        Self { input, authorizer, variables, computed: RefCell::default(), cost: Cell::new(0) }
+    }
+
+    /// Runs an expression. The outer error ends the policy: its budget is spent.
+    pub fn run(&self, compiled: &'a Compiled, budget: &mut u64) -> Result<Result<Value<'a>, String>, String> {
+        let program = match &compiled.program {
+            Ok(program) => program,
+            Err(why) => return Ok(Err(format!("compilation error: {why}"))),
+        };
+        let outcome = program.eval(self, PER_CALL_LIMIT);
+        let cost = outcome.cost.saturating_add(self.cost.take());
+        *budget = budget.checked_sub(cost).ok_or(OUT_OF_BUDGET)?;
+        let expression = &compiled.expression;
+        Ok(outcome.value.map_err(|error| format!("expression '{expression}' resulted in error: {error}")))
+    }
+
+    fn compute(&self, index: usize) -> CelResult<Value<'a>> {
+        if let Some(known) = self.computed.borrow().get(&index) {
+            return known.clone();
+        }
+        let (name, compiled) = &self.variables[index];
+        let value = match &compiled.program {
+            Ok(program) => {
+                let outcome = program.eval(self, PER_CALL_LIMIT);
+                self.cost.set(self.cost.get().saturating_add(outcome.cost));
+                let failed = |error| fail(format!("composited variable {name:?} fails to evaluate: {error}"));
+                outcome.value.or_else(failed)
+            }
+            Err(why) => fail(format!("composited variable {name:?} fails to compile: {why}")),
+        };
+        self.computed.borrow_mut().insert(index, value.clone());
+        value
+    }
+}
+
+impl<'a> Variables<'a> for Scope<'a> {
+    fn get(&self, name: &str) -> CelResult<Option<Value<'a>>> {
+        let input = self.input;
+        Ok(match name {
+            "object" => Some(Value::of(&input.object)),
+            "oldObject" => Some(Value::of(&input.old_object)),
+            "params" => Some(input.params.as_ref().map_or(Value::Null, Value::of)),
+            "request" => Some(Value::of(&input.request)),
+            "namespaceObject" => Some(Value::of(&input.namespace)),
+            "authorizer" => self.authorizer.map(|asker| Authz::value(asker)),
+            "authorizer.requestResource" => {
+                self.authorizer.map(|asker| Authz::request_resource(asker, input.question.clone()))
+            }
+            _ => match name.strip_prefix("variables.") {
+                Some(name) => {
+                    let index = self.variables.iter().rposition(|(variable, _)| variable == name);
+                    index.map(|index| self.compute(index)).transpose()?
+                }
+                None => None,
+            },
+        })
+    }
+}
+
+/// Whether all match conditions hold. An error counts only if none is false.
+pub fn conditions_hold(
+    conditions: &[(String, Compiled)],
+    input: &Input,
+    asker: &Asker<'_>,
+    ignore_failures: bool,
+) -> Result<bool, String> {
+    let mut budget = orlop_cel::cost::MATCH_CONDITIONS_BUDGET;
+    let scope = Scope::new(input, Some(asker), &[]);
+    let mut errors = Vec::new();
+    for (_, compiled) in conditions {
+        match scope.run(compiled, &mut budget) {
+            Ok(Ok(Value::Bool(false))) => return Ok(false),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => errors.push(error),
+            Err(_) if ignore_failures => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    match errors.as_slice() {
+        [] => Ok(true),
+        _ if ignore_failures => Ok(false),
+        [one] => Err(one.clone()),
+        many => Err(format!("[{}]", many.join(", "))),
+    }
+}
+
+/// The namespace of the request, for `namespaceObject`; a namespace has none.
+pub fn namespace_of(server: &Server, attributes: &Attributes) -> Option<Json> {
+    if attributes.namespace.is_empty() || attributes.is("", "namespaces") {
+        return None;
+    }
+    let mut namespace = super::matching::namespace(server, &attributes.namespace)?;
+    for field in ["ownerReferences", "selfLink"] {
+        meta::remove(&mut namespace, field);
+    }
+    Some(namespace)
+}

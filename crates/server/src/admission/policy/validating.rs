@@ -1,0 +1,241 @@
+//! ValidatingAdmissionPolicy: expressions that must hold
+//! (`k8s.io/apiserver/pkg/admission/plugin/policy/validating`).
+
+use futures_util::future::BoxFuture;
+use orlop_api::Value as Json;
+use orlop_api::status::StatusError;
+use orlop_cel::cost::RUNTIME_BUDGET;
+use orlop_cel::types::Type;
+use orlop_cel::value::Value;
+use serde_json::json;
+
+use super::environment::{Compiled, Place, compile, environment};
+use super::evaluate::{Asker, Common, Input, Scope, conditions_hold, namespace_of};
+use super::{Policies, Policy, bindings, ignores_failures, is_exempt, matching, params};
+use crate::Server;
+use crate::admission::{Attributes, Plugin};
+
+const POLICIES: &str = "admissionregistration.k8s.io/validatingadmissionpolicies";
+const BINDINGS: &str = "admissionregistration.k8s.io/validatingadmissionpolicybindings";
+/// The longest message an expression may make.
+const MAX_MESSAGE_BYTES: usize = 5 * 1024;
+
+#[derive(Default)]
+pub struct ValidatingAdmissionPolicy(Policies<Validations>);
+
+/// A policy's expressions.
+pub struct Validations {
+    common: Common,
+    validations: Vec<Validation>,
+    annotations: Vec<Compiled>,
+}
+
+struct Validation {
+    holds: Compiled,
+    message: String,
+    message_expression: Option<Compiled>,
+    reason: String,
+}
+
+/// A validation that does not hold.
+struct Failure {
+    message: String,
+    reason: String,
+}
+
+impl Failure {
+    fn of(message: impl Into<String>) -> Self {
+        Self { message: message.into(), reason: String::new() }
+    }
+}
+
+impl Validations {
+    fn compile(policy: &Json) -> Self {
+        let common = Common::compile(policy);
+        let spec = &policy["spec"];
+        let types = common.variable_types();
+        let params = spec["paramKind"].is_object();
+        let env = environment(Place { params, authorizer: true, patch: false }, &types);
+        let message_env = environment(Place { params, authorizer: false, patch: false }, &types);
+        let items = |key: &str| spec[key].as_array().cloned().unwrap_or_default();
+        let text = |item: &Json, key: &str| item[key].as_str().unwrap_or_default().trim().to_owned();
+        let validation = |item: &Json| Validation {
+            holds: compile(&env, item["expression"].as_str().unwrap_or_default(), &[Type::Bool]),
+            message: text(item, "message"),
+            message_expression: item["messageExpression"]
+                .as_str()
+                .filter(|expression| !expression.is_empty())
+                .map(|expression| compile(&message_env, expression, &[Type::String])),
+            reason: text(item, "reason"),
+        };
+        let annotation = |item: &Json| compile(&env, &text(item, "valueExpression"), &[Type::String, Type::Null]);
+        Self {
+            validations: items("validations").iter().map(validation).collect(),
+            annotations: items("auditAnnotations").iter().map(annotation).collect(),
+            common,
+        }
+    }
+
+    /// What does not hold of one request with one set of params.
+    fn failures(&self, policy: &Json, input: &Input, asker: &Asker<'_>) -> Vec<Failure> {
+        let ignore = ignores_failures(policy);
+        let error = |message: String| if ignore { Vec::new() } else { vec![Failure::of(message)] };
+        match conditions_hold(&self.common.conditions, input, asker, ignore) {
+            Ok(true) => {}
+            Ok(false) => return Vec::new(),
+            Err(why) => return error(why),
+        }
+        let scope = Scope::new(input, Some(asker), &self.common.variables);
+        let mut budget = RUNTIME_BUDGET;
+        let mut failures = Vec::new();
+        for validation in &self.validations {
+            match scope.run(&validation.holds, &mut budget) {
+                Ok(Ok(Value::Bool(true))) => {}
+                Ok(Ok(_)) => failures.push(validation.failure(input, &self.common, &mut budget)),
+                Ok(Err(why)) => failures.extend(error(why)),
+                Err(why) => return error(why),
+            }
+        }
+        failures.extend(self.annotation_failures(&scope, ignore));
+        failures
+    }
+
+    /// Annotations whose values cannot be made. Those that can go to the audit log.
+    fn annotation_failures<'a>(&'a self, scope: &Scope<'a>, ignore: bool) -> Vec<Failure> {
+        let mut budget = RUNTIME_BUDGET;
+        let mut failures = Vec::new();
+        for annotation in &self.annotations {
+            match scope.run(annotation, &mut budget) {
+                Ok(Ok(_)) => {}
+                Ok(Err(why)) | Err(why) if !ignore => failures.push(Failure::of(why)),
+                _ => {}
+            }
+        }
+        failures
+    }
+}
+
+impl Validation {
+    fn failure(&self, input: &Input, common: &Common, budget: &mut u64) -> Failure {
+        let reason = if self.reason.is_empty() { "Invalid" } else { &self.reason }.to_owned();
+        let scope = Scope::new(input, None, &common.variables);
+        let made = self.message_expression.as_ref().map(|expression| scope.run(expression, budget));
+        let message = match made {
+            Some(Ok(Ok(Value::String(text)))) => Some(text.trim().to_owned()),
+            Some(Err(why)) => return Failure { message: format!("failed messageExpression: {why}"), reason },
+            _ => None,
+        };
+        let usable = |text: &String| !text.is_empty() && text.len() <= MAX_MESSAGE_BYTES && !text.contains('\n');
+        let message = message.filter(usable).unwrap_or_else(|| self.message.clone());
+        if message.is_empty() {
+            return Failure { message: format!("failed expression: {}", self.holds.expression.trim()), reason };
+        }
+        Failure { message, reason }
+    }
+}
+
+impl Plugin for ValidatingAdmissionPolicy {
+    fn name(&self) -> &'static str {
+        "ValidatingAdmissionPolicy"
+    }
+
+    fn handles(&self, attributes: &Attributes) -> bool {
+        !is_exempt(attributes)
+    }
+
+    fn validate<'a>(&'a self, server: &'a Server, a: &'a Attributes) -> BoxFuture<'a, Result<(), StatusError>> {
+        Box::pin(async move {
+            let mut denied = None;
+            for policy in self.0.all(server, POLICIES, Validations::compile) {
+                let found = check(server, a, &policy);
+                denied = denied.or(found);
+            }
+            denied.map_or(Ok(()), Err)
+        })
+    }
+}
+
+/// The first refusal of one policy; warnings are given along the way.
+fn check(server: &Server, a: &Attributes, policy: &Policy<Validations>) -> Option<StatusError> {
+    let object = &policy.object;
+    let misconfigured = |binding: Option<&str>, why: String| {
+        let what = if binding.is_some() { "binding" } else { "policy" };
+        let failure = Failure::of(format!("failed to configure {what}: {why}"));
+        (!ignores_failures(object)).then(|| refusal(a, &policy.name, binding, &failure))
+    };
+    let matched = match matching::matches(server, a, &object["spec"]["matchConstraints"]) {
+        Ok(Some(matched)) => matched,
+        Ok(None) => return None,
+        Err(why) => return misconfigured(None, why),
+    };
+    let kind = &object["spec"]["paramKind"];
+    if kind.is_object() && params::find_kind(server, kind).is_none() {
+        return misconfigured(None, params::unknown(kind));
+    }
+    let mut denied = None;
+    for binding in bindings(server, BINDINGS, &policy.name) {
+        let name = orlop_api::meta::name(&binding);
+        let applies = match &binding["spec"]["matchResources"] {
+            Json::Null => Ok(true),
+            criteria => matching::matches(server, a, criteria).map(|matched| matched.is_some()),
+        };
+        let params = match applies {
+            Ok(false) => continue,
+            Ok(true) => params::collect(server, object, &binding, &a.namespace),
+            Err(why) => Err(why),
+        };
+        let params = match params {
+            Ok(params) => params,
+            Err(why) => {
+                denied = denied.or(misconfigured(Some(name), why));
+                continue;
+            }
+        };
+        let asker = Asker { server, user: &a.user };
+        for params in params {
+            let input = Input::new(a, &matched, params, namespace_of(server, a));
+            for failure in policy.compiled.failures(object, &input, &asker) {
+                denied = denied.or(act(a, &policy.name, &binding, &failure));
+            }
+        }
+    }
+    denied
+}
+
+/// Does what the binding wants done about a failure.
+fn act(a: &Attributes, policy: &str, binding: &Json, failure: &Failure) -> Option<StatusError> {
+    let name = orlop_api::meta::name(binding);
+    let actions = binding["spec"]["validationActions"].as_array().into_iter().flatten();
+    let mut denied = None;
+    for action in actions.filter_map(Json::as_str) {
+        match action {
+            "Deny" => denied = Some(refusal(a, policy, Some(name), failure)),
+            "Warn" => {
+                let message = &failure.message;
+                a.warnings.add(format!(
+                    "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{name}': {message}"
+                ));
+            }
+            _ => {}
+        }
+    }
+    denied
+}
+
+fn refusal(a: &Attributes, policy: &str, binding: Option<&str>, failure: &Failure) -> StatusError {
+    let by = binding.map_or_else(String::new, |binding| format!(" with binding '{binding}'"));
+    let message = format!("ValidatingAdmissionPolicy '{policy}'{by} denied request: {}", failure.message);
+    let mut status = a.forbidden(&message);
+    let reason = if failure.reason.is_empty() { "Invalid" } else { &failure.reason };
+    status.code = match reason {
+        "Unauthorized" => 401,
+        "Forbidden" => 403,
+        "RequestEntityTooLarge" => 413,
+        _ => 422,
+    };
+    status.reason = reason.to_owned();
+    if let Some(details) = status.details.as_deref_mut() {
+        details["causes"] = json!([{ "message": message }]);
+    }
+    status
+}
