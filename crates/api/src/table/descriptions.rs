@@ -11,13 +11,11 @@ use crate::openapi::Descriptions;
 
 const TABLE: &str = include_str!("../../data/columns.txt");
 
-/// Column -> text, by kind; those of the empty kind stand for every kind.
+/// Column -> text, by kind. What every kind has, name and age, columns say themselves.
 type Texts = HashMap<&'static str, HashMap<&'static str, String>>;
 
 static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
     let (descriptions, mut texts, mut kind) = (Descriptions::load(), Texts::new(), "");
-    let common = COMMON.map(|(column, field)| (column, of_field(&descriptions, field)));
-    texts.insert("", common.into());
     for line in TABLE.lines() {
         match line.strip_prefix(' ').and_then(|line| line.split_once(" = ")) {
             Some((column, text)) => {
@@ -31,24 +29,15 @@ static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
     texts
 });
 
-/// The same for every kind.
-const COMMON: [(&str, &str); 3] = [
-    ("Name", "meta.v1.ObjectMeta name"),
-    ("Age", "meta.v1.ObjectMeta creationTimestamp"),
-    ("Created At", "meta.v1.ObjectMeta creationTimestamp"),
-];
-
 /// The description of a built-in kind's column; empty where there is none.
 pub fn description(kind: &KindInfo, column: &str) -> &'static str {
     let name = format!("{}/{}", kind.group, kind.kind);
-    let text = |kind: &str| TEXTS.get(kind)?.get(column);
-    text(&name).or_else(|| text("")).map_or("", String::as_str)
+    TEXTS.get(&*name).and_then(|texts| texts.get(column)).map_or("", String::as_str)
 }
 
 fn of_field(descriptions: &Descriptions, field: &str) -> String {
     let Some((ty, field)) = field.split_once(' ') else { return String::new() };
-    let package = if ty.starts_with("meta.") { "io.k8s.apimachinery.pkg.apis" } else { "io.k8s.api" };
-    descriptions.of_field(&format!("{package}.{ty}"), field).unwrap_or_default().to_owned()
+    descriptions.of_field(&format!("io.k8s.api.{ty}"), field).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -49,9 +49,9 @@ async fn a_trust_bundle_is_waited_for_and_followed() {
     node.stop().await;
 }
 
-/// Answers the newest request as a signer would.
+/// Answers the request that has no answer as a signer would.
 async fn issue(node: &TestNode, chain: &[u8], refresh: &str, not_after: &str) {
-    let mut request = node.api.objects(REQUESTS).pop().unwrap();
+    let mut request = node.api.objects(REQUESTS).into_iter().find(|r| r.get("status").is_none()).unwrap();
     let condition = json!({"type": "Issued", "status": "True", "reason": "Issued", "message": "",
         "lastTransitionTime": "2026-01-01T00:00:00Z"});
     request["status"] = json!({"conditions": [condition], "certificateChain": block(chain),

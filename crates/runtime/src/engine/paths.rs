@@ -113,7 +113,7 @@ impl Paths {
         // An external runtime's container may have died while its root file system was in sight.
         let _ = rustix::mount::unmount(self.container(id).join("rootfs"), UnmountFlags::DETACH);
         match fs::rename(self.container(id), &trash) {
-            Ok(()) => gone_is_fine(fs::remove_dir_all(trash)),
+            Ok(()) => gone_is_fine(remove_for_good(&trash)),
             result => gone_is_fine(result),
         }
     }
@@ -123,6 +123,15 @@ impl Paths {
             gone_is_fine(fs::remove_dir_all(entry?.path()))?;
         }
         Ok(())
+    }
+}
+
+/// Who had the directory open when it lost its name may write once more while it is emptied: an external
+/// runtime on its way out. Nobody can come after.
+fn remove_for_good(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => fs::remove_dir_all(path),
+        result => result,
     }
 }
 

@@ -40,7 +40,7 @@ pub fn partial(json: &[u8], version: MetaVersion) -> Bytes {
 /// `columnDefinitions` of a kind's table.
 pub fn columns(kind: &dyn Kind) -> Value {
     let definition = |c: &Column| {
-        // Columns of custom resources say themselves what they are for.
+        // Names, ages and columns of custom resources say themselves what they are for.
         let own = Some(&*c.description).filter(|text| !text.is_empty());
         let description = own.unwrap_or_else(|| table::description(kind.info(), &c.name));
         json!({"name": &*c.name, "type": &*c.ty, "format": &*c.format,
