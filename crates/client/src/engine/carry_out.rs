@@ -62,23 +62,26 @@ enum Effect {
 }
 
 impl Hands {
-    /// Carries out `plan` up to its first failure. The fence tells what to wait for either way.
+    /// Carries out `plan` up to its first failure; what is moot is left out, the rest may be what a namespace on its
+    /// way out waits for. The fence tells what to wait for either way.
     pub async fn carry_out(&self, plan: &Plan) -> (Verdict, Fence) {
-        let mut fence = Fence::default();
+        let (mut outcome, mut fence) = (Verdict::Done, Fence::default());
         for step in &plan.steps {
             let verdict = match step {
                 Step::Write(write) => self.all(std::slice::from_ref(&**write), &mut fence).await,
                 Step::Together(writes) => self.all(writes, &mut fence).await,
                 Step::SlowStart(writes) => self.slow_start(writes, &mut fence).await,
             };
-            if !matches!(verdict, Verdict::Done) {
-                return (verdict, fence);
+            match verdict {
+                Verdict::Done => {}
+                Verdict::Moot => outcome = Verdict::Moot,
+                Verdict::Stale | Verdict::Failed(_) => return (verdict, fence),
             }
         }
         for note in &plan.notes {
             self.record(note, |message| message);
         }
-        (Verdict::Done, fence)
+        (outcome, fence)
     }
 
     async fn slow_start(&self, writes: &[Write], fence: &mut Fence) -> Verdict {

@@ -241,7 +241,7 @@ async fn write(
     }
     if draft::is_unchanged(&new, &existing.json, existing.revision) {
         // Nobody may hear of a write before it is safe, not even of one that changes nothing.
-        server.store.wait_for(existing.revision).await.map_err(store_failed)?;
+        until_safe(server, &existing).await?;
         return Ok(Some(Content::Entry(existing.clone())));
     }
     if attributes.dry_run {
@@ -262,4 +262,9 @@ pub(super) fn unless_overtaken(result: Result<Arc<Entry>, StoreError>) -> Result
         Err(StoreError::Conflict(_) | StoreError::NotFound) => Ok(None),
         Err(error) => Err(store_failed(error)),
     }
+}
+
+/// Nobody may hear of a state before it is durable.
+pub(super) async fn until_safe(server: &Server, entry: &Entry) -> Result<(), StatusError> {
+    server.store.wait_for(entry.revision).await.map_err(store_failed)
 }

@@ -10,14 +10,13 @@ use orlop_client::transport::Body;
 use orlop_store::{Draft, Entry, Key};
 use serde_json::json;
 
-use super::change::{after_delete, unless_overtaken};
+use super::change::{after_delete, unless_overtaken, until_safe};
 use super::deletion::{self, Step};
 use crate::Server;
 use crate::admission::Operation;
 use crate::call::Call;
 use crate::options::DeleteOptions;
 use crate::resource::{Resource, parse_stored};
-use crate::server::store_failed;
 use crate::wire::respond::Content;
 use crate::wire::{body, decode, draft};
 
@@ -85,10 +84,12 @@ async fn attempt(
     let old = Arc::new(resource.parse(existing)?);
     if is_held(server, resource, &old) {
         deletion::check_preconditions(resource.kind(), &old, options)?;
+        until_safe(server, existing).await?;
         return Ok(Some(Deleted { gone: false, content: Content::Entry(existing.clone()) }));
     }
     let step = decide(server, resource, &old, options)?;
     if step == Step::Pending {
+        until_safe(server, existing).await?;
         return Ok(Some(Deleted { gone: false, content: farewell(resource, existing, &old) }));
     }
     if let Some(call) = target.admission {
@@ -107,8 +108,7 @@ async fn attempt(
                 return Ok(Some(Deleted { gone: remove, content }));
             }
             let marked = if draft::is_unchanged(&draft, &existing.json, existing.revision) {
-                // Nobody may hear of a mark before it is safe.
-                server.store.wait_for(existing.revision).await.map_err(store_failed)?;
+                until_safe(server, existing).await?;
                 existing.clone()
             } else {
                 match unless_overtaken(server.store.update(key, existing.revision, draft, durability).await)? {

@@ -6,10 +6,9 @@ use orlop_api::Value;
 use orlop_api::status::StatusError;
 use orlop_store::{Draft, Entry};
 
-use super::change::unless_overtaken;
+use super::change::{unless_overtaken, until_safe};
 use crate::Server;
 use crate::resource::{Resource, parse_stored};
-use crate::server::store_failed;
 use crate::wire::draft;
 
 /// What a change came to.
@@ -44,7 +43,7 @@ pub(crate) async fn modify(
         let new = Draft::encode(&object);
         if dry_run || draft::is_unchanged(&new, &existing.json, existing.revision) {
             // Nobody may hear of a write before it is safe, not even of one that changes nothing.
-            server.store.wait_for(existing.revision).await.map_err(store_failed)?;
+            until_safe(server, &existing).await?;
             return Ok(Modified::Untouched(existing));
         }
         let written = server.store.update(&key, existing.revision, new, Server::durability(resource)).await;
