@@ -213,6 +213,25 @@ async fn a_stale_cache_never_makes_a_controller_act_twice() {
     assert_eq!(creations, 3 + 6 + 5);
 }
 
+/// What a namespace on its way out waits for may stand behind what it refuses.
+#[tokio::test(start_paused = true)]
+async fn a_plan_goes_on_past_what_a_leaving_namespace_refuses() {
+    let world = World::new();
+    let refused = StatusError::forbidden(GroupResource { group: "", resource: "secrets" }, "", "being terminated")
+        .with_details(json!({"causes": [{"reason": "NamespaceTerminating"}]}));
+    world.api.fail_next(Method::POST, "/secrets", Fault::Refused(refused));
+    let _running = world.start(toy(|key, view, _| {
+        let mut plan = Plan::none();
+        let Some(map) = view.subject::<ConfigMap>(key).filter(|map| map.data.is_some()) else { return plan };
+        plan.steps.push(Step::SlowStart(vec![Write::create(&owned_secret(map)); 3]));
+        plan.write(Write::update(&ConfigMap { data: None, ..(**map).clone() }));
+        plan
+    }));
+    world.put("a", 3).await;
+    world.factory.cache::<ConfigMap>().wait_until(|maps| maps.get("d", "a").is_some_and(|m| m.data.is_none())).await;
+    world.settle(0).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn failures_are_reported_once_and_retried_with_patience() {
     let world = World::new();
