@@ -86,6 +86,23 @@ fn bindings(server: &Server, storage_key: &str, policy: &str) -> Vec<Value> {
     parsed.filter(|binding| binding["spec"]["policyName"] == policy).collect()
 }
 
+/// What a binding evaluates its policy with; `None` where the binding does not apply.
+fn params_here(
+    server: &Server,
+    a: &Attributes,
+    policy: &Value,
+    binding: &Value,
+) -> Option<Result<Vec<Option<Value>>, String>> {
+    let criteria = &binding["spec"]["matchResources"];
+    let matched =
+        if criteria.is_null() { Ok(true) } else { matching::matches(server, a, criteria).map(|m| m.is_some()) };
+    match matched {
+        Ok(false) => None,
+        Ok(true) => Some(params::collect(server, policy, binding, &a.namespace)),
+        Err(why) => Some(Err(why)),
+    }
+}
+
 /// `Fail` unless the policy says otherwise.
 fn ignores_failures(policy: &Value) -> bool {
     policy["spec"]["failurePolicy"] == "Ignore"

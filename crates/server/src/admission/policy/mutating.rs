@@ -12,7 +12,7 @@ use serde_json::json;
 use super::environment::{Compiled, Place, compile, environment};
 use super::evaluate::{Asker, Common, Input, Scope, conditions_hold, namespace_of};
 use super::patch::{JSON_PATCH, OBJECT, configuration, operations};
-use super::{Policies, Policy, bindings, ignores_failures, is_exempt, matching, params};
+use super::{Policies, Policy, bindings, ignores_failures, is_exempt, matching, params, params_here};
 use crate::Server;
 use crate::admission::{Attributes, Operation, Plugin};
 use crate::resource::Resource;
@@ -154,15 +154,7 @@ fn mutate(server: &Server, a: &mut Attributes, policy: &Policy<Mutations>, error
     }
     for binding in bindings(server, BINDINGS, name) {
         let by = format!("policy '{name}' with binding '{}' denied request", orlop_api::meta::name(&binding));
-        let applies = match &binding["spec"]["matchResources"] {
-            Json::Null => Ok(true),
-            criteria => matching::matches(server, a, criteria).map(|matched| matched.is_some()),
-        };
-        let params = match applies {
-            Ok(false) => continue,
-            Ok(true) => params::collect(server, object, &binding, &a.namespace),
-            Err(why) => Err(why),
-        };
+        let Some(params) = params_here(server, a, object, &binding) else { continue };
         match params {
             Ok(params) => params.into_iter().for_each(|params| {
                 if let Err(why) = mutate_with(server, a, policy, &matched, params) {

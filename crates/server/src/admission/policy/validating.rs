@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::environment::{Compiled, Place, compile, environment};
 use super::evaluate::{Asker, Common, Input, Scope, conditions_hold, namespace_of};
-use super::{Policies, Policy, bindings, ignores_failures, is_exempt, matching, params};
+use super::{Policies, Policy, bindings, ignores_failures, is_exempt, matching, params, params_here};
 use crate::Server;
 use crate::admission::{Attributes, Plugin};
 
@@ -175,15 +175,7 @@ fn check(server: &Server, a: &Attributes, policy: &Policy<Validations>) -> Optio
     let mut denied = None;
     for binding in bindings(server, BINDINGS, &policy.name) {
         let name = orlop_api::meta::name(&binding);
-        let applies = match &binding["spec"]["matchResources"] {
-            Json::Null => Ok(true),
-            criteria => matching::matches(server, a, criteria).map(|matched| matched.is_some()),
-        };
-        let params = match applies {
-            Ok(false) => continue,
-            Ok(true) => params::collect(server, object, &binding, &a.namespace),
-            Err(why) => Err(why),
-        };
+        let Some(params) = params_here(server, a, object, &binding) else { continue };
         let params = match params {
             Ok(params) => params,
             Err(why) => {
