@@ -24,11 +24,15 @@ impl FdReader {
 
 impl AsyncRead for FdReader {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.0).poll_read(cx, buf) {
-            // The other side of a terminal has closed: Linux says EIO where a pipe just ends.
-            Poll::Ready(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Poll::Ready(Ok(())),
-            other => other,
+        // The other side of a terminal has closed: Linux says EIO where a pipe just ends. It may have seen the terminal
+        // empty, then closed, and have missed what was written in between: only the second answer is the end.
+        for _ in 0..2 {
+            match Pin::new(&mut self.0).poll_read(cx, buf) {
+                Poll::Ready(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {}
+                other => return other,
+            }
         }
+        Poll::Ready(Ok(()))
     }
 }
 

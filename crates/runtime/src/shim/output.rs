@@ -60,7 +60,12 @@ impl Shim {
         buffer.clear();
         buffer.reserve_exact(READ_BYTES);
         let read = match self.containers.get(index).and_then(|c| c.output(stream)) {
-            Some(fd) => rustix::io::read(fd, rustix::buffer::spare_capacity(&mut buffer)),
+            Some(fd) => {
+                let mut read = || rustix::io::read(fd, rustix::buffer::spare_capacity(&mut buffer));
+                // Linux may see a terminal empty, then left, and miss what was written in between: nobody writes
+                // after that, so the second answer is true.
+                read().or_else(|errno| if errno == Errno::IO { read() } else { Err(errno) })
+            }
             None => Ok(0),
         };
         let result = match read {

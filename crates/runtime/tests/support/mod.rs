@@ -246,9 +246,11 @@ pub async fn patiently<F: Future>(future: F) -> F::Output {
 
 pub async fn read_to_end(fd: OwnedFd) -> String {
     let read = tokio::task::spawn_blocking(move || {
-        let mut bytes = Vec::new();
-        // A terminal ends with an error.
-        let _ = fs::File::from(fd).read_to_end(&mut bytes);
+        let (mut file, mut bytes) = (fs::File::from(fd), Vec::new());
+        // A terminal ends with an error, and only the second is its end: the first may have missed the last words.
+        for _ in 0..2 {
+            let _ = file.read_to_end(&mut bytes);
+        }
         String::from_utf8_lossy(&bytes).into_owned()
     });
     patiently(read).await.unwrap()
