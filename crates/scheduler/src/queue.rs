@@ -36,7 +36,7 @@ struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     Active,
-    /// Being tried: the entry stays for the result.
+    /// Being tried, or on the way to its node: the entry stays for the result.
     Tried,
     /// Rejected and woken since.
     BackingOff(Instant),
@@ -71,9 +71,8 @@ impl Queue {
             return;
         };
         let changed = entry.pod.pod.spec != pod.pod.spec || entry.pod.pod.metadata.labels != pod.pod.metadata.labels;
-        let was = (std::cmp::Reverse(entry.pod.priority), entry.arrival, key.clone());
+        self.active.remove(&rank(&key, entry));
         entry.pod = pod;
-        self.active.remove(&was);
         entry.place = match std::mem::replace(&mut entry.place, Place::Active) {
             _ if gated => Place::Gated,
             Place::Waiting { backoff_until, .. } if changed => after(backoff_until, now),
@@ -85,7 +84,7 @@ impl Queue {
 
     pub fn remove(&mut self, key: &str) {
         if let Some(entry) = self.entries.remove(key) {
-            self.active.remove(&(std::cmp::Reverse(entry.pod.priority), entry.arrival, key.to_owned()));
+            self.active.remove(&rank(key, &entry));
         }
     }
 
@@ -103,17 +102,19 @@ impl Queue {
 
     /// The pod fits nowhere: it waits for an event that one of these plugins wakes on.
     pub fn failed(&mut self, key: &str, plugins: BTreeSet<&'static str>, now: Instant) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        entry.failures += 1;
-        let backoff_until = now + BACKOFF.delay(entry.failures);
-        entry.place = Place::Waiting { plugins, since: now, backoff_until };
+        self.put_off(key, now, |backoff_until| Place::Waiting { plugins, since: now, backoff_until });
     }
 
     /// Trying failed for a passing reason: again after a while.
     pub fn retry(&mut self, key: &str, now: Instant) {
+        self.put_off(key, now, Place::Failing);
+    }
+
+    fn put_off(&mut self, key: &str, now: Instant, place: impl FnOnce(Instant) -> Place) {
         let Some(entry) = self.entries.get_mut(key) else { return };
+        self.active.remove(&rank(key, entry));
         entry.failures += 1;
-        entry.place = Place::Failing(now + BACKOFF.delay(entry.failures));
+        entry.place = place(now + BACKOFF.delay(entry.failures));
     }
 
     /// Something changed in the cluster.
@@ -180,9 +181,13 @@ impl Queue {
 
     fn sort_in(&mut self, key: &str) {
         if let Some(entry) = self.entries.get(key).filter(|e| e.place == Place::Active) {
-            self.active.insert((std::cmp::Reverse(entry.pod.priority), entry.arrival, key.to_owned()));
+            self.active.insert(rank(key, entry));
         }
     }
+}
+
+fn rank(key: &str, entry: &Entry) -> Rank {
+    (std::cmp::Reverse(entry.pod.priority), entry.arrival, key.to_owned())
 }
 
 fn after(until: Instant, now: Instant) -> Place {
@@ -250,6 +255,14 @@ mod tests {
         assert!(popped(&mut queue, now + Duration::from_secs(20)).is_empty(), "nothing changed");
         queue.put(pod("a", 1), now + Duration::from_secs(20));
         assert_eq!(popped(&mut queue, now + Duration::from_secs(20)), ["a"]);
+    }
+
+    #[test]
+    fn a_pod_that_was_put_back_meanwhile_is_put_off_all_the_same() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.put(pod("a", 0), now);
+        queue.retry("d/a", now);
+        assert!(popped(&mut queue, now).is_empty());
     }
 
     #[test]

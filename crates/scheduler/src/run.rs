@@ -285,7 +285,7 @@ impl Scheduler {
                         self.assumed.insert(volume.clone(), format!("{}/{claim}", pod.pod.namespace()));
                     }
                 }
-                self.queue.remove(&pod.key());
+                // The queue keeps it as tried, and how often: binding may fail again and again.
                 self.cluster.forget_nomination(&pod.uid);
                 self.cluster.add_pod(&node, pod.clone());
                 self.acting.bind(pod.clone(), node, choices);

@@ -82,3 +82,9 @@ fn the_same_seed_gives_the_same_history() {
 fn seed_17_an_adopted_set_may_be_too_large() {
     run(17).unwrap();
 }
+
+/// A pod that the store knows to be leaving, and no watch does yet, cannot be bound, however often it is tried.
+#[test]
+fn seed_41_a_binding_that_fails_is_not_tried_again_at_once() {
+    run(41).unwrap();
+}
