@@ -9,6 +9,11 @@ impl Kind for LimitRange {
         &FACTS
     }
 
+    validation! {
+        create: limit_range::limit_range,
+        update: limit_range::update,
+    }
+
     fn create_on_update(&self) -> bool {
         true
     }

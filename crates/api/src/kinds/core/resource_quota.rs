@@ -10,6 +10,12 @@ impl Kind for ResourceQuota {
         &FACTS
     }
 
+    validation! {
+        create: resource_quota::quota,
+        update: resource_quota::update,
+        "status": resource_quota::status_update,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }
