@@ -6,7 +6,7 @@ mod tls;
 use std::path::{Path, PathBuf};
 
 pub use kubeconfig::{Choice, Kubeconfig};
-pub use tls::client_tls;
+pub use tls::{TrustAnyone, client_tls};
 
 /// Why no usable configuration came about.
 #[derive(Debug, thiserror::Error)]
