@@ -5,6 +5,7 @@ mod conformance;
 mod gen_api;
 mod layers;
 mod oracle;
+mod process;
 mod terminal;
 mod upstream;
 

@@ -1,6 +1,8 @@
 //! Upstream's own programs, which judge ours: built from the modules that `conformance/go.mod` pins, once for
 //! each version, into a cache outside the checkout.
 
+pub mod plane;
+
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

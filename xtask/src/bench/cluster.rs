@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use orlop_client::https::Https;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::process::free_port;
 use crate::terminal::note;
 
 pub const IMAGE: &str = "bench.local/busybox:1";
@@ -50,7 +50,8 @@ impl Cluster {
         let log = File::create(dir.path().join("log"))?;
         let mut command = Command::new(orlop);
         command.arg("server").args(directories(dir.path())).args(["--node-name", NODE, "--bind-address", "127.0.0.1"]);
-        command.args(["--secure-port", &free_port()?, "--kubelet-port", &free_port()?, "--log-level", "warn"]);
+        command.args(["--secure-port", &free_port()?.to_string(), "--kubelet-port", &free_port()?.to_string()]);
+        command.args(["--log-level", "warn"]);
         if role == Role::Plane {
             command.arg("--disable-node");
         }
@@ -146,11 +147,6 @@ impl Drop for Cluster {
 fn directories(dir: &Path) -> Vec<OsString> {
     let flags = [("--data-dir", "data"), ("--run-dir", "run"), ("--pod-logs-dir", "logs")];
     flags.into_iter().flat_map(|(flag, name)| [flag.into(), dir.join(name).into_os_string()]).collect()
-}
-
-/// The system's choice; it could be taken until the server binds it, which then fails loudly.
-fn free_port() -> Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string())
 }
 
 /// One static program and nothing else: pulling and unpacking is not what is measured.

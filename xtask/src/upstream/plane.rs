@@ -1,0 +1,87 @@
+//! Upstream's control plane as the usual installer (kubeadm) runs it, on keys and certificates that Orlop made.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::process::{Process, free_port};
+
+/// An address of documentation's range (RFC 5737): advertised, never dialled.
+pub const NODE_IP: &str = "192.0.2.1";
+pub const SERVICE_CIDR: &str = "10.96.0.0/12";
+
+/// What of a write must be on disk before it is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Flush {
+    Always,
+    /// Nobody will miss what is lost with the machine.
+    Never,
+}
+
+pub fn etcd(program: &Path, dir: &Path, port: u16, flush: Flush) -> Result<Process> {
+    let peer = format!("http://127.0.0.1:{}", free_port()?);
+    let client = format!("http://127.0.0.1:{port}");
+    let data = dir.join("etcd").display().to_string();
+    let mut args = flags(&[
+        ("data-dir", &data),
+        ("listen-client-urls", &client),
+        ("advertise-client-urls", &client),
+        ("listen-peer-urls", &peer),
+        ("initial-advertise-peer-urls", &peer),
+        ("initial-cluster", &format!("default={peer}")),
+        ("log-level", "warn"),
+    ]);
+    if flush == Flush::Never {
+        args.push("--unsafe-no-fsync".into());
+    }
+    Process::start("etcd", program, &args, dir)
+}
+
+/// `pki` as Orlop lays it out; `more` flags beside upstream's defaults.
+pub fn kube_apiserver(
+    program: &Path,
+    dir: &Path,
+    pki: &Path,
+    (port, etcd_port): (u16, u16),
+    more: &[(&str, &str)],
+) -> Result<Process> {
+    let key = |name: &str| pki.join(name).display().to_string();
+    let mut args = Vec::new();
+    for (flag, file) in [
+        ("client-ca-file", "ca.crt"),
+        ("tls-cert-file", "apiserver.crt"),
+        ("tls-private-key-file", "apiserver.key"),
+        ("kubelet-client-certificate", "apiserver-kubelet-client.crt"),
+        ("kubelet-client-key", "apiserver-kubelet-client.key"),
+        ("requestheader-client-ca-file", "front-proxy-ca.crt"),
+        ("proxy-client-cert-file", "front-proxy-client.crt"),
+        ("proxy-client-key-file", "front-proxy-client.key"),
+        ("service-account-key-file", "sa.pub"),
+        ("service-account-signing-key-file", "sa.key"),
+    ] {
+        args.extend(flags(&[(flag, &key(file))]));
+    }
+    // What the usual installer sets; all else is upstream's default.
+    args.extend(flags(&[
+        ("bind-address", "127.0.0.1"),
+        ("advertise-address", NODE_IP),
+        ("secure-port", &port.to_string()),
+        ("etcd-servers", &format!("http://127.0.0.1:{etcd_port}")),
+        ("service-cluster-ip-range", SERVICE_CIDR),
+        ("service-account-issuer", "https://kubernetes.default.svc.cluster.local"),
+        ("authorization-mode", "Node,RBAC"),
+        ("enable-admission-plugins", "NodeRestriction"),
+        ("allow-privileged", "true"),
+        ("requestheader-allowed-names", "front-proxy-client"),
+        ("requestheader-extra-headers-prefix", "X-Remote-Extra-"),
+        ("requestheader-group-headers", "X-Remote-Group"),
+        ("requestheader-username-headers", "X-Remote-User"),
+    ]));
+    args.extend(flags(more));
+    Process::start("kube-apiserver", program, &args, dir)
+}
+
+fn flags(all: &[(&str, &str)]) -> Vec<OsString> {
+    all.iter().map(|(flag, value)| format!("--{flag}={value}").into()).collect()
+}
