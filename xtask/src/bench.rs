@@ -3,10 +3,12 @@
 
 mod cluster;
 mod connection;
+mod flood;
 mod load;
 mod pods;
 mod process;
 mod report;
+mod rival;
 mod start;
 mod watchers;
 
@@ -22,12 +24,25 @@ pub struct Args {
     /// The binary to measure, as scripts/build made it
     #[arg(long, default_value = ".orlop/orlop")]
     orlop: PathBuf,
-    /// Measure only these
+    /// Measure Orlop and another beside it, as ratios
+    #[arg(long)]
+    vs: Option<Rival>,
+    /// Measure only these: start, apply, pods, idle, creates, list, watch, size; of ratios api, control-plane,
+    /// scheduler, node
     #[arg(long, value_delimiter = ',')]
-    only: Vec<Subject>,
-    /// Put the table into docs/performance.md
-    #[arg(long, conflicts_with = "only")]
+    only: Vec<String>,
+    /// Ask for a part only, to try the command: figures of no worth
+    #[arg(long, requires = "vs", conflicts_with = "write")]
+    quick: bool,
+    /// Put the figures into docs/performance.md
+    #[arg(long)]
     write: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Rival {
+    /// kube-apiserver, etcd, kube-scheduler and kube-controller-manager, as conformance/go.mod pins them
+    Upstream,
 }
 
 /// What can be measured on its own.
@@ -56,15 +71,37 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("containers need root: run as root");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let report = runtime.block_on(async {
+    runtime.block_on(async {
         tokio::select! {
-            report = measure(&orlop, &args.only) => report,
+            outcome = alone_or_beside(&orlop, args) => outcome,
             // Dropping what is under way stops the servers and removes what they made.
             _ = tokio::signal::ctrl_c() => bail!("interrupted"),
         }
-    })?;
+    })
+}
+
+async fn alone_or_beside(orlop: &Path, args: &Args) -> Result<()> {
+    if let Some(Rival::Upstream) = args.vs {
+        let options = rival::Options { only: &chosen(&args.only)?, quick: args.quick, write: args.write };
+        return rival::measure(orlop, &options).await;
+    }
+    if args.write && !args.only.is_empty() {
+        bail!("--write puts the whole table in place: leave out --only");
+    }
+    let report = measure(orlop, &chosen(&args.only)?).await?;
     terminal::say(&report.to_string())?;
     if args.write { report.write() } else { Ok(()) }
+}
+
+/// What there is to choose from depends on whether another is measured too.
+fn chosen<T: clap::ValueEnum>(names: &[String]) -> Result<Vec<T>> {
+    let known = || {
+        let values = T::value_variants().iter().filter_map(T::to_possible_value);
+        values.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(", ")
+    };
+    let one =
+        |name: &String| T::from_str(name, false).ok().with_context(|| format!("--only {name}: there are {}", known()));
+    names.iter().map(one).collect()
 }
 
 /// A subject that fails leaves its reason in the report, and the others are measured all the same.

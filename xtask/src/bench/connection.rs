@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -30,6 +30,33 @@ pub struct Connection {
 enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+/// One request.
+pub struct Call {
+    pub method: Method,
+    /// With its query.
+    pub path: String,
+    pub accept: &'static str,
+    /// Of the body, where there is one.
+    pub content_type: &'static str,
+    pub body: Bytes,
+}
+
+pub const JSON: &str = "application/json";
+
+impl Call {
+    pub fn get(path: impl Into<String>) -> Self {
+        Self::with_body(Method::GET, path, Bytes::new())
+    }
+
+    pub fn post(path: impl Into<String>, body: Bytes) -> Self {
+        Self::with_body(Method::POST, path, body)
+    }
+
+    pub fn with_body(method: Method, path: impl Into<String>, body: Bytes) -> Self {
+        Self { method, path: path.into(), accept: JSON, content_type: JSON, body }
+    }
 }
 
 pub struct Answer {
@@ -59,29 +86,50 @@ impl Connection {
     }
 
     pub async fn get(&mut self, path: &str) -> Result<Answer> {
-        self.send(Method::GET, path, Bytes::new()).await
+        self.answer(Call::get(path)).await
     }
 
     pub async fn post(&mut self, path: &str, body: Bytes) -> Result<Answer> {
-        self.send(Method::POST, path, body).await
+        self.answer(Call::post(path, body)).await
     }
 
-    async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Answer> {
-        let request = Request::builder().method(method).header(header::CONTENT_TYPE, "application/json");
-        let response = match &mut self.sender {
+    pub async fn answer(&mut self, call: Call) -> Result<Answer> {
+        let response = self.send(call).await?;
+        let status = response.status();
+        Ok(Answer { status, bytes: drain(response.into_body()).await? })
+    }
+
+    /// The whole body of an answer that must be a success.
+    pub async fn fetch(&mut self, call: Call) -> Result<Bytes> {
+        let asked = format!("{} {}", call.method, call.path);
+        let response = self.send(call).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        if !status.is_success() {
+            bail!("{asked}: {status}: {}", String::from_utf8_lossy(&body));
+        }
+        Ok(body)
+    }
+
+    /// An answer's head, with a body that is still to come.
+    pub async fn send(&mut self, call: Call) -> Result<Response<Incoming>> {
+        let mut request = Request::builder().method(call.method).header(header::ACCEPT, call.accept);
+        if !call.body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, call.content_type);
+        }
+        let path = call.path;
+        Ok(match &mut self.sender {
             Sender::Http1(sender) => {
-                let request = request.uri(path).header(header::HOST, &self.host).body(Full::new(body))?;
+                let request = request.uri(path).header(header::HOST, &self.host).body(Full::new(call.body))?;
                 sender.ready().await?;
                 sender.send_request(request).await?
             }
             Sender::Http2(sender) => {
-                let request = request.uri(format!("https://{}{path}", self.host)).body(Full::new(body))?;
+                let request = request.uri(format!("https://{}{path}", self.host)).body(Full::new(call.body))?;
                 sender.ready().await?;
                 sender.send_request(request).await?
             }
-        };
-        let status = response.status();
-        Ok(Answer { status, bytes: drain(response.into_body()).await? })
+        })
     }
 }
 

@@ -1,17 +1,15 @@
 //! Requests as fast as the API takes them.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Role};
-use super::connection::{Connection, Protocol};
+use super::connection::{Call, Connection, Protocol};
+use super::flood::flood;
 use super::pods::settle;
 use super::process::cpu_seconds;
 use super::report::{Goal, Row};
@@ -73,31 +71,14 @@ pub async fn list(orlop: &Path) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// `count` creations, shared among the clients; each sends its next when the last is answered.
+/// `count` creations, shared among the clients.
 async fn create_all(
     clients: Vec<Connection>,
     path: &'static str,
     count: usize,
     body: impl Fn(usize) -> Bytes + Send + Sync + 'static,
 ) -> Result<Vec<Connection>> {
-    let (next, body) = (Arc::new(AtomicUsize::new(0)), Arc::new(body));
-    let tasks = clients.into_iter().map(|mut client| {
-        let (next, body) = (next.clone(), body.clone());
-        tokio::spawn(async move {
-            loop {
-                let n = next.fetch_add(1, Ordering::Relaxed);
-                if n >= count {
-                    return Ok(client);
-                }
-                let answer = client.post(path, body(n)).await?;
-                if !answer.status.is_success() {
-                    bail!("creating at {path}: {}", answer.status);
-                }
-            }
-        })
-    });
-    let tasks = tokio::time::timeout(Duration::from_secs(300), try_join_all(tasks)).await;
-    tasks.context("creating took too long")??.into_iter().collect()
+    Ok(flood(clients, count, move |n| Call::post(path, body(n))).await?.0)
 }
 
 pub fn config_map(name: &str) -> Bytes {
@@ -109,7 +90,7 @@ pub fn config_map(name: &str) -> Bytes {
 }
 
 /// A pod as a Deployment would make it, for a scheduler that is not there.
-fn pod(name: &str) -> Bytes {
+pub fn pod(name: &str) -> Bytes {
     let probe = |path: &str| json!({"httpGet": {"path": path, "port": 8080}, "periodSeconds": 10});
     let variable = |name: &str, value: &str| -> Value { json!({"name": name, "value": value}) };
     let object = json!({

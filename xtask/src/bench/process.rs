@@ -50,7 +50,7 @@ pub fn pss_mb(pid: u32) -> Result<f64> {
 }
 
 /// The kernel says kB and means 1,024 bytes.
-fn megabytes(file: &str, field: &str) -> Result<f64> {
+pub fn megabytes(file: &str, field: &str) -> Result<f64> {
     let text = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix(field));
     let number = line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());

@@ -71,7 +71,7 @@ pub fn quantile(sorted: &[f64], q: f64) -> f64 {
 }
 
 /// Three digits that matter.
-fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     match value.abs() {
         v if v >= 100.0 || v.fract() == 0.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
@@ -130,7 +130,7 @@ impl Display for Report {
 }
 
 /// Of the machine what changes figures; the load says how busy others kept it.
-fn machine() -> String {
+pub fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

@@ -26,7 +26,7 @@ use super::report::{Goal, Row, quantile};
 const WATCHERS: usize = 1000;
 const RUNS: usize = 5;
 const WRITES_PER_RUN: usize = 20;
-const PATH: &str = "/api/v1/namespaces/default/configmaps";
+pub const PATH: &str = "/api/v1/namespaces/default/configmaps";
 /// An event and what surrounds it, several times.
 const BUFFER: usize = 8 * 1024;
 
@@ -86,7 +86,7 @@ impl Scenario {
     async fn measure(&self, orlop: &Path) -> Result<Vec<Row>> {
         let cluster = Cluster::ready(orlop, Role::Plane).await?;
         settle().await;
-        let hall = Arc::new(Hall::new(WATCHERS / self.prompt_every));
+        let hall = Arc::new(Hall::new(WATCHERS, WATCHERS / self.prompt_every));
         self.watch_all(&cluster, &hall).await?;
         settle().await;
         let mut writer = Connection::open(&cluster.config()?).await?;
@@ -132,13 +132,14 @@ impl Scenario {
 
     async fn source(&self, client: &Client, config: &Config, path: &str) -> Result<Source> {
         Ok(match self.protocol {
-            Protocol::Http1 => Source::Raw(RawWatch::open(config, path).await?),
+            Protocol::Http1 => Source::Raw(Box::new(RawWatch::open(config, path).await?)),
             Protocol::Http2 => Source::Body(client.stream(Method::GET, path, "application/json").await?.into_body()),
         })
     }
 }
 
-async fn one_write(writer: &mut Connection, name: &str, hall: &Hall) -> Result<Vec<f64>> {
+/// Milliseconds until each of the prompt watchers heard of it.
+pub async fn one_write(writer: &mut Connection, name: &str, hall: &Hall) -> Result<Vec<f64>> {
     let sent = Instant::now();
     let answer = writer.post(PATH, config_map(name)).await?;
     if !answer.status.is_success() {
@@ -153,8 +154,10 @@ async fn one_write(writer: &mut Connection, name: &str, hall: &Hall) -> Result<V
 }
 
 /// Where watchers tell when they heard of the write under way.
-struct Hall {
+pub struct Hall {
     at: Mutex<Vec<Instant>>,
+    /// How many watch.
+    all: usize,
     /// How many read at once.
     prompt: usize,
     /// All of those have heard.
@@ -165,9 +168,9 @@ struct Hall {
 }
 
 impl Hall {
-    fn new(prompt: usize) -> Self {
+    pub fn new(all: usize, prompt: usize) -> Self {
         let (at, heard, caught_up) = Default::default();
-        Self { at, prompt, heard, turn: watch::Sender::new(()), caught_up }
+        Self { at, all, prompt, heard, turn: watch::Sender::new(()), caught_up }
     }
 
     fn hear(&self, events: usize) {
@@ -178,14 +181,14 @@ impl Hall {
             if at.len() == self.prompt {
                 self.heard.notify_one();
             }
-            if at.len() == WATCHERS {
+            if at.len() == self.all {
                 self.caught_up.notify_one();
             }
         }
     }
 }
 
-async fn listen(mut source: Source, hall: Arc<Hall>, prompt: bool) {
+pub async fn listen(mut source: Source, hall: Arc<Hall>, prompt: bool) {
     let mut turn = hall.turn.subscribe();
     while prompt || turn.changed().await.is_ok() {
         match source.next().await {
@@ -195,9 +198,9 @@ async fn listen(mut source: Source, hall: Arc<Hall>, prompt: bool) {
     }
 }
 
-enum Source {
+pub enum Source {
     Body(Body),
-    Raw(RawWatch),
+    Raw(Box<RawWatch>),
 }
 
 impl Source {
@@ -219,14 +222,14 @@ impl Source {
 }
 
 /// A watch over HTTP/1.1 whose framing nobody looks at: a thousand readers cost less that way.
-struct RawWatch {
+pub struct RawWatch {
     stream: TlsStream<TcpStream>,
     buffer: Vec<u8>,
     last: u8,
 }
 
 impl RawWatch {
-    async fn open(config: &Config, path: &str) -> Result<Self> {
+    pub async fn open(config: &Config, path: &str) -> Result<Self> {
         let (mut stream, host) = connect(config, Protocol::Http1).await?;
         let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\naccept: application/json\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;

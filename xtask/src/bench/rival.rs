@@ -1,0 +1,85 @@
+//! `cargo xtask bench --vs upstream`: Orlop and upstream's own programs on the same machine, in the same run, under
+//! the same load by the same client, taking turns. What comes out is ratios: a slow or busy machine slows both.
+
+mod api;
+mod control_plane;
+mod events;
+mod fan_out;
+mod figures;
+mod fleet;
+mod lists;
+mod scale;
+mod scheduler;
+mod side;
+mod verbs;
+mod workload;
+mod world;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::terminal::{note, say};
+use crate::upstream;
+use figures::Figures;
+use scale::Scale;
+use side::Contenders;
+
+/// What can be measured on its own.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    Api,
+    ControlPlane,
+    Scheduler,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::ControlPlane => "control-plane",
+            Self::Scheduler => "scheduler",
+        }
+    }
+}
+
+pub struct Options<'a> {
+    pub only: &'a [Part],
+    pub quick: bool,
+    pub write: bool,
+}
+
+/// A part that fails leaves the others to be measured all the same; then so does the command.
+pub async fn measure(orlop: &Path, options: &Options<'_>) -> Result<()> {
+    raise_open_files()?;
+    let contenders = Contenders::new(orlop).await?;
+    let scale = Scale { quick: options.quick };
+    let mut outcome = Ok(());
+    for part in <Part as clap::ValueEnum>::value_variants() {
+        if !options.only.is_empty() && !options.only.contains(part) {
+            continue;
+        }
+        let mut figures = Figures::new();
+        let measured = match part {
+            Part::Api => api::measure(&contenders, scale, &mut figures).await,
+            Part::ControlPlane => control_plane::measure(&contenders, scale, &mut figures).await,
+            Part::Scheduler => scheduler::measure(&contenders, scale, &mut figures).await,
+        };
+        say(&format!("\n## {}\n\n{figures}", part.name()))?;
+        if let Err(error) = measured {
+            note(&format!("{}: {error:#}", part.name()))?;
+            outcome = Err(error).with_context(|| format!("measuring {}", part.name()));
+        } else if options.write {
+            figures.write(part.name(), &upstream::version()?)?;
+        }
+    }
+    outcome
+}
+
+/// Every watcher is an open file.
+fn raise_open_files() -> Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .context("raising the number of open files")
+}
