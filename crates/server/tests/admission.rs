@@ -75,6 +75,9 @@ async fn webhooks_change_and_refuse() {
     let api = api().await;
     let mutating = webhook(|request| {
         assert_eq!((&request["operation"], &request["resource"]["resource"]), (&json!("CREATE"), &json!("configmaps")));
+        // Go's decoders take no list where a map belongs, be it empty.
+        let user = json!({"username": "tester", "groups": ["system:masters", "system:authenticated"]});
+        assert_eq!(request["userInfo"], user);
         patch(&json!([{"op": "add", "path": "/data", "value": {"touched": "yes"}}]))
     })
     .await;

@@ -38,7 +38,7 @@ pub fn token(reviews: &Reviews, _call: &Call, review: Value) -> Result<Value, St
 }
 
 /// `authentication/v1 UserInfo`, empty fields left out.
-fn user_info(user: &UserInfo) -> Value {
+pub fn user_info(user: &UserInfo) -> Value {
     let mut info = Map::new();
     for (field, text) in [("username", &user.name), ("uid", &user.uid)] {
         if !text.is_empty() {

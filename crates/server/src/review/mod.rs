@@ -17,6 +17,7 @@ use crate::authz::Authorization;
 use crate::call::Call;
 use crate::extend::{Creator, Extension};
 use crate::token::TokenRequest;
+pub(crate) use identity::user_info;
 
 /// What the extensions answer with.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Response;
 use orlop_api::codec::json as codec;
 use orlop_api::status::StatusError;
-use orlop_api::{Map, Value, meta, object_meta};
+use orlop_api::{Value, meta, object_meta};
 use orlop_base::{clock, id};
 use orlop_client::transport::{Body, UserInfo};
 use orlop_store::{Draft, Entry, StoreError};
@@ -18,6 +18,7 @@ use crate::call::{Call, Warnings};
 use crate::extend::{Creator, Undo};
 use crate::options::{WriteKind, WriteOptions};
 use crate::resource::Resource;
+use crate::review::user_info;
 use crate::server::store_failed;
 use crate::wire::decode::{self, Expected};
 use crate::wire::respond::Content;
@@ -120,8 +121,7 @@ fn prepare(resource: &Resource, object: &mut Value, user: &UserInfo, warnings: &
         object["status"] = json!({});
     }
     resource.complete(object);
-    let user = describe(user);
-    kind.record_requester(object, &user);
+    kind.record_requester(object, &user_info(user));
     if info.has_generation {
         meta::set(object, "generation", 1);
     }
@@ -136,21 +136,6 @@ fn prepare(resource: &Resource, object: &mut Value, user: &UserInfo, warnings: &
         warnings.add(text);
     }
     Ok(())
-}
-
-/// A user as `authentication.k8s.io/v1` UserInfo; what is empty is left out.
-fn describe(user: &UserInfo) -> Value {
-    let extra: Map<String, Value> = user.extra.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
-    let mut info = json!({"username": user.name, "uid": user.uid, "groups": user.groups, "extra": extra});
-    if let Value::Object(fields) = &mut info {
-        fields.retain(|_, value| match value {
-            Value::String(text) => !text.is_empty(),
-            Value::Array(list) => !list.is_empty(),
-            Value::Object(map) => !map.is_empty(),
-            _ => true,
-        });
-    }
-    info
 }
 
 async fn store(server: &Server, attributes: &Attributes) -> Result<Content, StatusError> {

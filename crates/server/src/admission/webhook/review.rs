@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::hook::Invocation;
 use crate::admission::{Attributes, Operation};
+use crate::review::user_info;
 
 /// What a hook answered.
 pub struct Verdict {
@@ -34,13 +35,12 @@ pub fn request(invocation: &Invocation, a: &Attributes) -> Value {
         Some(stored) if a.connect_kind.is_some() => stored.clone(),
         Some(stored) => resource.versioned(stored).into_owned(),
     };
-    let user = &a.user;
     let mut request = json!({
         "uid": orlop_base::id::uuid(),
         "kind": kind(resource.version()), "resource": resource_at(resource.version()),
         "requestKind": kind(asked.version()), "requestResource": resource_at(asked.version()),
         "operation": a.operation.name(),
-        "userInfo": {"username": user.name, "uid": user.uid, "groups": user.groups, "extra": user.extra},
+        "userInfo": user_info(&a.user),
         "object": object(Some(&a.object)), "oldObject": object(a.old_object.as_deref()),
         "dryRun": a.dry_run, "options": options(a),
     });
