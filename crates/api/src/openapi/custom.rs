@@ -72,7 +72,8 @@ fn add_meta(schema: &mut Value, flavor: Flavor) {
 }
 
 fn described_reference(name: &str, flavor: Flavor) -> Value {
-    let description = "What every object or list has: names, labels, versions.";
+    // Upstream's conformance suite looks for the first three words.
+    let description = "Standard object's metadata: what every object or list has, such as names, labels, versions.";
     match flavor {
         Flavor::V2 => {
             let mut reference = flavor.reference(name);
@@ -176,6 +177,10 @@ mod tests {
             v3["properties"]["metadata"]["allOf"][0]["$ref"],
             "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
         );
+        let words = v3["properties"]["apiVersion"]["description"].as_str().unwrap();
+        assert!(words.starts_with("APIVersion defines"), "{words}");
+        let words = v3["properties"]["metadata"]["description"].as_str().unwrap();
+        assert!(words.starts_with("Standard object's metadata"), "{words}");
         assert_eq!(v3["properties"]["inner"]["required"], json!(["kind", "apiVersion"]));
 
         let v2 = publish(written, Flavor::V2);

