@@ -3,12 +3,16 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::terminal::note;
 use crate::upstream;
@@ -18,6 +22,7 @@ pub const KUBECONFIG: &str = "/var/lib/orlop/admin.kubeconfig";
 /// Where Orlop's control groups are, below each hierarchy's root.
 const CGROUPS: &str = "/sys/fs/cgroup";
 const PATIENCE: Duration = Duration::from_secs(120);
+const END_SECONDS: i64 = 10;
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
 pub struct Machine {
@@ -25,6 +30,8 @@ pub struct Machine {
     orlop: PathBuf,
     /// `unshare`, whose child is process 1 of the namespaces and dies with it.
     holder: Child,
+    /// That child, once it is known to run.
+    first: Option<OwnedFd>,
     dir: TempDir,
 }
 
@@ -35,7 +42,9 @@ impl Machine {
         // Control groups are the one thing that namespaces share: the name must be nobody else's.
         let name = format!("conformance-{}-{number}", std::process::id());
         let log = File::create(log).with_context(|| format!("creating {}", log.display()))?;
-        let mut unshare = Command::new("unshare");
+        // What is killed without being asked to end, as we may be, must take its child along.
+        let mut unshare = Command::new("setpriv");
+        unshare.args(["--pdeathsig", "KILL", "--", "unshare"]);
         unshare.args(["--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc", "--"]);
         unshare
             .arg(upstream::directory().join("node.sh"))
@@ -43,9 +52,11 @@ impl Machine {
             .args([&name, &number.to_string()])
             .arg(dir.path());
         let holder = unshare.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
-        let holder = holder.context("running unshare, of util-linux")?;
-        let mut machine = Self { name, orlop: orlop.to_owned(), holder, dir };
+        let holder = holder.context("running setpriv and unshare, of util-linux")?;
+        end_when_asked(&holder)?;
+        let mut machine = Self { name, orlop: orlop.to_owned(), holder, first: None, dir };
         machine.wait_until_ready()?;
+        machine.first = Some(watch(machine.first_process()?)?);
         Ok(machine)
     }
 
@@ -86,7 +97,7 @@ impl Machine {
     }
 
     /// The one child of `unshare`.
-    fn first_process(&self) -> Result<u32> {
+    fn first_process(&self) -> Result<i32> {
         let holder = self.holder.id();
         let children = std::fs::read_to_string(format!("/proc/{holder}/task/{holder}/children"))?;
         children.split_whitespace().next().and_then(|pid| pid.parse().ok()).context("the node is gone")
@@ -95,6 +106,11 @@ impl Machine {
     fn end(&mut self) -> Result<()> {
         self.holder.kill()?;
         self.holder.wait()?;
+        if let Some(first) = &self.first {
+            // It ends when all that runs there has, and no control group is in use any more.
+            let patience = Timespec { tv_sec: END_SECONDS, tv_nsec: 0 };
+            poll(&mut [PollFd::new(first, PollFlags::IN)], Some(&patience))?;
+        }
         for hierarchy in std::fs::read_dir(CGROUPS)?.flatten().map(|entry| entry.path()).chain([CGROUPS.into()]) {
             let ours = hierarchy.join("orlop").join(&self.name);
             if ours.is_dir() {
@@ -103,6 +119,31 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+/// A process that stays the same whatever becomes of its number.
+fn watch(pid: i32) -> Result<OwnedFd> {
+    let pid = Pid::from_raw(pid).context("no process has the number 0")?;
+    pidfd_open(pid, PidfdFlags::empty()).context("watching the node")
+}
+
+/// The first wish that we end ends the machine instead, and with it the suite; we end ourselves by cleaning up.
+fn end_when_asked(holder: &Child) -> Result<()> {
+    let holder = watch(holder.id().cast_signed())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let [mut interrupt, mut terminate] = {
+        let _entered = runtime.enter();
+        [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?]
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () }
+        });
+        let _ = note("interrupted: ending the node");
+        // It may have ended already.
+        let _ = pidfd_send_signal(&holder, Signal::KILL);
+    });
+    Ok(())
 }
 
 impl Drop for Machine {
