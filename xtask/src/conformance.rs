@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> Result<()> {
         names.sort();
         return say(&names.iter().map(|name| format!("{name}\n")).collect::<String>());
     }
-    let machine = start(&args.orlop, &reports)?;
+    let machine = start(&args.orlop, &chosen.concat(), &reports)?;
     let mut outcomes = Vec::new();
     for (part, names) in PARTS.into_iter().zip(&chosen).filter(|(_, names)| !names.is_empty()) {
         note(&format!("{} tests, {}", names.len(), part.name()))?;
@@ -93,8 +93,8 @@ fn literally(text: &str) -> String {
         .collect()
 }
 
-/// A node of Orlop's with all the suite's images.
-fn start(orlop: &Path, reports: &Path) -> Result<Machine> {
+/// A node of Orlop's with the images of these tests.
+fn start(orlop: &Path, tests: &[String], reports: &Path) -> Result<Machine> {
     let orlop = orlop.canonicalize().with_context(|| {
         format!("finding {}: scripts/build makes it, or name another with --orlop", orlop.display())
     })?;
@@ -102,7 +102,7 @@ fn start(orlop: &Path, reports: &Path) -> Result<Machine> {
         bail!("containers need root: run as root");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let archives = runtime.block_on(images::archives())?;
+    let archives = runtime.block_on(images::archives(tests))?;
     let machine = Machine::start(&orlop, 1, &reports.join("orlop.log"))?;
     archives.iter().try_for_each(|archive| machine.import(archive))?;
     Ok(machine)

@@ -25,31 +25,42 @@ const NGINX_CONFIG: &str = "events {}\nerror_log /dev/stderr;\npid /tmp/nginx.pi
     http {\n  include /etc/nginx/mime.types;\n  access_log /dev/stdout;\n  server {\n    listen 80;\n    \
     root /usr/share/nginx/html;\n  }\n}\n";
 
+const AGGREGATOR: &str = "[sig-api-machinery] Aggregator ";
+
 struct Recipe {
     /// Without registry, path and tag.
     name: &'static str,
     make: fn() -> Result<(Root, ImageConfig)>,
+    /// What those tests are called that alone use it, where building it takes long.
+    only_for: Option<&'static str>,
+}
+
+const fn recipe(name: &'static str, make: fn() -> Result<(Root, ImageConfig)>) -> Recipe {
+    Recipe { name, make, only_for: None }
 }
 
 const RECIPES: &[Recipe] = &[
-    Recipe { name: "agnhost", make: agnhost },
-    Recipe { name: "busybox", make: busybox },
-    Recipe { name: "etcd", make: etcd },
-    Recipe { name: "glibc-dns-testing", make: glibc_dns_testing },
-    Recipe { name: "kitten", make: kitten },
-    Recipe { name: "nautilus", make: nautilus },
-    Recipe { name: "nginx", make: nginx },
-    Recipe { name: "nonewprivs", make: nonewprivs },
-    Recipe { name: "pause", make: pause },
-    Recipe { name: "sample-apiserver", make: sample_apiserver },
+    recipe("agnhost", agnhost),
+    recipe("busybox", busybox),
+    Recipe { only_for: Some(AGGREGATOR), ..recipe("etcd", etcd) },
+    recipe("glibc-dns-testing", glibc_dns_testing),
+    recipe("kitten", kitten),
+    recipe("nautilus", nautilus),
+    recipe("nginx", nginx),
+    recipe("nonewprivs", nonewprivs),
+    recipe("pause", pause),
+    Recipe { only_for: Some(AGGREGATOR), ..recipe("sample-apiserver", sample_apiserver) },
 ];
 
-/// The archives; assembles those that no run before has.
-pub async fn archives() -> Result<Vec<PathBuf>> {
+/// The archives for these tests; assembles those that no run before has.
+pub async fn archives(tests: &[String]) -> Result<Vec<PathBuf>> {
     let dir = directory()?;
     let mut archives = Vec::new();
     for reference in references()? {
         let Some(recipe) = RECIPES.iter().find(|recipe| name(&reference) == recipe.name) else { continue };
+        if recipe.only_for.is_some_and(|prefix| !tests.iter().any(|test| test.starts_with(prefix))) {
+            continue;
+        }
         let archive = dir.join(format!("{}.tar", reference.replace(['/', ':'], "+")));
         if !archive.exists() {
             note(&format!("assembling {reference}"))?;
