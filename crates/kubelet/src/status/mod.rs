@@ -144,8 +144,9 @@ fn set_phase(input: &StatusInput<'_>, status: &mut PodStatus) {
     if *input.stage == Stage::Finished && !phase.is_terminal() && !input.pod.is_static() {
         phase = Phase::Failed;
     }
-    // The end is told only when nothing runs: resources are free by then.
-    if phase.is_terminal() && !previous.is_some_and(Phase::is_terminal) && could_run(input) {
+    // The end is told only when nothing runs: resources are free by then. It may have been told by somebody else.
+    let told = [previous, api].into_iter().flatten().any(Phase::is_terminal);
+    if phase.is_terminal() && !told && could_run(input) {
         phase = previous.unwrap_or(Phase::Pending);
         status.reason.clone_from(&input.previous.reason);
         status.message.clone_from(&input.previous.message);

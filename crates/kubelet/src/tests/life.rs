@@ -198,6 +198,21 @@ async fn a_pod_that_is_done_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_writes_that_a_pod_has_failed_ends_it() {
+    virtual_time();
+    let mut node = TestNode::new(&["nginx:1"]);
+    node.start().await;
+    node.create("web", one(json!({}))).await;
+    node.until_pod("web", |pod| container(pod, "a")["ready"] == true).await;
+    let failed = orlop_client::Patch::Merge(json!({"status": {"phase": "Failed"}}));
+    node.client.api::<crate::corev1::Pod>("default").patch_status("web", &failed).await.unwrap();
+    let pod = node.until_pod("web", |pod| container(pod, "a")["state"]["terminated"].is_object()).await;
+    assert_eq!(pod["status"]["phase"], "Failed");
+    assert_eq!(node.runtime.newest("a").unwrap().0.attempt, 0, "nothing starts it again");
+    node.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_of_the_agent_disturbs_nothing() {
     virtual_time();
     let mut node = TestNode::new(&["nginx:1"]);

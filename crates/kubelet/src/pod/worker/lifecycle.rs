@@ -8,7 +8,7 @@ use super::Worker;
 use crate::context::Context;
 use crate::pod::plan::{Memory, Stage, is_stopped};
 use crate::pod::resize;
-use crate::pod::spec::{RULE_RESTART_ALL, matching_rule};
+use crate::pod::spec::{NodePod, RULE_RESTART_ALL, matching_rule};
 use crate::pods::Wish;
 use crate::status::conditions::ALL_RESTARTING;
 use crate::status::phase::Phase;
@@ -27,9 +27,13 @@ pub fn first(context: &Context, wish: &Wish) -> (Memory, Stage) {
     if memory.resize.granted.is_empty() {
         memory.resize.granted = resize::asked(&wish.pod.object);
     }
-    let ended = Phase::parse(wish.pod.api_status().phase.as_deref()).is_some_and(Phase::is_terminal);
-    let stage = if ended && !wish.pod.is_static() { Stage::Terminating } else { Stage::Active };
+    let stage = if was_ended(&wish.pod) { Stage::Terminating } else { Stage::Active };
     (memory, stage)
+}
+
+/// The API says that it has failed or succeeded: this agent said so, or somebody who may end pods that way.
+fn was_ended(pod: &NodePod) -> bool {
+    !pod.is_static() && Phase::parse(pod.api_status().phase.as_deref()).is_some_and(Phase::is_terminal)
 }
 
 impl Worker {
@@ -54,7 +58,7 @@ impl Worker {
     }
 
     fn should_terminate(&self, now: i64) -> bool {
-        if self.wish.gone || self.pod.is_deleted() || self.wish.verdict.is_some() {
+        if self.wish.gone || self.pod.is_deleted() || self.wish.verdict.is_some() || was_ended(&self.pod) {
             return true;
         }
         let probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
