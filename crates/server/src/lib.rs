@@ -33,6 +33,7 @@ pub mod review;
 mod security;
 pub mod token;
 
+mod aggregation;
 mod bootstrap;
 mod custom;
 mod discovery;

@@ -76,6 +76,7 @@ impl Security {
     pub fn server_config(&self) -> ServerConfig {
         let mut config = ServerConfig::new(self.store.clone(), Arc::new(self.authorization.clone()));
         config.authenticators.push(self.authentication.clone());
+        config.front_proxy = Some(self.pki.front_proxy_client.clone());
         let reviews =
             Reviews { authentication: self.authentication.clone(), authorization: self.authorization.clone() };
         config.extensions.extend(review::extensions(&reviews));

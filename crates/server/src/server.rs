@@ -10,6 +10,7 @@ use orlop_client::transport::{Body, UserInfo};
 use orlop_store::{Durability, Store, StoreError};
 
 use crate::admission::{self, Plugin};
+use crate::aggregation::Aggregation;
 use crate::auth::{Authenticator, Authorizer};
 use crate::custom::Definitions;
 use crate::discovery::Documents;
@@ -18,6 +19,7 @@ use crate::extend::{self, Extension, Extensions};
 use crate::health::{Check, Health};
 use crate::metrics::Metrics;
 use crate::pipeline::inflight::Inflight;
+use crate::pki::Leaf;
 use crate::resource::{Resource, Resources};
 use crate::services::{Allocators, ServiceConfig};
 use crate::transport::Component;
@@ -39,6 +41,8 @@ pub struct ServerConfig {
     pub paths: Vec<PathHandler>,
     /// Added to the built-in ones.
     pub health_checks: Vec<Check>,
+    /// Shown to extension API servers, to which it vouches for the callers that are named to them.
+    pub front_proxy: Option<Arc<Leaf>>,
     /// Where the cluster reaches this server: the endpoint of the `kubernetes` Service.
     pub advertise_address: IpAddr,
     pub secure_port: u16,
@@ -59,6 +63,7 @@ impl ServerConfig {
             admission: Vec::new(),
             paths: Vec::new(),
             health_checks: Vec::new(),
+            front_proxy: None,
             advertise_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             secure_port: 6443,
             services: ServiceConfig::default(),
@@ -81,6 +86,8 @@ pub struct Server {
     pub(crate) metrics: Metrics,
     pub(crate) recent_events: Recent,
     pub(crate) definitions: Definitions,
+    pub(crate) aggregation: Aggregation,
+    pub(crate) front_proxy: Option<Arc<Leaf>>,
     pub(crate) inflight: Inflight,
     pub(crate) allocators: Arc<Allocators>,
     pub(crate) advertise_address: IpAddr,
@@ -112,6 +119,8 @@ impl Server {
             metrics: Metrics::new(),
             recent_events: Recent::default(),
             definitions: Definitions::default(),
+            aggregation: Aggregation::default(),
+            front_proxy: config.front_proxy,
             inflight: Inflight::new(config.max_requests_inflight, config.max_mutating_requests_inflight),
             allocators,
             advertise_address: config.advertise_address,

@@ -7,6 +7,7 @@
 
 pub(crate) mod prelude;
 
+pub(crate) mod api_service;
 pub(crate) mod batch;
 pub(crate) mod config;
 pub(crate) mod definition;

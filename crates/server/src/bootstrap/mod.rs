@@ -25,10 +25,11 @@ use objects::{Keep, Wanted};
 const RETRY: Backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(10) };
 
 impl Server {
-    /// Keeps the bootstrap objects and follows definitions until `stop`. Readiness waits for the first round.
+    /// Keeps the bootstrap objects and follows definitions and other API servers until `stop`. Readiness waits for the first round.
     pub async fn maintain(self: Arc<Self>, stop: CancellationToken) {
         let definitions = self.clone().follow_definitions(stop.clone());
-        tokio::join!(definitions, self.maintain_bootstrap(stop));
+        let api_services = self.clone().follow_api_services(stop.clone());
+        tokio::join!(definitions, api_services, self.maintain_bootstrap(stop));
     }
 
     async fn maintain_bootstrap(self: Arc<Self>, stop: CancellationToken) {

@@ -62,27 +62,25 @@ fn words(error: &io::Error) -> String {
 
 /// Opens connections with one TLS configuration.
 #[derive(Clone)]
-pub(super) struct Dialer(Arc<ClientConfig>);
+pub(super) struct Dialer {
+    tls: Arc<ClientConfig>,
+    /// What the certificates of the other end name, where that is not its address.
+    name: Option<Arc<str>>,
+}
 
 impl Dialer {
     pub fn new(tls: Arc<ClientConfig>) -> Self {
-        Self(tls)
+        Self { tls, name: None }
+    }
+
+    pub fn named(tls: Arc<ClientConfig>, name: &str) -> Self {
+        Self { tls, name: Some(name.into()) }
     }
 
     /// Sends a request and returns the answer, its body streaming. An upgraded answer carries its
     /// connection in its extensions.
     pub async fn send(&self, target: &Target, request: Request<Body>) -> Result<Response<Body>, DialError> {
-        self.send_as(target, &target.host, request).await
-    }
-
-    /// The same to a server whose certificate has another name than its address.
-    pub async fn send_as(
-        &self,
-        target: &Target,
-        name: &str,
-        request: Request<Body>,
-    ) -> Result<Response<Body>, DialError> {
-        let io = TokioIo::new(self.open(target, name).await?);
+        let io = TokioIo::new(self.open(target).await?);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
         // Ends with the answer's body, or with the upgraded connection.
         tokio::spawn(async move {
@@ -94,7 +92,7 @@ impl Dialer {
         Ok(response.map(|body| body.map_err(BoxError::from).boxed_unsync()))
     }
 
-    async fn open(&self, target: &Target, name: &str) -> Result<Connection, DialError> {
+    async fn open(&self, target: &Target) -> Result<Connection, DialError> {
         let connect = TcpStream::connect((target.host.as_str(), target.port));
         let socket = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
             Ok(Ok(socket)) => socket,
@@ -106,8 +104,9 @@ impl Dialer {
         if !target.encrypted {
             return Ok(Box::new(socket));
         }
+        let name = self.name.as_deref().unwrap_or(&target.host);
         let name = ServerName::try_from(name.to_owned()).map_err(|error| DialError::Name(error.to_string()))?;
-        let handshake = TlsConnector::from(self.0.clone()).connect(name, socket);
+        let handshake = TlsConnector::from(self.tls.clone()).connect(name, socket);
         match tokio::time::timeout(CONNECT_TIMEOUT, handshake).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
             Ok(Err(error)) => Err(DialError::Tls(error)),

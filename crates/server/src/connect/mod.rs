@@ -5,6 +5,7 @@
 //! connection is copied both ways without being looked at, whatever protocol it carries.
 
 mod dial;
+pub(crate) mod extension;
 mod forward;
 mod html;
 mod kubelet;

@@ -1,17 +1,12 @@
 //! Calling webhooks: by URL, or through a Service (`k8s.io/apiserver/pkg/util/webhook`).
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
 use bytes::Bytes;
 use http::{Request, header};
 use orlop_api::Value;
 use orlop_client::transport::full;
 use orlop_store::Store;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::dial::{Dialer, Target};
 use crate::pki::tls;
@@ -50,8 +45,9 @@ async fn exchange(place: &Place, config: &Value, review: &Value, timeout: Durati
         .header(header::CONTENT_LENGTH, body.len())
         .body(full(Bytes::from(body)))
         .map_err(|error| error.to_string())?;
-    let dialer = Dialer::new(trusting(&config["caBundle"])?);
-    let response = dialer.send_as(&place.target, &place.name, request).await.map_err(|error| error.to_string())?;
+    let tls = tls::bundle_client_config(config["caBundle"].as_str(), None)?;
+    let response =
+        Dialer::named(tls, &place.name).send(&place.target, request).await.map_err(|error| error.to_string())?;
     let code = response.status();
     // No answer may be larger than a request.
     let body = crate::wire::body::read(response.into_body()).await.map_err(|error| error.message)?;
@@ -87,23 +83,4 @@ fn by_service(store: &Store, service: &Value) -> Result<Place, String> {
     let target = Target { encrypted: true, host: address, port: endpoint_port };
     let url = format!("https://{host}:{port}{path}");
     Ok(Place { target, name: host, path, url })
-}
-
-/// Trusts the bundle's authorities, or those every Go program would, of which a static binary knows none.
-fn trusting(bundle: &Value) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
-    if let Some(bundle) = bundle.as_str() {
-        let pem = base64::engine::general_purpose::STANDARD.decode(bundle).map_err(|error| error.to_string())?;
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let certificate =
-                certificate.map_err(|_| "unable to load root certificates: unable to parse bytes as PEM block")?;
-            roots.add(certificate).map_err(|error| error.to_string())?;
-        }
-    }
-    let config = ClientConfig::builder_with_provider(tls::provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }

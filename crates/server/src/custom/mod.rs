@@ -6,7 +6,7 @@
 mod cleanup;
 mod definitions;
 pub mod hooks;
-mod status;
+pub mod status;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,7 +4,8 @@ use orlop_api::Value;
 use orlop_api::kind::Subresource;
 use serde_json::json;
 
-use super::{groups, versions};
+use super::groups::{self, Group, Source, Version};
+use crate::aggregation::Remotes;
 use crate::resource::{Resource, Resources};
 
 /// Without the parameters clients take the body for the old form.
@@ -37,24 +38,24 @@ pub fn wanted(accept: &str) -> Option<Form> {
 }
 
 /// `APIGroupDiscoveryList` of the core group or of all others.
-pub fn list(resources: &Resources, core: bool) -> Value {
-    let groups = groups(resources).into_iter().filter(|(name, _)| name.is_empty() == core);
-    let items: Vec<Value> = groups.map(|(name, members)| group(&name, &members)).collect();
+pub fn list(resources: &Resources, remotes: &Remotes, core: bool) -> Value {
+    let groups = groups::all(resources, remotes);
+    let items: Vec<Value> = groups.iter().filter(|group| group.name.is_empty() == core).map(group).collect();
     json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
     })
 }
 
-fn group(name: &str, members: &[Resource]) -> Value {
-    let versions: Vec<Value> = versions(members)
-        .iter()
-        .map(|version| {
-            let served: Vec<Value> = members.iter().filter(|r| r.version() == version).map(resource).collect();
-            json!({ "version": version, "resources": served, "freshness": "Current" })
-        })
-        .collect();
-    let metadata = if name.is_empty() { json!({}) } else { json!({ "name": name }) };
-    json!({ "metadata": metadata, "versions": versions })
+fn group(group: &Group<'_>) -> Value {
+    let one = |version: &Version<'_>| match &version.source {
+        Source::Remote(remote) => remote.published.discovery(&version.name),
+        Source::Own(members) => {
+            let served: Vec<Value> = members.iter().map(resource).collect();
+            json!({ "version": version.name, "resources": served, "freshness": "Current" })
+        }
+    };
+    let metadata = if group.name.is_empty() { json!({}) } else { json!({ "name": group.name }) };
+    json!({ "metadata": metadata, "versions": group.versions.iter().map(one).collect::<Vec<_>>() })
 }
 
 fn resource(resource: &Resource) -> Value {
@@ -117,10 +118,10 @@ mod tests {
     #[test]
     fn lists_every_kind_once() {
         let resources = Resources::builtin();
-        let core = list(&resources, true);
+        let core = list(&resources, &Remotes::new(), true);
         let pods = core["items"][0]["versions"][0]["resources"].as_array().unwrap().iter();
         assert_eq!(pods.filter(|r| r["resource"] == "pods").count(), 1);
-        let apps = list(&resources, false);
+        let apps = list(&resources, &Remotes::new(), false);
         let names: Vec<&str> =
             apps["items"].as_array().unwrap().iter().filter_map(|g| g["metadata"]["name"].as_str()).collect();
         assert_eq!(names[..2], ["apiregistration.k8s.io", "apps"]);

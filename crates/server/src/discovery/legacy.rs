@@ -5,7 +5,8 @@ use orlop_api::Value;
 use serde_json::json;
 
 use super::aggregated::texts;
-use super::{groups, versions};
+use super::groups::{self, Group, Version};
+use crate::aggregation::Remotes;
 use crate::resource::{Resource, Resources};
 
 /// `/api`.
@@ -17,27 +18,25 @@ pub fn api_versions(server_address: &str) -> Value {
 }
 
 /// `/apis`.
-pub fn group_list(resources: &Resources) -> Value {
-    let named = groups(resources).into_iter().filter(|(name, _)| !name.is_empty());
-    let groups: Vec<Value> = named.map(|(name, members)| describe(&name, &members)).collect();
+pub fn group_list(resources: &Resources, remotes: &Remotes) -> Value {
+    let all = groups::all(resources, remotes);
+    let groups: Vec<Value> = all.iter().filter(|group| !group.name.is_empty()).map(describe).collect();
     json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
 }
 
 /// `/apis/G`.
-pub fn group(resources: &Resources, name: &str) -> Option<Value> {
-    let (_, members) = groups(resources).into_iter().find(|(group, _)| !name.is_empty() && group == name)?;
-    let mut group = describe(name, &members);
+pub fn group(resources: &Resources, remotes: &Remotes, name: &str) -> Option<Value> {
+    let all = groups::all(resources, remotes);
+    let mut group = describe(all.iter().find(|group| !name.is_empty() && group.name == name)?);
     group["kind"] = "APIGroup".into();
     group["apiVersion"] = "v1".into();
     Some(group)
 }
 
-fn describe(name: &str, members: &[Resource]) -> Value {
-    let versions: Vec<Value> = versions(members)
-        .iter()
-        .map(|version| json!({ "groupVersion": format!("{name}/{version}"), "version": version }))
-        .collect();
-    json!({ "name": name, "versions": versions, "preferredVersion": versions.first() })
+fn describe(group: &Group<'_>) -> Value {
+    let one = |version: &Version<'_>| json!({ "groupVersion": format!("{}/{}", group.name, version.name), "version": version.name });
+    let versions: Vec<Value> = group.versions.iter().map(one).collect();
+    json!({ "name": group.name, "versions": versions, "preferredVersion": versions.first() })
 }
 
 /// `/api/V` and `/apis/G/V`.

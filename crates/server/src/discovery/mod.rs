@@ -3,7 +3,9 @@
 
 mod aggregated;
 mod document;
+mod groups;
 mod legacy;
+mod merge;
 mod openapi;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -17,9 +19,11 @@ use orlop_client::transport::Body;
 use serde_json::json;
 
 use crate::Server;
+use crate::aggregation::Remotes;
 use crate::request::RequestInfo;
-use crate::resource::{Resource, Resources};
+use crate::resource::Resources;
 use crate::wire::respond;
+pub use aggregated::CONTENT_TYPE as AGGREGATED;
 use aggregated::Form;
 use document::Document;
 
@@ -32,6 +36,7 @@ pub struct Documents(Mutex<Option<Arc<Set>>>);
 
 struct Set {
     resources: Arc<Resources>,
+    remotes: Arc<Remotes>,
     /// Of the core group, of all others.
     aggregated: [OnceLock<Document>; 2],
     openapi_v2: OnceLock<Document>,
@@ -39,13 +44,16 @@ struct Set {
 }
 
 impl Documents {
-    fn of(&self, resources: Arc<Resources>) -> Arc<Set> {
+    fn of(&self, resources: Arc<Resources>, remotes: Arc<Remotes>) -> Arc<Set> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(set) = held.as_ref().filter(|set| Arc::ptr_eq(&set.resources, &resources)) {
+        let is_current =
+            |set: &&Arc<Set>| Arc::ptr_eq(&set.resources, &resources) && Arc::ptr_eq(&set.remotes, &remotes);
+        if let Some(set) = held.as_ref().filter(is_current) {
             return set.clone();
         }
         let set = Arc::new(Set {
             resources,
+            remotes,
             aggregated: Default::default(),
             openapi_v2: OnceLock::new(),
             openapi_v3: OnceLock::new(),
@@ -57,16 +65,16 @@ impl Documents {
 
 /// Answers GET on every path that is no resource, health or metrics.
 pub fn serve(server: &Server, head: &Parts, info: &RequestInfo) -> Result<Response<Body>, StatusError> {
-    let set = server.documents.of(server.resources());
+    let set = server.documents.of(server.resources(), server.aggregation.remotes());
     let parts: Vec<&str> = info.path.trim_matches('/').split('/').collect();
     match parts[..] {
-        [""] => Ok(json_document(head, &paths(&set.resources))),
+        [""] => Ok(json_document(head, &paths(&set.resources, &set.remotes))),
         ["version"] => Ok(json_document(head, &version())),
         ["api" | "apis"] => roots(server, &set, head, parts[0]),
         ["api", version] if set.resources.has_group_version("", version) => {
             Ok(json_document(head, &legacy::resource_list(&set.resources, "", version)))
         }
-        ["apis", group] => legacy::group(&set.resources, group)
+        ["apis", group] => legacy::group(&set.resources, &set.remotes, group)
             .map(|group| json_document(head, &group))
             .ok_or_else(StatusError::path_not_found),
         ["apis", group, version] if set.resources.has_group_version(group, version) => {
@@ -84,14 +92,14 @@ fn roots(server: &Server, set: &Set, head: &Parts, root: &str) -> Result<Respons
     match aggregated::wanted(accept) {
         Some(Form::Aggregated) => {
             let document = set.aggregated[usize::from(root == "apis")]
-                .get_or_init(|| Document::new(&aggregated::list(&set.resources, root == "api")));
+                .get_or_init(|| Document::new(&aggregated::list(&set.resources, &set.remotes, root == "api")));
             Ok(document.serve(head, aggregated::CONTENT_TYPE))
         }
         Some(Form::Legacy) if root == "api" => {
             let address = format!("{}:{}", server.advertise_address, server.secure_port);
             Ok(json_document(head, &legacy::api_versions(&address)))
         }
-        Some(Form::Legacy) => Ok(json_document(head, &legacy::group_list(&set.resources))),
+        Some(Form::Legacy) => Ok(json_document(head, &legacy::group_list(&set.resources, &set.remotes))),
         None => Err(StatusError::not_acceptable(DOCUMENT_MEDIA)),
     }
 }
@@ -103,7 +111,7 @@ fn json_document(head: &Parts, value: &Value) -> Response<Body> {
 }
 
 /// `/`: every path that answers something.
-fn paths(resources: &Resources) -> Value {
+fn paths(resources: &Resources, remotes: &Remotes) -> Value {
     let mut paths: Vec<String> = [
         "/api",
         "/api/v1",
@@ -121,9 +129,9 @@ fn paths(resources: &Resources) -> Value {
     paths.extend(
         ["ping", "log", "etcd"].iter().flat_map(|c| ["healthz", "livez", "readyz"].map(|p| format!("/{p}/{c}"))),
     );
-    for resource in resources.iter().filter(|r| !r.info().group.is_empty()) {
-        paths.push(format!("/apis/{}", resource.info().group));
-        paths.push(format!("/apis/{}", resource.api_version()));
+    for group in groups::all(resources, remotes).iter().filter(|group| !group.name.is_empty()) {
+        paths.push(format!("/apis/{}", group.name));
+        paths.extend(group.versions.iter().map(|version| format!("/apis/{}/{}", group.name, version.name)));
     }
     paths.sort();
     paths.dedup();
@@ -142,59 +150,4 @@ fn version() -> Value {
         "gitVersion": "v1.37.0", "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": "", "compiler": "rustc", "platform": format!("linux/{arch}"),
     })
-}
-
-/// Groups in order, each with its resources; the core group first.
-fn groups(resources: &Resources) -> Vec<(String, Vec<Resource>)> {
-    let mut groups: Vec<(String, Vec<Resource>)> = Vec::new();
-    // The list of kinds has groups in discovery's order; what is added at run time follows by name.
-    let builtin = orlop_api::kinds::all().iter().map(|kind| kind.info().group.to_string());
-    let others = resources.iter().map(|r| r.info().group.to_string());
-    for group in builtin.chain(others) {
-        if groups.iter().any(|(name, _)| *name == group) {
-            continue;
-        }
-        let members: Vec<Resource> = resources.iter().filter(|r| r.info().group == group).cloned().collect();
-        if !members.is_empty() {
-            groups.push((group, members));
-        }
-    }
-    groups
-}
-
-/// A group's versions, preferred first.
-fn versions(members: &[Resource]) -> Vec<String> {
-    let mut versions: Vec<String> = Vec::new();
-    for version in members.iter().flat_map(|r| r.info().versions.iter()) {
-        if !versions.iter().any(|v| *v == **version) {
-            versions.push(version.to_string());
-        }
-    }
-    // Upstream ranks by stability, then number: v2, v1, v1beta1.
-    versions.sort_by_key(|version| std::cmp::Reverse(rank(version)));
-    versions
-}
-
-/// Stable before beta before alpha; higher before lower.
-fn rank(version: &str) -> (u8, u32, u32) {
-    let digits = |text: &str| text.parse().unwrap_or(0);
-    let rest = version.strip_prefix('v').unwrap_or(version);
-    for (mark, stability) in [("beta", 1), ("alpha", 0)] {
-        if let Some((major, minor)) = rest.split_once(mark) {
-            return (stability, digits(major), digits(minor));
-        }
-    }
-    (2, digits(rest), 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_rank_by_stability() {
-        let mut versions = vec!["v1alpha1", "v1", "v2beta1", "v2", "v1beta2"];
-        versions.sort_by_key(|v| std::cmp::Reverse(rank(v)));
-        assert_eq!(versions, ["v2", "v1", "v2beta1", "v1beta2", "v1alpha1"]);
-    }
 }

@@ -11,7 +11,8 @@ use orlop_api::openapi::{v2, v3};
 use orlop_api::status::StatusError;
 use orlop_client::transport::{self, Body};
 
-use super::{Document, Set};
+use super::{Document, Set, merge};
+use crate::aggregation::Remotes;
 use crate::request::RequestInfo;
 use crate::resource::Resource;
 
@@ -40,10 +41,18 @@ impl V3 {
         }))
     }
 
-    fn index(&self) -> &Document {
+    /// With the documents of other servers, which they serve themselves.
+    fn index(&self, remotes: &Remotes) -> &Document {
         self.index.get_or_init(|| {
             let documents = self.group_versions.keys().filter_map(|path| Some((&**path, self.document(path)?.etag())));
-            Document::new(&v3::index(documents))
+            let mut index = v3::index(documents);
+            for remote in remotes.values() {
+                let path = v3::path_of(&format!("{}/{}", remote.group, remote.version));
+                if let Some(place) = remote.published.openapi_v3(&path) {
+                    index["paths"][path] = place;
+                }
+            }
+            Document::new(&index)
         })
     }
 }
@@ -55,7 +64,13 @@ pub fn serve_v2(set: &Set, head: &Parts) -> Result<Response<Body>, StatusError> 
     }
     let document = set.openapi_v2.get_or_init(|| {
         let kinds: Vec<(&dyn Kind, &str)> = set.resources.iter().map(|r| (r.kind(), r.version())).collect();
-        Document::new(&v2::document(&kinds))
+        let mut whole = v2::document(&kinds);
+        for remote in set.remotes.values() {
+            if let Some(theirs) = remote.published.openapi_v2() {
+                merge::add(&mut whole, &theirs, &format!("/apis/{}/{}", remote.group, remote.version));
+            }
+        }
+        Document::new(&whole)
     });
     Ok(document.serve(head, "application/json"))
 }
@@ -68,7 +83,7 @@ pub fn serve_v3(set: &Set, head: &Parts, info: &RequestInfo, path: &str) -> Resu
     }
     let documents = set.openapi_v3.get_or_init(|| V3::new(set));
     if path.is_empty() {
-        return Ok(documents.index().serve(head, "application/json"));
+        return Ok(documents.index(&set.remotes).serve(head, "application/json"));
     }
     let document = documents.document(path).ok_or_else(StatusError::path_not_found)?;
     match info.query("hash") {

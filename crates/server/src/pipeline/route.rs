@@ -17,6 +17,9 @@ impl Server {
         user: Arc<UserInfo>,
         incoming: Incoming,
     ) -> Result<Response<Body>, StatusError> {
+        if let Some(remote) = self.aggregation.of_path(&incoming.info.path) {
+            return Ok(remote.serve(&user, incoming.head, incoming.body).await);
+        }
         if !incoming.info.is_resource {
             return self.serve_path(&incoming);
         }

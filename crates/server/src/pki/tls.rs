@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
 use orlop_client::config::TrustAnyone;
+use rustls::client::WantsClientCert;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+};
 
 use super::{Authority, Leaf, Pki, PkiError};
 
@@ -75,16 +80,42 @@ pub fn client_config(certificate: Arc<Leaf>, authority: &Authority) -> Result<Ar
     Ok(Arc::new(config))
 }
 
+/// A client that trusts a `caBundle`'s authorities, or those every Go program would, of which a static binary knows
+/// none. Errors are in upstream's words.
+pub fn bundle_client_config(bundle: Option<&str>, certificate: Option<Arc<Leaf>>) -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    if let Some(bundle) = bundle {
+        let pem = base64::engine::general_purpose::STANDARD.decode(bundle).map_err(|error| error.to_string())?;
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate =
+                certificate.map_err(|_| "unable to load root certificates: unable to parse bytes as PEM block")?;
+            roots.add(certificate).map_err(|error| error.to_string())?;
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots);
+    Ok(with_certificate(builder, certificate))
+}
+
 /// A client that trusts whatever it meets: for backends whose certificates nobody vouches for.
 pub fn unchecked_client_config(certificate: Option<Arc<Leaf>>) -> Result<Arc<ClientConfig>, PkiError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(TrustAnyone(provider())));
-    Ok(Arc::new(match certificate {
+    Ok(with_certificate(builder, certificate))
+}
+
+fn with_certificate(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    certificate: Option<Arc<Leaf>>,
+) -> Arc<ClientConfig> {
+    Arc::new(match certificate {
         Some(certificate) => builder.with_client_cert_resolver(certificate),
         None => builder.with_no_client_auth(),
-    }))
+    })
 }
 
 fn roots(authority: &Authority) -> Result<RootCertStore, PkiError> {

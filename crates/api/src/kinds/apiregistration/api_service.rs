@@ -11,6 +11,12 @@ impl Kind for APIService {
         &FACTS
     }
 
+    validation! {
+        create: api_service::api_service,
+        update: api_service::update,
+        "status": api_service::status,
+    }
+
     fn reset_fields(&self, subresource: &str) -> ResetFields {
         match subresource {
             "" => ResetFields::Only(&["status"]),
