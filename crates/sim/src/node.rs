@@ -111,7 +111,7 @@ impl SimNode {
         tokio::spawn(self.dead.clone().run_until_cancelled_owned(agent.run()));
     }
 
-    /// From now on nothing crashes here any more, besides what is bound to already.
+    /// From now on nothing crashes here any more.
     pub fn be_gentle(&self) {
         self.gentle.store(true, Ordering::Relaxed);
     }
@@ -288,6 +288,7 @@ impl Agent {
                 let fails = !self.gentle.load(Ordering::Relaxed) && luck < self.temper.crashing;
                 Some(if fails { Phase::Failed } else { Phase::Succeeded })
             }
+            Phase::Running { .. } if self.gentle.load(Ordering::Relaxed) => Some(Phase::Running { crash: None }),
             Phase::Running { .. } => {
                 self.network.count(|counts| counts.pod_crashes += 1);
                 container.restarts += 1;

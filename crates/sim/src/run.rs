@@ -7,6 +7,7 @@ use orlop_client::{Client, ListOptions, Object, Patch};
 use orlop_server::authz;
 use orlop_store::Event;
 use serde_json::json;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -80,6 +81,8 @@ struct Simulation {
     user: Client,
     rng: fastrand::Rng,
     flush_delay: Duration,
+    /// Deeds under way.
+    deeds: JoinSet<()>,
     disasters: Vec<(Duration, Disaster)>,
     generation: u32,
     /// Managers whose way is cut.
@@ -115,6 +118,7 @@ impl Simulation {
             user,
             rng,
             flush_delay,
+            deeds: JoinSet::new(),
             disasters,
             generation: 0,
             deposed: Vec::new(),
@@ -143,7 +147,7 @@ impl Simulation {
     fn attempt(&mut self, deed: Deed) {
         let (client, mut rng) = (self.user.clone(), self.rng.fork());
         tracing::info!(?deed, "attempted");
-        tokio::spawn(async move {
+        self.deeds.spawn(async move {
             if let Err(error) = deed.attempt(client, &mut rng).await {
                 tracing::info!(error = orlop_base::error::chain(&error), "a deed failed");
             }
@@ -258,6 +262,8 @@ impl Simulation {
             }
             node.be_gentle();
         }
+        // Or one would pause anew what is resumed here.
+        while self.deeds.join_next().await.is_some() {}
         let failed =
             |error: orlop_client::Error| Violation::Setup(format!("in calm: {}", orlop_base::error::chain(&error)));
         let all = self.user.all::<Deployment>().list(&ListOptions::default()).await.map_err(failed)?;

@@ -88,13 +88,13 @@ fn decide(key: &Key, view: &View, now: Timestamp) -> Plan {
     }
     rollout.note_pause();
     if deployment.spec.paused == Some(true) {
-        return rollout.scale();
+        return rollout.hold();
     }
     if let Some(revision) = rollback::wanted(deployment) {
         return rollout.roll_back(revision, view);
     }
-    if rollout.was_scaled() {
-        return rollout.scale();
+    if rollout.was_scaled() && rollout.size_sets() {
+        return rollout.finish_counting();
     }
     match rollout::strategy(deployment) {
         "Recreate" => rollout.recreate(view),

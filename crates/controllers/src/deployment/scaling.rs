@@ -15,33 +15,24 @@ impl Rollout<'_> {
         active.filter_map(|set| count(set.annotation(DESIRED_REPLICAS))).any(|desired| desired != self.replicas())
     }
 
-    /// Sizes the sets, removes history when paused, and counts.
-    pub fn scale(mut self) -> Plan {
+    /// A paused Deployment rolls nothing out: its sets are sized, its history is bounded, its pods are counted.
+    pub fn hold(mut self) -> Plan {
         self.size_sets();
-        if self.seen.spec.paused == Some(true) {
-            self.clean_up();
-        }
+        self.clean_up();
         self.finish_counting()
     }
 
-    fn size_sets(&mut self) {
+    /// Whether there was anything to size. The sets may say that they were sized for another number and yet be of
+    /// the right one: the rollout goes on then, or it never would.
+    pub fn size_sets(&mut self) -> bool {
         if let Some(only) = self.active_or_latest() {
-            if self.sets[only].replicas() != self.replicas() {
-                self.resize(only, self.replicas());
-            }
-            return;
+            return self.resize(only, self.replicas());
         }
         if self.is_saturated() {
-            for at in self.old().collect::<Vec<_>>() {
-                if self.sets[at].replicas() > 0 {
-                    self.resize(at, 0);
-                }
-            }
-            return;
+            let old: Vec<usize> = self.old().collect();
+            return old.into_iter().fold(false, |sized, at| self.resize(at, 0) | sized);
         }
-        if self.is_rolling() {
-            self.scale_proportionally();
-        }
+        self.is_rolling() && self.scale_proportionally()
     }
 
     /// The only active set, or the newest if none is; `None` when several are active.
@@ -62,7 +53,7 @@ impl Rollout<'_> {
             && new.available() == self.replicas()
     }
 
-    fn scale_proportionally(&mut self) {
+    fn scale_proportionally(&mut self) -> bool {
         let mut active: Vec<usize> = (0..self.sets.len()).filter(|at| self.sets[*at].replicas_seen() > 0).collect();
         let total: i32 = active.iter().map(|at| self.sets[*at].replicas_seen()).sum();
         let allowed = if self.replicas() > 0 { self.replicas() + self.max_surge() } else { 0 };
@@ -85,9 +76,8 @@ impl Rollout<'_> {
         if let Some(largest) = sizes.first_mut() {
             *largest = (*largest + to_add - added).max(0);
         }
-        for (at, size) in active.into_iter().zip(sizes) {
-            self.resize_or_annotate(at, size);
-        }
+        let sizes = active.into_iter().zip(sizes);
+        sizes.fold(false, |sized, (at, size)| self.resize_or_annotate(at, size) | sized)
     }
 
     /// How many of `to_add` go to this set, when `added` have been given out.
@@ -117,21 +107,20 @@ impl Rollout<'_> {
         share.round() as i32 - size
     }
 
-    /// Sets the wanted pods of a set, if that changes anything.
-    pub fn resize(&mut self, at: usize, size: i32) {
-        if self.sets[at].replicas() != size {
-            self.resize_or_annotate(at, size);
-        }
+    /// Sets the wanted pods of a set; whether that changes anything.
+    pub fn resize(&mut self, at: usize, size: i32) -> bool {
+        self.sets[at].replicas() != size && self.resize_or_annotate(at, size)
     }
 
-    fn resize_or_annotate(&mut self, at: usize, size: i32) {
+    fn resize_or_annotate(&mut self, at: usize, size: i32) -> bool {
         let (desired, max) = (self.replicas(), self.replicas() + self.max_surge());
         let mut probe = self.sets[at].object().clone();
-        let annotated = set_sizes(&mut probe, desired, max);
-        if annotated || self.sets[at].replicas() != size {
+        let changed = set_sizes(&mut probe, desired, max) | (self.sets[at].replicas() != size);
+        if changed {
             probe.spec.replicas = Some(size);
             *self.touch(at) = probe;
         }
+        changed
     }
 }
 

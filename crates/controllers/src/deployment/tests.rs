@@ -157,6 +157,15 @@ fn scaling_keeps_the_rollout() {
 }
 
 #[test]
+fn a_rollout_goes_on_after_scaling_to_the_size_that_its_only_set_has_by_chance() {
+    let all = world(|d, sets| {
+        d["spec"]["template"]["spec"]["containers"][0]["image"] = "v3".into();
+        sets[0]["metadata"]["annotations"]["deployment.kubernetes.io/desired-replicas"] = "4".into();
+    });
+    assert!(plan(&all).lines()[0].starts_with("create replicasets d/web-"));
+}
+
+#[test]
 fn several_sets_scale_in_proportion() {
     // (wanted before, wanted now, sizes before, sizes after), surge 2; newest set first.
     for (before, now, sizes, after) in [
