@@ -15,9 +15,11 @@ mod watchers;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 
 use crate::terminal;
 use report::{Goal, Report, Row};
+use rival::Scale;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -27,13 +29,16 @@ pub struct Args {
     /// Measure Orlop and another beside it, as ratios
     #[arg(long)]
     vs: Option<Rival>,
-    /// Measure only these: start, apply, pods, idle, creates, list, watch, size; of ratios api, control-plane,
-    /// scheduler, node
+    /// Measure only these: start, apply, pods, idle, creates, list, watch, size; of ratios api (or requests, watch,
+    /// lists, updates of it), control-plane, scheduler
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Ask for a part only, to try the command: figures of no worth
-    #[arg(long, requires = "vs", conflicts_with = "write")]
+    #[arg(long, requires = "vs", conflicts_with_all = ["write", "divide"])]
     quick: bool,
+    /// Ask for so many times less than everything: of a busy machine, ratios in reasonable time
+    #[arg(long, requires = "vs", default_value_t = 1)]
+    divide: usize,
     /// Put the figures into docs/performance.md
     #[arg(long)]
     write: bool,
@@ -82,26 +87,23 @@ pub fn run(args: &Args) -> Result<()> {
 
 async fn alone_or_beside(orlop: &Path, args: &Args) -> Result<()> {
     if let Some(Rival::Upstream) = args.vs {
-        let options = rival::Options { only: &chosen(&args.only)?, quick: args.quick, write: args.write };
+        let only = chosen(&args.only, rival::parts)?;
+        let options = rival::Options { only: &only, scale: Scale::new(args.divide, args.quick), write: args.write };
         return rival::measure(orlop, &options).await;
     }
     if args.write && !args.only.is_empty() {
         bail!("--write puts the whole table in place: leave out --only");
     }
-    let report = measure(orlop, &chosen(&args.only)?).await?;
+    let report =
+        measure(orlop, &chosen(&args.only, |word| Subject::from_str(word, false).ok().map(|s| vec![s]))?).await?;
     terminal::say(&report.to_string())?;
     if args.write { report.write() } else { Ok(()) }
 }
 
 /// What there is to choose from depends on whether another is measured too.
-fn chosen<T: clap::ValueEnum>(names: &[String]) -> Result<Vec<T>> {
-    let known = || {
-        let values = T::value_variants().iter().filter_map(T::to_possible_value);
-        values.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(", ")
-    };
-    let one =
-        |name: &String| T::from_str(name, false).ok().with_context(|| format!("--only {name}: there are {}", known()));
-    names.iter().map(one).collect()
+fn chosen<T>(words: &[String], named: impl Fn(&str) -> Option<Vec<T>>) -> Result<Vec<T>> {
+    let all = words.iter().map(|word| named(word).with_context(|| format!("--only {word}: there is no such figure")));
+    Ok(all.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 /// A subject that fails leaves its reason in the report, and the others are measured all the same.

@@ -18,25 +18,40 @@ mod world;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 
 use crate::terminal::{note, say};
 use crate::upstream;
 use figures::Figures;
-use scale::Scale;
+pub use scale::Scale;
 use side::Contenders;
 
 /// What can be measured on its own.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
-    Api,
+    Requests,
+    Watch,
+    Lists,
+    Updates,
     ControlPlane,
     Scheduler,
+}
+
+/// The parts that a word names: one, or those of the API together.
+pub fn parts(word: &str) -> Option<Vec<Part>> {
+    match word {
+        "api" => Some(vec![Part::Requests, Part::Watch, Part::Lists, Part::Updates]),
+        one => Part::from_str(one, false).ok().map(|part| vec![part]),
+    }
 }
 
 impl Part {
     fn name(self) -> &'static str {
         match self {
-            Self::Api => "api",
+            Self::Requests => "requests",
+            Self::Watch => "watch",
+            Self::Lists => "lists",
+            Self::Updates => "updates",
             Self::ControlPlane => "control-plane",
             Self::Scheduler => "scheduler",
         }
@@ -45,7 +60,7 @@ impl Part {
 
 pub struct Options<'a> {
     pub only: &'a [Part],
-    pub quick: bool,
+    pub scale: Scale,
     pub write: bool,
 }
 
@@ -53,15 +68,18 @@ pub struct Options<'a> {
 pub async fn measure(orlop: &Path, options: &Options<'_>) -> Result<()> {
     raise_open_files()?;
     let contenders = Contenders::new(orlop).await?;
-    let scale = Scale { quick: options.quick };
+    let scale = options.scale;
     let mut outcome = Ok(());
-    for part in <Part as clap::ValueEnum>::value_variants() {
+    for part in Part::value_variants() {
         if !options.only.is_empty() && !options.only.contains(part) {
             continue;
         }
         let mut figures = Figures::new();
         let measured = match part {
-            Part::Api => api::measure(&contenders, scale, &mut figures).await,
+            Part::Requests => api::requests(&contenders, scale, &mut figures).await,
+            Part::Watch => api::watches(&contenders, scale, &mut figures).await,
+            Part::Lists => api::long_lists(&contenders, scale, &mut figures).await,
+            Part::Updates => api::updates(&contenders, scale, &mut figures).await,
             Part::ControlPlane => control_plane::measure(&contenders, scale, &mut figures).await,
             Part::Scheduler => scheduler::measure(&contenders, scale, &mut figures).await,
         };
@@ -70,7 +88,7 @@ pub async fn measure(orlop: &Path, options: &Options<'_>) -> Result<()> {
             note(&format!("{}: {error:#}", part.name()))?;
             outcome = Err(error).with_context(|| format!("measuring {}", part.name()));
         } else if options.write {
-            figures.write(part.name(), &upstream::version()?)?;
+            figures.write(part.name(), &scale.flag(), &upstream::version()?)?;
         }
     }
     outcome

@@ -88,9 +88,9 @@ async fn service_account(side: &Side) -> Result<()> {
 async fn ten_thousand_pods(side: &Side, scale: Scale, figures: &mut Figures) -> Result<()> {
     let (deployments, nodes) = (scale.of(DEPLOYMENTS), Nodes { count: scale.of(NODES), ..Nodes::default() });
     let pods = deployments * PODS_EACH;
+    let name = format!("{deployments} Deployments of {PODS_EACH} pods on {} simulated nodes", nodes.count);
     let mut fleet = Fleet::start(side, &nodes, Life::Lively).await?;
-    let mut add =
-        |figure, unit, sample| figures.add(side.who, &format!("100 Deployments of 100 pods: {figure}"), unit, sample);
+    let mut add = |figure, unit, sample| figures.add(side.who, &format!("{name}: {figure}"), unit, sample);
     let (began, cpu) = (Instant::now(), side.cpu_seconds()?);
     let (clients, _) = flood(side.clients(CLIENTS).await?, deployments, create).await?;
     fleet.until(|tally| tally.bound >= pods).await?;
@@ -195,13 +195,15 @@ async fn namespace_ends(side: &Side, round: usize, scale: Scale, figures: &mut F
             _ => Call::post(format!("{at}/secrets"), secret(n)),
         }
     };
-    flood(side.clients(CLIENTS).await?, scale.of(OBJECTS), fill).await?;
+    let count = scale.of(OBJECTS);
+    flood(side.clients(CLIENTS).await?, count, fill).await?;
     let query = format!("&fieldSelector=metadata.name%3D{name}");
     let mut events = Events::open(&side.config, "/api/v1/namespaces", &query).await?;
     let began = Instant::now();
     client.fetch(Call::with_body(Method::DELETE, at, Bytes::new())).await?;
     while events.next::<serde_json::Value>().await?.kind != "DELETED" {}
-    figures.add(side.who, "deletion of a namespace with 1,000 objects", Unit::Seconds, began.elapsed().as_secs_f64())
+    let figure = format!("deletion of a namespace with {count} objects");
+    figures.add(side.who, &figure, Unit::Seconds, began.elapsed().as_secs_f64())
 }
 
 fn secret(n: usize) -> Bytes {

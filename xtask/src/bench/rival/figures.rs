@@ -132,7 +132,7 @@ impl Figures {
     }
 
     /// Puts the table into its place in docs/performance.md.
-    pub fn write(&self, part: &str, version: &str) -> Result<()> {
+    pub fn write(&self, part: &str, flags: &str, version: &str) -> Result<()> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/performance.md");
         let text = std::fs::read_to_string(&path).context("reading docs/performance.md")?;
         let mark = |end| format!("<!-- cargo xtask bench --vs upstream: {part}: {end} -->\n");
@@ -140,7 +140,8 @@ impl Figures {
         let place = || format!("docs/performance.md has no place for {part}");
         let (head, rest) = text.split_once(&begin).with_context(place)?;
         let (_, tail) = rest.split_once(&end).with_context(place)?;
-        let made = format!("`cargo xtask bench --vs upstream --only {part}`, Kubernetes {version}: {}", self.machine);
+        let made =
+            format!("`cargo xtask bench --vs upstream --only {part}{flags}`, Kubernetes {version}: {}", self.machine);
         let text = format!("{head}{begin}{self}\n{made}\n{end}{tail}");
         std::fs::write(&path, text).context("writing docs/performance.md")
     }

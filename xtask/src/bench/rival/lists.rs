@@ -40,6 +40,11 @@ pub async fn measure(sides: &[Side; 2], scale: Scale, figures: &mut Figures) -> 
     Ok(())
 }
 
+/// In all lists together.
+pub fn pods(scale: Scale) -> usize {
+    LISTS.iter().map(|(count, ..)| scale.of(*count)).sum()
+}
+
 async fn fill(side: &Side, namespace: &str, count: usize) -> Result<()> {
     world::make_namespace(&mut side.client().await?, namespace).await?;
     let path = format!("/api/v1/namespaces/{namespace}/pods");

@@ -17,10 +17,10 @@ use crate::bench::report::quantile;
 
 pub const PATH: &str = "/api/v1/namespaces/default/configmaps";
 const CLIENTS: usize = 16;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 const OBJECTS: usize = 1000;
 /// Clients at once, and requests in a round of theirs.
-const CROWDS: [(usize, usize); 4] = [(1, 500), (16, 2000), (64, 4000), (256, 4000)];
+const CROWDS: [(usize, usize); 4] = [(1, 300), (16, 1000), (64, 2000), (256, 2000)];
 const CROWD_ROUNDS: usize = 3;
 
 struct Verb {

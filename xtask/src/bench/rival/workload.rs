@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn every_workload_is_whole_and_has_a_name_of_its_own() {
-        let workloads = all(Scale { quick: false }).unwrap();
+        let workloads = all(Scale::new(1, false)).unwrap();
         let names: std::collections::BTreeSet<_> = workloads.iter().map(|w| &w.name).collect();
         assert_eq!(names.len(), workloads.len());
         for workload in &workloads {
