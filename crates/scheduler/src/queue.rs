@@ -50,54 +50,51 @@ enum Place {
     Gated,
 }
 
-/// See the module.
+/// See the module. Everything that is asked at every decision has an index of its own: pods that wait may be many.
 #[derive(Debug, Default)]
 pub struct Queue {
     entries: BTreeMap<String, Entry>,
     active: BTreeSet<Rank>,
+    backing_off: BTreeSet<(Instant, u64, String)>,
+    waiting: BTreeSet<String>,
+    /// When a place is left without an event.
+    due: BTreeSet<(Instant, String)>,
     arrivals: u64,
 }
 
 impl Queue {
     /// A new or changed pod. A change may be what it waited for.
     pub fn put(&mut self, pod: Arc<PodInfo>, now: Instant) {
-        let key = pod.key();
-        let gated = is_gated(&pod.pod);
-        let Some(entry) = self.entries.get_mut(&key) else {
+        let (key, gated) = (pod.key(), is_gated(&pod.pod));
+        let Some(mut entry) = self.take(&key) else {
             self.arrivals += 1;
             let place = if gated { Place::Gated } else { Place::Active };
-            self.entries.insert(key.clone(), Entry { pod, arrival: self.arrivals, failures: 0, place });
-            self.sort_in(&key);
+            self.insert(key, Entry { pod, arrival: self.arrivals, failures: 0, place });
             return;
         };
         let changed = entry.pod.pod.spec != pod.pod.spec || entry.pod.pod.metadata.labels != pod.pod.metadata.labels;
-        self.active.remove(&rank(&key, entry));
         entry.pod = pod;
-        entry.place = match std::mem::replace(&mut entry.place, Place::Active) {
+        entry.place = match entry.place {
             _ if gated => Place::Gated,
             Place::Waiting { backoff_until, .. } if changed => after(backoff_until, now),
             Place::Gated => Place::Active,
             same => same,
         };
-        self.sort_in(&key);
+        self.insert(key, entry);
     }
 
     pub fn remove(&mut self, key: &str) {
-        if let Some(entry) = self.entries.remove(key) {
-            self.active.remove(&rank(key, &entry));
-        }
+        self.take(key);
     }
 
     /// The next pod to try; it stays known until [`Queue::remove`] or [`Queue::failed`].
     pub fn pop(&mut self, now: Instant) -> Option<Arc<PodInfo>> {
         self.release_due(now);
-        let key = match self.active.pop_first() {
-            Some((_, _, key)) => key,
-            None => self.first_backing_off()?,
-        };
-        let entry = self.entries.get_mut(&key)?;
-        entry.place = Place::Tried;
-        Some(entry.pod.clone())
+        let first = self.active.first().map(|(_, _, key)| key);
+        // Or the one whose back-off ends first.
+        let key = first.or_else(|| self.backing_off.first().map(|(_, _, key)| key))?.clone();
+        self.change(&key, |entry| entry.place = Place::Tried);
+        self.entries.get(&key).map(|entry| entry.pod.clone())
     }
 
     /// The pod fits nowhere: it waits for an event that one of these plugins wakes on.
@@ -111,36 +108,33 @@ impl Queue {
     }
 
     fn put_off(&mut self, key: &str, now: Instant, place: impl FnOnce(Instant) -> Place) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        self.active.remove(&rank(key, entry));
-        entry.failures += 1;
-        entry.place = place(now + BACKOFF.delay(entry.failures));
+        self.change(key, |entry| {
+            entry.failures += 1;
+            entry.place = place(now + BACKOFF.delay(entry.failures));
+        });
     }
 
     /// Something changed in the cluster.
     pub fn wake(&mut self, event: Wake, plugins: &[&'static Plugin], now: Instant) {
         let helped: BTreeSet<&str> = plugins.iter().filter(|p| p.wakes_on.contains(&event)).map(|p| p.name).collect();
-        let mut moved = Vec::new();
-        for (key, entry) in &mut self.entries {
-            if let Place::Waiting { plugins, backoff_until, .. } = &entry.place {
-                // A pod that no plugin rejected found no node at all: anything may help.
-                if plugins.is_empty() || plugins.iter().any(|name| helped.contains(name)) {
-                    entry.place = after(*backoff_until, now);
-                    moved.push(key.clone());
-                }
+        let backoff_of = |key: &String| match &self.entries.get(key)?.place {
+            // A pod that no plugin rejected found no node at all: anything may help.
+            Place::Waiting { plugins, backoff_until, .. }
+                if plugins.is_empty() || plugins.iter().any(|name| helped.contains(name)) =>
+            {
+                Some((key.clone(), *backoff_until))
             }
+            _ => None,
+        };
+        let woken: Vec<(String, Instant)> = self.waiting.iter().filter_map(backoff_of).collect();
+        for (key, backoff_until) in woken {
+            self.change(&key, |entry| entry.place = after(backoff_until, now));
         }
-        moved.iter().for_each(|key| self.sort_in(key));
     }
 
     /// When [`Queue::pop`] could find more than now.
     pub fn next_due(&self) -> Option<Instant> {
-        let due = |entry: &Entry| match &entry.place {
-            Place::BackingOff(until) | Place::Failing(until) => Some(*until),
-            Place::Waiting { since, .. } => Some(*since + WAITING_MAX),
-            Place::Active | Place::Tried | Place::Gated => None,
-        };
-        self.entries.values().filter_map(due).min()
+        self.due.first().map(|(at, _)| *at)
     }
 
     /// Pods per place, for the `scheduler_pending_pods` metric: active, backoff, unschedulable, gated.
@@ -155,39 +149,60 @@ impl Queue {
     }
 
     fn release_due(&mut self, now: Instant) {
-        let is_due = |entry: &Entry| match &entry.place {
-            Place::BackingOff(until) | Place::Failing(until) => *until <= now,
-            Place::Waiting { since, .. } => *since + WAITING_MAX <= now,
-            Place::Active | Place::Tried | Place::Gated => false,
-        };
-        let due: Vec<String> = self.entries.iter().filter(|(_, e)| is_due(e)).map(|(key, _)| key.clone()).collect();
-        for key in due {
-            if let Some(entry) = self.entries.get_mut(&key) {
-                entry.place = Place::Active;
-            }
-            self.sort_in(&key);
+        while let Some((_, key)) = self.due.first().filter(|(at, _)| *at <= now).cloned() {
+            self.change(&key, |entry| entry.place = Place::Active);
         }
     }
 
-    /// The one whose back-off ends first.
-    fn first_backing_off(&self) -> Option<String> {
-        let until = |entry: &Entry| match entry.place {
-            Place::BackingOff(until) => Some(until),
-            _ => None,
-        };
-        let backing_off = self.entries.iter().filter_map(|(key, entry)| Some((until(entry)?, entry.arrival, key)));
-        backing_off.min().map(|(_, _, key)| key.clone())
+    fn change(&mut self, key: &str, change: impl FnOnce(&mut Entry)) {
+        if let Some(mut entry) = self.take(key) {
+            change(&mut entry);
+            self.insert(key.to_owned(), entry);
+        }
     }
 
-    fn sort_in(&mut self, key: &str) {
-        if let Some(entry) = self.entries.get(key).filter(|e| e.place == Place::Active) {
-            self.active.insert(rank(key, entry));
+    fn take(&mut self, key: &str) -> Option<Entry> {
+        let entry = self.entries.remove(key)?;
+        if let Some(due) = entry.place.due() {
+            self.due.remove(&(due, key.to_owned()));
         }
+        let _ = match entry.place {
+            Place::Active => self.active.remove(&entry.rank(key)),
+            Place::BackingOff(until) => self.backing_off.remove(&(until, entry.arrival, key.to_owned())),
+            Place::Waiting { .. } => self.waiting.remove(key),
+            Place::Tried | Place::Failing(_) | Place::Gated => false,
+        };
+        Some(entry)
+    }
+
+    fn insert(&mut self, key: String, entry: Entry) {
+        if let Some(due) = entry.place.due() {
+            self.due.insert((due, key.clone()));
+        }
+        let _ = match entry.place {
+            Place::Active => self.active.insert(entry.rank(&key)),
+            Place::BackingOff(until) => self.backing_off.insert((until, entry.arrival, key.clone())),
+            Place::Waiting { .. } => self.waiting.insert(key.clone()),
+            Place::Tried | Place::Failing(_) | Place::Gated => false,
+        };
+        self.entries.insert(key, entry);
     }
 }
 
-fn rank(key: &str, entry: &Entry) -> Rank {
-    (std::cmp::Reverse(entry.pod.priority), entry.arrival, key.to_owned())
+impl Entry {
+    fn rank(&self, key: &str) -> Rank {
+        (std::cmp::Reverse(self.pod.priority), self.arrival, key.to_owned())
+    }
+}
+
+impl Place {
+    fn due(&self) -> Option<Instant> {
+        match self {
+            Self::BackingOff(until) | Self::Failing(until) => Some(*until),
+            Self::Waiting { since, .. } => Some(*since + WAITING_MAX),
+            Self::Active | Self::Tried | Self::Gated => None,
+        }
+    }
 }
 
 fn after(until: Instant, now: Instant) -> Place {

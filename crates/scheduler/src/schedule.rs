@@ -1,5 +1,7 @@
 //! One pod, decided.
 
+use std::collections::BTreeSet;
+
 use crate::cycle::Cycle;
 use crate::diagnosis::Diagnosis;
 use crate::framework::{Plugin, Rejection};
@@ -37,6 +39,10 @@ pub fn schedule(cycle: &Cycle, plugins: &[&'static Plugin], start: &mut usize, r
             return Decision::Bind { node: nominated.name.clone() };
         }
     }
+    let named: Vec<&NodeInfo> = named(cycle).into_iter().filter(|node| fits(cycle, node, plugins).is_ok()).collect();
+    if let Some(node) = best(cycle, &named, plugins, rng) {
+        return Decision::Bind { node: node.name.clone() };
+    }
     let wanted = feasible_wanted(cluster.len());
     let mut feasible: Vec<&NodeInfo> = Vec::new();
     let mut looked_at = 0;
@@ -52,11 +58,21 @@ pub fn schedule(cycle: &Cycle, plugins: &[&'static Plugin], start: &mut usize, r
         }
     }
     *start = if cluster.is_empty() { 0 } else { (*start + looked_at) % cluster.len() };
-    match feasible.as_slice() {
-        [] => Decision::Unfit(diagnosis),
-        [only] => Decision::Bind { node: only.name.clone() },
-        many => Decision::Bind { node: best(cycle, many, plugins, rng).name.clone() },
+    match best(cycle, &feasible, plugins, rng) {
+        Some(node) => Decision::Bind { node: node.name.clone() },
+        None => Decision::Unfit(diagnosis),
     }
+}
+
+/// The nodes that the pod itself names, when that is all it would take: a daemon's pod needs no look at the others
+/// unless its own turns it away, and then to say why.
+fn named<'a>(cycle: &Cycle<'a>) -> Vec<&'a NodeInfo> {
+    let mut names = BTreeSet::new();
+    for term in cycle.pod.required_terms.iter().flatten() {
+        let Some(of_term) = term.named_nodes() else { return Vec::new() };
+        names.extend(of_term);
+    }
+    names.into_iter().filter_map(|name| cycle.cluster.node(name)).collect()
 }
 
 /// Runs every filter; the first to reject speaks. Pods nominated to the node count as there, and as
@@ -77,13 +93,16 @@ pub fn filter(cycle: &Cycle, node: &NodeInfo, plugins: &[&'static Plugin]) -> Re
     Ok(())
 }
 
-/// The highest sum of weighted scores; among equals, any.
+/// The highest sum of weighted scores; among equals, any. Who is alone is not scored.
 fn best<'a>(
     cycle: &Cycle,
     nodes: &[&'a NodeInfo],
     plugins: &[&'static Plugin],
     rng: &mut fastrand::Rng,
-) -> &'a NodeInfo {
+) -> Option<&'a NodeInfo> {
+    if nodes.len() < 2 {
+        return nodes.first().copied();
+    }
     let mut totals = vec![0i64; nodes.len()];
     for score in plugins.iter().filter_map(|plugin| plugin.score.as_ref()) {
         for (total, one) in totals.iter_mut().zip((score.of)(cycle, nodes)) {
@@ -93,7 +112,7 @@ fn best<'a>(
     let most = totals.iter().max().copied().unwrap_or(0);
     let tied: Vec<&&NodeInfo> =
         nodes.iter().zip(&totals).filter(|(_, total)| **total == most).map(|(node, _)| node).collect();
-    tied[rng.usize(..tied.len())]
+    Some(tied[rng.usize(..tied.len())])
 }
 
 /// How many fitting nodes are enough to choose from.

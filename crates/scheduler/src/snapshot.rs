@@ -16,7 +16,10 @@ pub struct Snapshot {
     index: BTreeMap<String, usize>,
     /// uid -> node name.
     pods: BTreeMap<String, String>,
-    nominated: BTreeMap<String, (String, Arc<PodInfo>)>,
+    /// uid -> node name, of pods nominated to one.
+    nominated: BTreeMap<String, String>,
+    /// node name -> uid -> pod: the same, as every look at a node asks for it.
+    nominees: BTreeMap<String, BTreeMap<String, Arc<PodInfo>>>,
     /// How many nodes have each image.
     image_spread: BTreeMap<String, usize>,
 }
@@ -86,23 +89,31 @@ impl Snapshot {
     }
 
     pub fn nominate(&mut self, node: &str, pod: Arc<PodInfo>) {
-        self.nominated.insert(pod.uid.clone(), (node.to_owned(), pod));
+        self.forget_nomination(&pod.uid);
+        self.nominated.insert(pod.uid.clone(), node.to_owned());
+        self.nominees.entry(node.to_owned()).or_default().insert(pod.uid.clone(), pod);
     }
 
     pub fn forget_nomination(&mut self, uid: &str) {
-        self.nominated.remove(uid);
+        let Some(node) = self.nominated.remove(uid) else { return };
+        if let Some(pods) = self.nominees.get_mut(&node) {
+            pods.remove(uid);
+            if pods.is_empty() {
+                self.nominees.remove(&node);
+            }
+        }
     }
 
     pub fn nomination_of(&self, uid: &str) -> Option<&str> {
-        self.nominated.get(uid).map(|(node, _)| node.as_str())
+        self.nominated.get(uid).map(String::as_str)
     }
 
     /// The node with the pods that are nominated to it and as important as `pod`, when there are any:
     /// they must find room too.
     pub fn with_nominated(&self, node: &NodeInfo, pod: &PodInfo) -> Option<NodeInfo> {
         let mut grown = None;
-        for (target, other) in self.nominated.values() {
-            if *target == node.name && other.uid != pod.uid && other.priority >= pod.priority {
+        for other in self.nominees.get(&node.name)?.values() {
+            if other.uid != pod.uid && other.priority >= pod.priority {
                 grown.get_or_insert_with(|| node.clone()).add(other.clone());
             }
         }

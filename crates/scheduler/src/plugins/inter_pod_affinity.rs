@@ -1,6 +1,6 @@
 //! InterPodAffinity: near some pods, apart from others; the wishes of pods that run already count too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::affinity::Term;
@@ -20,11 +20,43 @@ pub static PLUGIN: Plugin = Plugin {
 /// What a running pod's required affinity to the new one is worth (`hardPodAffinityWeight`).
 const SYMMETRY_WEIGHT: i64 = 1;
 
-/// Pods by where they are: how many there are under a label's value.
-type Counts = BTreeMap<(String, String), i64>;
+/// Pods by where they are: how many there are under each value of a label. One decision asks for hundreds of nodes
+/// among thousands of values, and nobody asks in what order they come.
+#[derive(Clone, Default)]
+struct Counts(BTreeMap<String, HashMap<String, i64>>);
+
+impl Counts {
+    /// Counts at the place of a node, if it is one as the term sees it.
+    fn add(&mut self, node: &NodeInfo, term: &Term, number: i64) {
+        let Some(value) = node.labels().get(&term.topology_key) else { return };
+        if !self.0.contains_key(&term.topology_key) {
+            self.0.insert(term.topology_key.clone(), HashMap::new());
+        }
+        let Some(values) = self.0.get_mut(&term.topology_key) else { return };
+        match values.get_mut(value) {
+            Some(count) => *count += number,
+            None => drop(values.insert(value.clone(), number)),
+        }
+    }
+
+    /// At the node's place as the term sees it; `None` if it is at none.
+    fn at(&self, node: &NodeInfo, term: &Term) -> Option<i64> {
+        let value = node.labels().get(&term.topology_key)?;
+        Some(self.0.get(&term.topology_key).and_then(|values| values.get(value)).copied().unwrap_or(0))
+    }
+
+    /// At every place that the node is at.
+    fn around<'a>(&'a self, node: &'a NodeInfo) -> impl Iterator<Item = i64> + 'a {
+        self.0.iter().filter_map(|(key, values)| values.get(node.labels().get(key)?).copied())
+    }
+
+    fn are_zero(&self) -> bool {
+        self.0.values().flat_map(HashMap::values).all(|count| *count <= 0)
+    }
+}
 
 /// Who meets whom, where.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Meetings {
     /// Running pods that will not have the new one near.
     shunning: Counts,
@@ -44,11 +76,7 @@ impl Meetings {
     /// Adds the pods of one node, or takes them away.
     fn add(&mut self, cycle: &Cycle, node: &NodeInfo, sign: i64) {
         let (wishes, namespaces) = (&cycle.pod.affinity, &cycle.listed.namespaces);
-        let add = |counts: &mut Counts, term: &Term| {
-            if let Some(value) = node.labels().get(&term.topology_key) {
-                *counts.entry((term.topology_key.clone(), value.clone())).or_default() += sign;
-            }
-        };
+        let add = |counts: &mut Counts, term: &Term| counts.add(node, term, sign);
         for other in node.opinionated.values() {
             for term in &other.affinity.required_anti {
                 if term.matches(&cycle.pod.pod, namespaces) {
@@ -73,9 +101,7 @@ impl Meetings {
     /// With `node` in the place of the one of its name: one that pods were added to or removed from.
     fn with(&self, cycle: &Cycle, node: &NodeInfo) -> Option<Self> {
         let known = cycle.cluster.node(&node.name).filter(|known| !std::ptr::eq(*known, node))?;
-        let copy = |counts: &Counts| counts.clone();
-        let mut changed =
-            Self { shunning: copy(&self.shunning), wanted: copy(&self.wanted), shunned: copy(&self.shunned) };
+        let mut changed = self.clone();
         changed.add(cycle, known, -1);
         changed.add(cycle, node, 1);
         Some(changed)
@@ -87,19 +113,13 @@ fn filter(cycle: &Cycle, node: &NodeInfo) -> Result<(), Rejection> {
     let changed = all.with(cycle, node);
     let meetings = changed.as_ref().unwrap_or(all);
     let wishes = &cycle.pod.affinity;
-    let count = |counts: &Counts, term: &Term| {
-        let value = node.labels().get(&term.topology_key)?;
-        Some(counts.get(&(term.topology_key.clone(), value.clone())).copied().unwrap_or(0))
-    };
-    if !is_near_wanted(cycle, meetings, |term| count(&meetings.wanted, term)) {
+    if !is_near_wanted(cycle, meetings, |term| meetings.wanted.at(node, term)) {
         return Err(Rejection::final_(Reason::PodAffinity));
     }
-    if wishes.required_anti.iter().any(|term| count(&meetings.shunned, term).is_some_and(|n| n > 0)) {
+    if wishes.required_anti.iter().any(|term| meetings.shunned.at(node, term).is_some_and(|n| n > 0)) {
         return Err(Rejection::resolvable(Reason::PodAntiAffinity));
     }
-    let is_shunned =
-        |(key, value): (&String, &String)| meetings.shunning.get(&(key.clone(), value.clone())).is_some_and(|n| *n > 0);
-    if meetings.shunning.values().any(|n| *n > 0) && node.labels().iter().any(is_shunned) {
+    if meetings.shunning.around(node).any(|n| n > 0) {
         return Err(Rejection::resolvable(Reason::ExistingAntiAffinity));
     }
     Ok(())
@@ -113,22 +133,18 @@ fn is_near_wanted(cycle: &Cycle, meetings: &Meetings, count: impl Fn(&Term) -> O
         return true;
     }
     // The first of a group that wants to be together may go anywhere.
-    let nobody = meetings.wanted.values().all(|n| *n <= 0);
-    nobody && required.iter().all(|term| term.matches(&cycle.pod.pod, &cycle.listed.namespaces))
+    meetings.wanted.are_zero() && required.iter().all(|term| term.matches(&cycle.pod.pod, &cycle.listed.namespaces))
 }
 
 fn score(cycle: &Cycle, nodes: &[&NodeInfo]) -> Vec<i64> {
     let wishes = &cycle.pod.affinity;
     let looks_at_all = !wishes.preferred.is_empty() || !wishes.preferred_anti.is_empty();
-    let mut liking = Counts::new();
+    let mut liking = Counts::default();
     for node in cycle.cluster.nodes() {
         let others: &BTreeMap<String, Arc<PodInfo>> = if looks_at_all { &node.pods } else { &node.opinionated };
         others.values().for_each(|other| like(cycle, node, other, &mut liking));
     }
-    let raw = |node: &&NodeInfo| -> i64 {
-        liking.iter().filter(|((key, value), _)| node.labels().get(key) == Some(value)).map(|(_, score)| score).sum()
-    };
-    let scores: Vec<i64> = nodes.iter().map(raw).collect();
+    let scores: Vec<i64> = nodes.iter().map(|node| liking.around(node).sum()).collect();
     let (least, most) = (scores.iter().min().copied().unwrap_or(0), scores.iter().max().copied().unwrap_or(0));
     let normal = |score: i64| if most > least { MAX_SCORE * (score - least) / (most - least) } else { 0 };
     scores.into_iter().map(normal).collect()
@@ -138,11 +154,7 @@ fn score(cycle: &Cycle, nodes: &[&NodeInfo]) -> Vec<i64> {
 fn like(cycle: &Cycle, node: &NodeInfo, other: &PodInfo, liking: &mut Counts) {
     let namespaces = &cycle.listed.namespaces;
     let (mine, theirs) = (&cycle.pod.affinity, &other.affinity);
-    let mut add = |term: &Term, weight: i64| {
-        if let Some(value) = node.labels().get(&term.topology_key).filter(|_| weight != 0) {
-            *liking.entry((term.topology_key.clone(), value.clone())).or_default() += weight;
-        }
-    };
+    let mut add = |term: &Term, weight: i64| liking.add(node, term, weight);
     let matches_other = |term: &Term| term.matches(&other.pod, namespaces);
     let matches_pod = |term: &Term| term.matches(&cycle.pod.pod, namespaces);
     mine.preferred.iter().filter(|(_, term)| matches_other(term)).for_each(|(weight, term)| add(term, *weight));
