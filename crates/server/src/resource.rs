@@ -13,6 +13,8 @@ use orlop_api::status::{GroupResource, StatusError};
 use orlop_store::{Entry, Key, Revision};
 use tokio_util::sync::CancellationToken;
 
+use crate::custom::Conversion;
+
 /// A built-in kind or one made at run time.
 #[derive(Clone)]
 pub enum KindRef {
@@ -48,11 +50,14 @@ struct Inner {
 }
 
 /// What only kinds made at run time have.
-struct Custom {
-    /// Objects of up to this revision may have been stored under another definition.
-    since: Revision,
-    /// Cancelled when the definition changes or goes.
-    retired: CancellationToken,
+pub struct Custom {
+    /// Objects of up to this revision may have been stored under another definition: they are brought in line as
+    /// they are read.
+    pub since: Revision,
+    /// Cancelled when the definition changes or goes; ends watches.
+    pub retired: CancellationToken,
+    /// Only a webhook can convert between versions.
+    pub conversion: Option<Conversion>,
 }
 
 impl Resource {
@@ -60,16 +65,17 @@ impl Resource {
         Self::make(kind, version, None)
     }
 
-    /// A custom resource. What was stored up to `since` is brought in line as it is read; `retired` ends its watches.
-    pub fn custom(kind: Arc<dyn Kind>, version: &str, since: Revision, retired: CancellationToken) -> Self {
-        Self::make(KindRef::Dynamic(kind), version, Some(Custom { since, retired }))
+    pub fn custom(kind: Arc<dyn Kind>, version: &str, custom: Custom) -> Self {
+        Self::make(KindRef::Dynamic(kind), version, Some(custom))
     }
 
     fn make(kind: KindRef, version: &str, custom: Option<Custom>) -> Self {
         let info = kind.info();
+        // What a webhook converts looks as if it were stored in the version of the URL.
+        let by_webhook = custom.as_ref().is_some_and(|custom| custom.conversion.is_some());
         Self(Arc::new(Inner {
             api_version: info.api_version(version),
-            storage_api_version: info.api_version(&info.storage_version),
+            storage_api_version: info.api_version(if by_webhook { version } else { &info.storage_version }),
             storage_key: Arc::from(&*info.storage_key),
             schema: kind.schema(version),
             stored_schema: kind.schema(&info.storage_version).filter(|_| custom.is_none()),
@@ -112,6 +118,10 @@ impl Resource {
         if let Some(schema) = &self.0.stored_schema {
             orlop_api::codec::json::complete(stored, schema.get());
         }
+    }
+
+    pub(crate) fn conversion(&self) -> Option<&Conversion> {
+        self.0.custom.as_ref()?.conversion.as_ref()
     }
 
     /// Ends when this is no longer what is served.

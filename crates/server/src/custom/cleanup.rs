@@ -63,11 +63,14 @@ async fn note(server: &Arc<Server>, name: &str, status: bool, reason: &str, mess
 }
 
 async fn delete_all(server: &Server, definition: &Value) -> Result<(), StatusError> {
-    let version = definition["spec"]["versions"][0]["name"].as_str().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut versions = definition["spec"]["versions"].as_array().into_iter().flatten();
+    let version = versions.find(|version| version["storage"] == true).map(|version| text(&version["name"]));
     let (group, plural) = (text(&definition["spec"]["group"]), text(&definition["status"]["acceptedNames"]["plural"]));
-    let served = server.resources().iter().find(|r| r.info().group == *group && r.info().plural == *plural).cloned();
-    let Some(resource) = served.or_else(|| server.resource(&group, version, &plural)) else { return Ok(()) };
+    // Objects need no conversion in the version they are stored in.
+    let stored = server.resource(&group, &version.unwrap_or_default(), &plural);
+    let served = || server.resources().iter().find(|r| r.info().group == *group && r.info().plural == *plural).cloned();
+    let Some(resource) = stored.or_else(served) else { return Ok(()) };
     loop {
         let revision = server.store.revision();
         let mut changes = server.store.watch(resource.storage_key(), None, revision).map_err(store_failed)?;

@@ -7,9 +7,10 @@ use orlop_api::{Value, custom, meta};
 use orlop_store::Revision;
 use tokio_util::sync::CancellationToken;
 
+use super::conversion::Conversion;
 use super::status::is_true;
 use crate::Server;
-use crate::resource::{Resource, Resources};
+use crate::resource::{Custom, Resource, Resources};
 
 /// By definition's name.
 #[derive(Default)]
@@ -44,7 +45,10 @@ impl Definitions {
         let kinds = custom::versions(definition, &|_| None);
         let resources: Vec<Resource> = kinds
             .into_iter()
-            .map(|(version, kind)| Resource::custom(Arc::new(kind), &version, since, retired.clone()))
+            .map(|(version, kind)| {
+                let (retired, conversion) = (retired.clone(), Conversion::read(definition));
+                Resource::custom(Arc::new(kind), &version, Custom { since, retired, conversion })
+            })
             .collect();
         let entry = Served { uid: meta::uid(definition).to_owned(), source, resources, retired };
         let old = served.insert(name.to_owned(), entry);

@@ -4,6 +4,7 @@
 //! A definition's versions become [`orlop_api::custom::CustomKind`]s and walk the same pipeline as every other kind.
 
 mod cleanup;
+mod conversion;
 mod definitions;
 pub mod hooks;
 pub mod status;
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bootstrap::send;
 use crate::{Component, Server};
+pub(crate) use conversion::Conversion;
 pub use definitions::Definitions;
 use status::settle;
 

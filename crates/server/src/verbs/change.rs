@@ -43,11 +43,11 @@ pub(crate) async fn change(server: &Server, mut change: Change<'_>) -> Result<(u
             }
             match create_missing(server, &mut change).await {
                 Err(error) if error.is_already_exists() && server.store.newest(&key).is_some() => continue,
-                other => return other.map(|content| (201, content)),
+                other => return Ok((201, server.present_content(&call.resource, other?).await?)),
             }
         };
         if let Some(content) = attempt(server, &mut change, &key, &existing).await? {
-            return Ok((200, content));
+            return Ok((200, server.present_content(&call.resource, content).await?));
         }
     }
 }
@@ -81,7 +81,7 @@ async fn attempt(
 ) -> Result<Option<Content>, StatusError> {
     let call = change.call;
     let resource = &call.resource;
-    let old = Arc::new(resource.parse(existing)?);
+    let old = Arc::new(resource.parse(&*server.present_one(resource, existing.clone()).await?)?);
     let mut object = (change.transform)(Some(&*resource.versioned(&old)))?;
     check_identity(call, &mut object)?;
     resource.to_stored(&mut object);
@@ -239,15 +239,16 @@ async fn write(
             answer
         }));
     }
-    if draft::is_unchanged(&new, &existing.json, existing.revision) {
+    let stored = server.stored_draft(resource, &attributes.object).await?;
+    if draft::is_unchanged(stored.as_ref().unwrap_or(&new), &existing.json, existing.revision) {
         // Nobody may hear of a write before it is safe, not even of one that changes nothing.
-        until_safe(server, &existing).await?;
+        until_safe(server, existing).await?;
         return Ok(Some(Content::Entry(existing.clone())));
     }
     if attributes.dry_run {
         return Ok(Some(Content::Stored(draft::fill(&new, &existing.revision.to_string()))));
     }
-    let written = server.store.update(key, existing.revision, new, durability).await;
+    let written = server.store.update(key, existing.revision, stored.unwrap_or(new), durability).await;
     Ok(unless_overtaken(written)?.map(Content::Entry))
 }
 

@@ -48,7 +48,7 @@ pub(crate) async fn create(server: &Arc<Server>, call: &Call, body: Body) -> Res
     name_attributes(&mut attributes);
     server.admit(&mut attributes).await?;
     let content = insert(server, attributes).await?;
-    call.respond(output, 201, content)
+    call.respond(output, 201, server.present_content(resource, content).await?)
 }
 
 /// On create the name comes from the object, and a namespace is its own namespace.
@@ -148,7 +148,8 @@ async fn store(server: &Server, attributes: &Attributes) -> Result<Content, Stat
             None => Ok(Content::Stored(orlop_api::codec::json::encode(object).into())),
         };
     }
-    match server.store.create(key.clone(), Draft::encode(object), Server::durability(resource)).await {
+    let draft = server.stored_draft(resource, object).await?.unwrap_or_else(|| Draft::encode(object));
+    match server.store.create(key.clone(), draft, Server::durability(resource)).await {
         Ok(entry) => Ok(Content::Entry(entry)),
         Err(StoreError::Exists) => Err(match server.store.newest(&key) {
             Some(existing) => exists(resource, &existing),

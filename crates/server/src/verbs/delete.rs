@@ -66,8 +66,8 @@ pub(crate) async fn delete_one(
     loop {
         let not_found = || StatusError::not_found(target.resource.group_resource(), target.name);
         let existing = server.store.newest(&key).ok_or_else(not_found)?;
-        if let Some(deleted) = attempt(server, target, options, &key, &existing).await? {
-            return Ok(deleted);
+        if let Some(Deleted { gone, content }) = attempt(server, target, options, &key, &existing).await? {
+            return Ok(Deleted { gone, content: server.present_content(target.resource, content).await? });
         }
     }
 }
@@ -81,7 +81,7 @@ async fn attempt(
     existing: &Arc<Entry>,
 ) -> Result<Option<Deleted>, StatusError> {
     let resource = target.resource;
-    let old = Arc::new(resource.parse(existing)?);
+    let old = Arc::new(resource.parse(&*server.present_one(resource, existing.clone()).await?)?);
     if is_held(server, resource, &old) {
         deletion::check_preconditions(resource.kind(), &old, options)?;
         until_safe(server, existing).await?;
@@ -107,6 +107,7 @@ async fn attempt(
                 let content = Content::Stored(draft::fill(&draft, &existing.revision.to_string()));
                 return Ok(Some(Deleted { gone: remove, content }));
             }
+            let draft = server.stored_draft(resource, &object).await?.unwrap_or(draft);
             let marked = if draft::is_unchanged(&draft, &existing.json, existing.revision) {
                 until_safe(server, existing).await?;
                 existing.clone()

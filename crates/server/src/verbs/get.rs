@@ -30,7 +30,7 @@ pub(super) async fn read(server: &Server, call: &Call) -> Result<Arc<Entry>, Sta
     let version = call.info.query("resourceVersion").unwrap_or_default();
     let snapshot = snapshot_not_older(server, &call.resource, version).await?;
     let found = snapshot.get(call.resource.storage_key(), call.namespace(), &call.info.name);
-    found.cloned().ok_or_else(|| call.not_found())
+    server.present_one(&call.resource, found.cloned().ok_or_else(|| call.not_found())?).await
 }
 
 /// The state now: consistent without a version, any for `0`, else not older than it.

@@ -64,27 +64,39 @@ pub(super) async fn collect(
     let resource = &call.resource;
     if let (Some(name), Some(namespace)) = (&filter.name, single_namespace(call, namespace)) {
         let found = snapshot.get(resource.storage_key(), namespace, name);
-        let entries = found.filter(|entry| filter.matches(resource, entry)).cloned().into_iter().collect();
+        let entries = server.pick(resource, filter, found.cloned().into_iter().collect()).await?;
         return Ok(Page { entries, revision, next: None, remaining: None });
     }
     let after = start.as_ref().map(|start| split_start(start, namespace, resource));
     let after = after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
-    let mut range = snapshot.range(resource.storage_key(), namespace, after);
-    let limit = if options.limit == 0 { usize::MAX } else { options.limit };
-    let mut entries = Vec::new();
-    for entry in range.by_ref().filter(|entry| filter.matches(resource, entry)) {
-        entries.push(entry.clone());
-        if entries.len() == limit {
-            break;
-        }
+    let range = snapshot.range(resource.storage_key(), namespace, after);
+    if resource.conversion().is_some() && !filter.is_empty() {
+        let converted = server.present(resource, range.cloned().collect()).await?;
+        return Ok(cut(converted.iter(), filter, resource, options, (revision, namespace)));
     }
+    let mut page = cut(range, filter, resource, options, (revision, namespace));
+    page.entries = server.present(resource, page.entries).await?;
+    Ok(page)
+}
+
+/// As many of the wanted entries as may stand on a page.
+fn cut<'a>(
+    mut range: impl Iterator<Item = &'a Arc<Entry>>,
+    filter: &Filter,
+    resource: &Resource,
+    options: &ListOptions,
+    (revision, namespace): (Revision, Option<&str>),
+) -> Page {
+    let limit = if options.limit == 0 { usize::MAX } else { options.limit };
+    let wanted = range.by_ref().filter(|entry| filter.matches(resource, entry));
+    let entries: Vec<Arc<Entry>> = wanted.take(limit).cloned().collect();
     let mut page = Page { entries, revision, next: None, remaining: None };
     let left = range.count();
     if let Some(last) = page.entries.last().filter(|_| left > 0 && page.entries.len() == limit) {
         page.next = Some(Continue { revision: revision as i64, start: start_after(last, namespace) });
         page.remaining = filter.is_empty().then_some(left);
     }
-    Ok(page)
+    page
 }
 
 /// The namespace to look in; a field selector may narrow a list over all.

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use orlop_api::status::StatusError;
 use orlop_base::id;
 use orlop_client::transport::{Body, BoxError};
-use orlop_store::{Entry, Event, Revision, StoreError, Watch};
+use orlop_store::{Batch, Entry, Event, Revision, StoreError, Watch};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -51,6 +51,7 @@ pub(crate) async fn watch(server: &Arc<Server>, call: &Call) -> Result<Response<
     let started = start(server, call, &options, &filter).await;
     let end = Instant::now() + timeout(&options);
     let mut stream = EventStream {
+        server: server.clone(),
         resource: call.resource.clone(),
         filter,
         encoder,
@@ -113,11 +114,8 @@ async fn start(server: &Server, call: &Call, options: &ListOptions, filter: &Fil
     };
     if options.send_initial_events.is_some() || version == 0 {
         let snapshot = get::snapshot_not_older(server, resource, &options.resource_version).await?;
-        let mut initial = VecDeque::new();
-        if from_state {
-            let entries = snapshot.range(key, namespace, None);
-            initial.extend(entries.filter(|entry| filter.matches(resource, entry)).cloned());
-        }
+        let state = if from_state { snapshot.range(key, namespace, None).cloned().collect() } else { Vec::new() };
+        let initial = server.pick(resource, filter, state).await?.into();
         let after = match (from_state, version, options.version_match) {
             // Without initial events, changes since the version asked for count.
             (false, asked, Some(VersionMatch::NotOlderThan)) if asked > 0 => asked,
@@ -143,6 +141,7 @@ fn lost(error: StoreError) -> StatusError {
 
 /// The state of one watch between two chunks.
 struct EventStream {
+    server: Arc<Server>,
     resource: Resource,
     filter: Filter,
     encoder: Encoder,
@@ -204,22 +203,28 @@ impl EventStream {
                 }
             };
             match batch {
-                Ok(batch) => {
-                    let mut out = Chunk::default();
-                    for event in batch.iter() {
-                        if let Some(bytes) = self.encode(event) {
-                            out.push(bytes);
-                        }
-                    }
-                    if let Some(bytes) = out.finish() {
-                        return Some(bytes);
-                    }
-                }
+                Ok(batch) => match self.encode_all(&batch).await {
+                    Ok(Some(bytes)) => return Some(bytes),
+                    Ok(None) => {}
+                    Err(error) => self.failed = Some(error),
+                },
                 // Clean end: clients start a new watch where this one stopped.
                 Err(StoreError::Closed) => return None,
                 Err(error) => self.failed = Some(lost(error)),
             }
         }
+    }
+
+    async fn encode_all(&mut self, batch: &Batch) -> Result<Option<Bytes>, StatusError> {
+        let mut out = Chunk::default();
+        if self.resource.conversion().is_some() {
+            let events: Vec<Event> = batch.iter().cloned().collect();
+            let converted = self.server.present_events(&self.resource, &events).await?;
+            converted.iter().filter_map(|event| self.encode(event)).for_each(|bytes| out.push(bytes));
+        } else {
+            batch.iter().filter_map(|event| self.encode(event)).for_each(|bytes| out.push(bytes));
+        }
+        Ok(out.finish())
     }
 
     /// Initial state in bulk, then its closing bookmark.

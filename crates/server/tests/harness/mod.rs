@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "helpers of tests, each using some of them")]
 
+pub mod hook;
+
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
