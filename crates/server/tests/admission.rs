@@ -4,63 +4,25 @@
 
 mod harness;
 
-use std::sync::Arc;
-
 use base64::Engine as _;
-use harness::api;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::PrivateKeyDer;
+use harness::{api, hook};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
 
-/// A webhook over TLS that answers as `decide` says; its client configuration.
+/// A webhook that answers as `decide` says of the request; its client configuration.
 async fn webhook(decide: impl Fn(&Value) -> Value + Clone + Send + Sync + 'static) -> Value {
-    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let bundle = base64::engine::general_purpose::STANDARD.encode(issued.cert.pem());
-    let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![issued.cert.der().clone()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        loop {
-            let (socket, _) = listener.accept().await.unwrap();
-            let (acceptor, decide) = (acceptor.clone(), decide.clone());
-            tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(socket).await else { return };
-                let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
-                    let decide = decide.clone();
-                    async move {
-                        let body = request.into_body().collect().await?.to_bytes();
-                        let review: Value = serde_json::from_slice(&body).unwrap();
-                        let mut response = decide(&review["request"]);
-                        response["uid"] = review["request"]["uid"].clone();
-                        let answer = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response});
-                        Ok::<_, hyper::Error>(http::Response::new(Full::new(bytes::Bytes::from(answer.to_string()))))
-                    }
-                });
-                let _ =
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-            });
-        }
-    });
-    json!({"url": format!("https://localhost:{port}/review"), "caBundle": bundle})
+    hook::serve(move |review| {
+        let mut response = decide(&review["request"]);
+        response["uid"] = review["request"]["uid"].clone();
+        json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response})
+    })
+    .await
 }
 
-fn hook(name: &str, client: Value) -> Value {
+fn a_hook(name: &str, client: Value) -> Value {
     json!({"name": name, "clientConfig": client, "sideEffects": "None", "admissionReviewVersions": ["v1"],
            "rules": [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}]})
 }
@@ -86,8 +48,10 @@ async fn webhooks_change_and_refuse() {
         _ => json!({"allowed": true, "warnings": ["look out"]}),
     })
     .await;
-    api.post(MUTATING, json!({"metadata": {"name": "m"}, "webhooks": [hook("m.example.com", mutating)]})).await.is(201);
-    api.post(VALIDATING, json!({"metadata": {"name": "v"}, "webhooks": [hook("v.example.com", validating)]}))
+    api.post(MUTATING, json!({"metadata": {"name": "m"}, "webhooks": [a_hook("m.example.com", mutating)]}))
+        .await
+        .is(201);
+    api.post(VALIDATING, json!({"metadata": {"name": "v"}, "webhooks": [a_hook("v.example.com", validating)]}))
         .await
         .is(201);
     let made = api.post(MAPS, json!({"metadata": {"name": "good"}})).await.is(201);
@@ -101,11 +65,11 @@ async fn webhooks_change_and_refuse() {
 #[tokio::test]
 async fn a_webhook_that_cannot_be_reached_fails_as_its_policy_says() {
     let api = api().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let client = json!({"url": format!("https://127.0.0.1:{port}/")});
-    let mut closed = hook("c.example.com", client);
+    let mut closed = a_hook("c.example.com", client);
     api.post(VALIDATING, json!({"metadata": {"name": "v"}, "webhooks": [closed]})).await.is(201);
     let refused = api.post(MAPS, json!({"metadata": {"name": "a"}})).await.is(500).json();
     let message = refused["message"].as_str().unwrap();
@@ -126,7 +90,7 @@ async fn a_webhook_that_cannot_be_reached_fails_as_its_policy_says() {
 async fn selectors_and_rules_keep_webhooks_out() {
     let api = api().await;
     let refusing = webhook(|_| json!({"allowed": false})).await;
-    let mut picky = hook("p.example.com", refusing);
+    let mut picky = a_hook("p.example.com", refusing);
     picky["objectSelector"] = json!({"matchLabels": {"watch": "me"}});
     api.post(VALIDATING, json!({"metadata": {"name": "v"}, "webhooks": [picky]})).await.is(201);
     api.post(MAPS, json!({"metadata": {"name": "a"}})).await.is(201);
@@ -178,4 +142,46 @@ async fn classes_are_defaulted() {
     api.post("/apis/node.k8s.io/v1/runtimeclasses", runtime).await.is(201);
     let pod = json!({"metadata": {"name": "p"}, "spec": {"runtimeClassName": "r", "containers": [{"name": "c", "image": "i"}]}});
     api.post("/api/v1/namespaces/default/pods", pod).await.is(201).has(json!({"spec": {"overhead": {"cpu": "10m"}}}));
+}
+
+#[tokio::test]
+async fn conditions_keep_webhooks_out() {
+    let api = api().await;
+    let client = webhook(|_| json!({"allowed": false})).await;
+    let with = |conditions: &Value| {
+        let mut hook = a_hook("h.example.com", client.clone());
+        hook["matchConditions"] = conditions.clone();
+        json!({"metadata": {"name": "conditions"}, "webhooks": [hook]})
+    };
+    let wrong =
+        json!([{"name": "a", "expression": "object.metadata.name"}, {"name": "b", "expression": "nothing == 1"}]);
+    let refused = api.post(VALIDATING, with(&wrong)).await.is(422).json();
+    let message = refused["message"].as_str().unwrap();
+    assert!(
+        message
+            .contains("webhooks[0].matchConditions[1].expression: Invalid value: \"nothing == 1\": compilation failed")
+    );
+    let conditions = json!([
+        {"name": "not-free", "expression": "!object.metadata.name.startsWith('free')"},
+        {"name": "who", "expression": "request.operation == 'CREATE' && authorizer.group('').resource('pods').check('get').allowed()"},
+        {"name": "odd", "expression": "object.metadata.name != 'odd' || object.data.missing == 'x'"},
+    ]);
+    api.post(VALIDATING, with(&conditions)).await.is(201);
+    api.post(MAPS, json!({"metadata": {"name": "free"}})).await.is(201);
+    api.post(MAPS, json!({"metadata": {"name": "bound"}}))
+        .await
+        .fails(400, "admission webhook \"h.example.com\" denied the request without explanation");
+    api.post(MAPS, json!({"metadata": {"name": "odd"}})).await.fails(
+        403,
+        "configmaps \"odd\" is forbidden: expression 'object.metadata.name != 'odd' || object.data.missing == 'x'' resulted \
+         in error: no such key: data",
+    );
+    api.patch(
+        &format!("{VALIDATING}/conditions"),
+        "json",
+        json!([{"op": "add", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]),
+    )
+    .await
+    .is(200);
+    api.post(MAPS, json!({"metadata": {"name": "odd"}})).await.is(201);
 }

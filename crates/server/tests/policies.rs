@@ -120,3 +120,15 @@ async fn mutations_apply_configurations_and_patches_in_order() {
         "metadata": {"labels": {"by": "tester", "x/y": "tester"}}, "data": {"k": "v"},
     }));
 }
+
+#[tokio::test]
+async fn what_does_not_compile_is_not_stored() {
+    let api = api().await;
+    let spec = json!({"matchConstraints": on_config_maps(), "validations": [{"expression": "object.x +"}]});
+    let policy = json!({"metadata": {"name": "p"}, "spec": spec});
+    let refused = api.post(&format!("{GROUP}/validatingadmissionpolicies"), policy).await.is(422).json();
+    let message = refused["message"].as_str().unwrap();
+    assert!(
+        message.contains("spec.validations[0].expression: Invalid value: \"object.x +\": compilation failed: ERROR:")
+    );
+}

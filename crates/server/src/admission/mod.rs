@@ -36,6 +36,7 @@ use orlop_client::transport::UserInfo;
 use crate::Server;
 use crate::call::Warnings;
 use crate::resource::Resource;
+pub use policy::{Conditions, policy_errors};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {

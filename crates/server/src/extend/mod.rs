@@ -7,6 +7,7 @@ mod binding;
 mod component_statuses;
 mod conditions;
 mod eviction;
+mod expressions;
 mod namespaces;
 mod pods;
 pub(crate) mod scale;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use http::Response;
 use orlop_api::Value;
+use orlop_api::field::ErrorList;
 use orlop_api::kind::KindInfo;
 use orlop_api::status::StatusError;
 use orlop_client::transport::Body;
@@ -126,6 +128,11 @@ pub trait Hooks: Send + Sync + 'static {
         Ok(Undo::none())
     }
 
+    /// Rules that the object model alone cannot check; `old` is what an update starts from.
+    fn validate(&self, _object: &Value, _old: Option<&Value>) -> ErrorList {
+        ErrorList::default()
+    }
+
     /// At the first DELETE: true keeps the object, as changed here (a Namespace becomes Terminating).
     fn begin_delete(&self, _object: &mut Value) -> bool {
         false
@@ -187,6 +194,13 @@ impl Extensions {
         all.iter().flat_map(|e| &e.handlers).find(|(name, _)| *name == subresource).map(|(_, handler)| handler)
     }
 
+    /// The rules of all that a kind has.
+    pub fn validate(&self, storage_key: &str, object: &Value, old: Option<&Value>) -> ErrorList {
+        let mut errors = ErrorList::default();
+        self.hooks(storage_key).for_each(|hooks| errors.extend(hooks.validate(object, old)));
+        errors
+    }
+
     pub fn hooks(&self, storage_key: &str) -> impl Iterator<Item = &Arc<dyn Hooks>> {
         self.0.get(storage_key).into_iter().flatten().filter_map(|e| e.hooks.as_ref())
     }
@@ -211,6 +225,7 @@ pub fn builtin(allocators: &Arc<Allocators>) -> Vec<Extension> {
         pods::extension(),
         Extension::new("services").hooks(ServiceHooks(allocators.clone())),
     ];
+    all.extend(expressions::extensions());
     all.extend(scale::extensions());
     all
 }

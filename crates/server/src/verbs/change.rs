@@ -91,7 +91,7 @@ async fn attempt(
     owner::deduplicate(&mut attributes.object, &attributes.warnings, true);
     check_version(resource, &mut attributes.object, existing)?;
     let undo = begin(server, &mut attributes, &old)?;
-    prepare(&mut attributes, &old)?;
+    prepare(server, &mut attributes, &old)?;
     fields::keep_times_of_noop(&old, &mut attributes.object);
     server.validate(&attributes).await?;
     let written = write(server, &attributes, key, existing, &old).await?;
@@ -162,7 +162,7 @@ const DECLARED: [&str; 5] = [
 ];
 
 /// The kind's preparation and validation, around what holds for all kinds.
-fn prepare(attributes: &mut Attributes, old: &Value) -> Result<(), StatusError> {
+fn prepare(server: &Server, attributes: &mut Attributes, old: &Value) -> Result<(), StatusError> {
     let resource = attributes.resource.clone();
     let (kind, info) = (resource.kind(), resource.info());
     let (object, subresource) = (&mut attributes.object, &*attributes.subresource);
@@ -183,6 +183,9 @@ fn prepare(attributes: &mut Attributes, old: &Value) -> Result<(), StatusError> 
         "" => kind.validate_update(object, old),
         sub => kind.validate_subresource(sub, object, old),
     });
+    if errors.is_empty() && subresource.is_empty() {
+        errors = server.extensions.validate(resource.storage_key(), object, Some(old));
+    }
     errors.once(&DECLARED);
     if !errors.is_empty() {
         return Err(StatusError::invalid(&info.group, &info.kind, meta::name(object), &errors));

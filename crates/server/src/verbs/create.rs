@@ -77,7 +77,7 @@ pub(crate) async fn insert(server: &Server, mut attributes: Attributes) -> Resul
         meta::set(object, "name", name);
     }
     let undo = begin(server, &resource, object, attributes.dry_run)?;
-    prepare(&resource, object, &attributes.user, &attributes.warnings)?;
+    prepare(server, &resource, object, &attributes.user, &attributes.warnings)?;
     for attempt in 1.. {
         meta::name(&attributes.object).clone_into(&mut attributes.name);
         server.validate(&attributes).await?;
@@ -110,7 +110,13 @@ fn begin(server: &Server, resource: &Resource, object: &mut Value, dry_run: bool
 }
 
 /// The kind's own preparation and validation, then what holds for all kinds.
-fn prepare(resource: &Resource, object: &mut Value, user: &UserInfo, warnings: &Warnings) -> Result<(), StatusError> {
+fn prepare(
+    server: &Server,
+    resource: &Resource,
+    object: &mut Value,
+    user: &UserInfo,
+    warnings: &Warnings,
+) -> Result<(), StatusError> {
     let (kind, info) = (resource.kind(), resource.info());
     kind.prepare_create(object);
     // A status that was dropped is an empty one, where Go writes it.
@@ -126,6 +132,9 @@ fn prepare(resource: &Resource, object: &mut Value, user: &UserInfo, warnings: &
         meta::set(object, "generation", 1);
     }
     let mut errors = kind.validate(object);
+    if errors.is_empty() {
+        errors = server.extensions.validate(resource.storage_key(), object, None);
+    }
     if errors.is_empty() {
         errors = object_meta::validate(object, info.namespaced, object_meta::path_segment_rule);
     }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use orlop_api::field::{ErrorList, Path};
 use orlop_cel::env::{Env, Types};
 use orlop_cel::plan::Program;
 use orlop_cel::types::Type;
@@ -132,6 +133,17 @@ pub struct Compiled {
     pub expression: String,
     pub program: Result<Program, String>,
     pub result: Type,
+}
+
+impl Compiled {
+    /// Reports an expression that does not compile. That one is missing is another rule's concern.
+    pub fn check(&self, path: &Path<'_>, errors: &mut ErrorList) {
+        if let Err(why) = &self.program
+            && !self.expression.trim().is_empty()
+        {
+            errors.invalid(path, self.expression.as_str(), why.as_str());
+        }
+    }
 }
 
 /// Compiles an expression that must give one of `wanted`; anything, if none is named.

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use futures_util::FutureExt;
+use orlop_api::field::{ErrorList, Path};
 use orlop_api::{Value as Json, meta};
 use orlop_cel::cost::PER_CALL_LIMIT;
 use orlop_cel::library::authorizer::{Authorizer, Authz, Decision, Question};
@@ -12,6 +13,7 @@ use orlop_cel::value::{Result as CelResult, Value, Variables, fail};
 use orlop_client::transport::UserInfo;
 use serde_json::json;
 
+use super::conditions::Conditions;
 use super::environment::{Compiled, Place, compile, environment};
 use super::matching::operation_name;
 use crate::Server;
@@ -22,7 +24,7 @@ use crate::resource::Resource;
 
 /// What every kind of policy has: conditions that say whether it applies, and variables.
 pub struct Common {
-    pub conditions: Vec<(String, Compiled)>,
+    pub conditions: Conditions,
     pub variables: Vec<(String, Compiled)>,
 }
 
@@ -30,20 +32,26 @@ impl Common {
     pub fn compile(policy: &Json) -> Self {
         let spec = &policy["spec"];
         let place = Place { params: spec["paramKind"].is_object(), authorizer: true, patch: false };
-        let list = |key: &str| spec[key].as_array().cloned().unwrap_or_default();
-        let text = |item: &Json, key: &str| item[key].as_str().unwrap_or_default().to_owned();
-        let env = environment(place, &[]);
-        let conditions = list("matchConditions");
-        let conditions = conditions
-            .iter()
-            .map(|condition| (text(condition, "name"), compile(&env, &text(condition, "expression"), &[Type::Bool])));
-        let conditions = conditions.collect();
         let mut variables: Vec<(String, Compiled)> = Vec::new();
-        for variable in list("variables") {
+        for variable in spec["variables"].as_array().into_iter().flatten() {
+            let text = |key: &str| variable[key].as_str().unwrap_or_default();
             let env = environment(place, &types(&variables));
-            variables.push((text(&variable, "name"), compile(&env, &text(&variable, "expression"), &[])));
+            variables.push((text("name").to_owned(), compile(&env, text("expression"), &[])));
         }
-        Self { conditions, variables }
+        Self { conditions: Conditions::compile(&spec["matchConditions"], place.params), variables }
+    }
+
+    /// What does not compile; conditions that an update leaves alone are not held against it.
+    pub fn check(&self, policy: &Json, old: Option<&Json>, errors: &mut ErrorList) {
+        let spec = Path::new("spec");
+        let conditions = |policy: &Json| policy["spec"]["matchConditions"].clone();
+        if old.is_none_or(|old| conditions(old) != conditions(policy)) {
+            self.conditions.check(&spec.child("matchConditions"), errors);
+        }
+        let path = spec.child("variables");
+        for (i, (_, variable)) in self.variables.iter().enumerate() {
+            variable.check(&path.index(i).child("expression"), errors);
+        }
     }
 
     pub fn variable_types(&self) -> Vec<(String, Type)> {
@@ -283,33 +291,6 @@ impl<'a> Variables<'a> for Scope<'a> {
                 None => None,
             },
         })
-    }
-}
-
-/// Whether all match conditions hold. An error counts only if none is false.
-pub fn conditions_hold(
-    conditions: &[(String, Compiled)],
-    input: &Input,
-    asker: &Asker<'_>,
-    ignore_failures: bool,
-) -> Result<bool, String> {
-    let mut budget = orlop_cel::cost::MATCH_CONDITIONS_BUDGET;
-    let scope = Scope::new(input, Some(asker), &[]);
-    let mut errors = Vec::new();
-    for (_, compiled) in conditions {
-        match scope.run(compiled, &mut budget) {
-            Ok(Ok(Value::Bool(false))) => return Ok(false),
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => errors.push(error),
-            Err(_) if ignore_failures => return Ok(false),
-            Err(error) => return Err(error),
-        }
-    }
-    match errors.as_slice() {
-        [] => Ok(true),
-        _ if ignore_failures => Ok(false),
-        [one] => Err(one.clone()),
-        many => Err(format!("[{}]", many.join(", "))),
     }
 }
 

@@ -2,6 +2,7 @@
 //! policies have in common. A policy says what must hold or change, a binding where, its params with which
 //! values.
 
+mod conditions;
 mod environment;
 mod evaluate;
 mod matching;
@@ -14,11 +15,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use orlop_api::Value;
+use orlop_api::field::ErrorList;
 use orlop_store::Revision;
 
 use super::Attributes;
 use crate::Server;
 
+pub use conditions::Conditions;
+pub use evaluate::{Asker, Input};
 pub use mutating::MutatingAdmissionPolicy;
 pub use validating::ValidatingAdmissionPolicy;
 
@@ -101,6 +105,17 @@ fn params_here(
         Ok(true) => Some(params::collect(server, policy, binding, &a.namespace)),
         Err(why) => Some(Err(why)),
     }
+}
+
+/// What of a policy's expressions does not compile; `old` is what an update starts from.
+pub fn policy_errors(policy: &Value, old: Option<&Value>) -> ErrorList {
+    let mut errors = ErrorList::default();
+    if policy["spec"]["mutations"].is_array() {
+        mutating::Mutations::compile(policy).check(policy, old, &mut errors);
+    } else {
+        validating::Validations::compile(policy).check(policy, old, &mut errors);
+    }
+    errors
 }
 
 /// `Fail` unless the policy says otherwise.

@@ -2,6 +2,7 @@
 //! (`k8s.io/apiserver/pkg/admission/plugin/policy/mutating`).
 
 use futures_util::future::BoxFuture;
+use orlop_api::field::{ErrorList, Path};
 use orlop_api::managed_fields::overlay;
 use orlop_api::status::StatusError;
 use orlop_api::{Value as Json, patch};
@@ -10,7 +11,7 @@ use orlop_cel::types::Type;
 use serde_json::json;
 
 use super::environment::{Compiled, Place, compile, environment};
-use super::evaluate::{Asker, Common, Input, Scope, conditions_hold, namespace_of};
+use super::evaluate::{Asker, Common, Input, Scope, namespace_of};
 use super::patch::{JSON_PATCH, OBJECT, configuration, operations};
 use super::{Policies, Policy, bindings, ignores_failures, is_exempt, matching, params, params_here};
 use crate::Server;
@@ -35,7 +36,7 @@ enum Mutation {
 }
 
 impl Mutations {
-    fn compile(policy: &Json) -> Self {
+    pub fn compile(policy: &Json) -> Self {
         let common = Common::compile(policy);
         let spec = &policy["spec"];
         let place = Place { params: spec["paramKind"].is_object(), authorizer: true, patch: true };
@@ -50,6 +51,19 @@ impl Mutations {
         };
         let mutations = spec["mutations"].as_array().into_iter().flatten().map(mutation).collect();
         Self { common, mutations }
+    }
+
+    /// What does not compile.
+    pub fn check(&self, policy: &Json, old: Option<&Json>, errors: &mut ErrorList) {
+        self.common.check(policy, old, errors);
+        let path = Path::new("spec.mutations");
+        for (i, mutation) in self.mutations.iter().enumerate() {
+            let path = path.index(i);
+            match mutation {
+                Mutation::Apply(compiled) => compiled.check(&path.child("applyConfiguration.expression"), errors),
+                Mutation::Patch(compiled) => compiled.check(&path.child("jsonPatch.expression"), errors),
+            }
+        }
     }
 }
 
@@ -177,7 +191,7 @@ fn mutate_with(
     let asker = Asker { server, user: &user };
     let common = &policy.compiled.common;
     let mut input = Input::new(a, matched, params, namespace_of(server, a));
-    if !conditions_hold(&common.conditions, &input, &asker, ignores_failures(&policy.object))? {
+    if !common.conditions.hold(&input, &asker, ignores_failures(&policy.object))? {
         return Ok(());
     }
     for mutation in &policy.compiled.mutations {

@@ -3,6 +3,7 @@
 
 use futures_util::future::BoxFuture;
 use orlop_api::Value as Json;
+use orlop_api::field::{ErrorList, Path};
 use orlop_api::status::StatusError;
 use orlop_cel::cost::RUNTIME_BUDGET;
 use orlop_cel::types::Type;
@@ -10,7 +11,7 @@ use orlop_cel::value::Value;
 use serde_json::json;
 
 use super::environment::{Compiled, Place, compile, environment};
-use super::evaluate::{Asker, Common, Input, Scope, conditions_hold, namespace_of};
+use super::evaluate::{Asker, Common, Input, Scope, namespace_of};
 use super::{Policies, Policy, bindings, ignores_failures, is_exempt, matching, params, params_here};
 use crate::Server;
 use crate::admission::{Attributes, Plugin};
@@ -50,7 +51,7 @@ impl Failure {
 }
 
 impl Validations {
-    fn compile(policy: &Json) -> Self {
+    pub fn compile(policy: &Json) -> Self {
         let common = Common::compile(policy);
         let spec = &policy["spec"];
         let types = common.variable_types();
@@ -76,11 +77,28 @@ impl Validations {
         }
     }
 
+    /// What does not compile.
+    pub fn check(&self, policy: &Json, old: Option<&Json>, errors: &mut ErrorList) {
+        self.common.check(policy, old, errors);
+        let path = Path::new("spec.validations");
+        for (i, validation) in self.validations.iter().enumerate() {
+            let path = path.index(i);
+            validation.holds.check(&path.child("expression"), errors);
+            if let Some(message) = &validation.message_expression {
+                message.check(&path.child("messageExpression"), errors);
+            }
+        }
+        let path = Path::new("spec.auditAnnotations");
+        for (i, annotation) in self.annotations.iter().enumerate() {
+            annotation.check(&path.index(i).child("valueExpression"), errors);
+        }
+    }
+
     /// What does not hold of one request with one set of params.
     fn failures(&self, policy: &Json, input: &Input, asker: &Asker<'_>) -> Vec<Failure> {
         let ignore = ignores_failures(policy);
         let error = |message: String| if ignore { Vec::new() } else { vec![Failure::of(message)] };
-        match conditions_hold(&self.common.conditions, input, asker, ignore) {
+        match self.common.conditions.hold(input, asker, ignore) {
             Ok(true) => {}
             Ok(false) => return Vec::new(),
             Err(why) => return error(why),

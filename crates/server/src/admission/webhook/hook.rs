@@ -9,7 +9,7 @@ use orlop_api::{Value, meta};
 use orlop_store::Revision;
 
 use crate::Server;
-use crate::admission::{Attributes, Operation};
+use crate::admission::{Attributes, Conditions, Operation};
 use crate::resource::Resource;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ pub struct Hook {
     /// Tells hooks apart across configurations.
     pub id: String,
     pub client: Value,
-    pub conditions: Vec<Value>,
+    pub conditions: Conditions,
     pub fails_open: bool,
     pub bears_dry_run: bool,
     pub reinvoke_if_needed: bool,
@@ -63,7 +63,7 @@ impl Hook {
             name: text("name").to_owned(),
             id: format!("{}/{}/{index}", meta::name(configuration), text("name")),
             client: hook["clientConfig"].clone(),
-            conditions: list("matchConditions"),
+            conditions: Conditions::compile(&hook["matchConditions"], false),
             fails_open: text("failurePolicy") == "Ignore",
             bears_dry_run: matches!(text("sideEffects"), "None" | "NoneOnDryRun"),
             reinvoke_if_needed: text("reinvocationPolicy") == "IfNeeded",

@@ -1,7 +1,6 @@
 //! Webhooks that change or refuse what is written
 //! (`k8s.io/apiserver/pkg/admission/plugin/webhook`).
 
-mod conditions;
 mod hook;
 mod mutating;
 mod review;
@@ -14,6 +13,7 @@ pub use validating::ValidatingAdmissionWebhook;
 use orlop_api::status::StatusError;
 
 use super::Attributes;
+use super::policy::{Asker, Input};
 use crate::Server;
 use crate::connect::webhook;
 use hook::{Hook, Invocation};
@@ -45,6 +45,15 @@ async fn ask(
     }
 }
 
+/// Whether the hook's conditions hold. One that fails open is not called where they cannot be judged.
+fn concerned(server: &Server, hook: &Hook, invocation: &Invocation, a: &Attributes) -> Result<bool, String> {
+    if hook.conditions.is_empty() {
+        return Ok(true);
+    }
+    let input = Input::new(a, &invocation.resource, None, None);
+    hook.conditions.hold(&input, &Asker { server, user: &a.user }, hook.fails_open)
+}
+
 async fn call(
     server: &Server,
     hook: &Hook,
@@ -52,16 +61,10 @@ async fn call(
     a: &Attributes,
     mutating: bool,
 ) -> Result<Option<Verdict>, Refusal> {
-    let request = review::request(invocation, a);
-    match conditions::hold(hook, &request) {
-        Ok(true) => {}
-        Ok(false) => return Ok(None),
-        Err(why) if hook.fails_open => {
-            tracing::warn!(webhook = hook.name, why, "conditions could not be judged, failing open");
-            return Ok(None);
-        }
-        Err(why) => return Err(Refusal::Rejected(a.forbidden(&why))),
+    if !concerned(server, hook, invocation, a).map_err(|why| Refusal::Rejected(a.forbidden(&why)))? {
+        return Ok(None);
     }
+    let request = review::request(invocation, a);
     if a.dry_run && !hook.bears_dry_run {
         let text = format!("admission webhook {:?} does not support dry run", hook.name);
         return Err(Refusal::Rejected(StatusError::bad_request(text)));
