@@ -19,7 +19,7 @@ use super::{KEY, Remote};
 use crate::Server;
 use crate::bootstrap::send;
 use crate::connect::extension::ExtensionServer;
-use crate::custom::status::{condition, set_condition};
+use crate::custom::status::{condition, is_true, set_condition};
 
 const SERVICES: &str = "services";
 const SLICES: &str = "discovery.k8s.io/endpointslices";
@@ -71,7 +71,7 @@ impl Keepers {
         if self.held.get(name).is_some_and(|held| held.uid == uid && held.spec == *spec) {
             return;
         }
-        let keeper = Keeper::new(self.server.clone(), name, spec);
+        let keeper = Keeper::new(self.server.clone(), api_service);
         keeper.publish();
         let task = AbortOnDropHandle::new(tokio::spawn(keeper.run()));
         self.held.insert(name.to_owned(), Held { uid: uid.to_owned(), spec: spec.clone(), _task: task });
@@ -91,7 +91,9 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(server: Arc<Server>, name: &str, spec: &Value) -> Self {
+    /// Begins with what its status says: who was available stays so until found otherwise.
+    fn new(server: Arc<Server>, api_service: &Value) -> Self {
+        let (name, spec) = (meta::name(api_service), &api_service["spec"]);
         let text = |field: &str| spec[field].as_str().unwrap_or_default().to_owned();
         let number = |field: &str| spec[field].as_i64().unwrap_or_default();
         let way = ExtensionServer::new(&server.store, spec, server.front_proxy.clone());
@@ -102,7 +104,7 @@ impl Keeper {
             group_priority: number("groupPriorityMinimum"),
             version_priority: number("versionPriority"),
             server: way.map(Arc::new),
-            available: false,
+            available: is_true(&api_service["status"], "Available"),
             published: before.unwrap_or_default(),
         };
         Self { server, name: name.to_owned(), remote }
@@ -224,5 +226,34 @@ impl Changes {
                 Err(_) => return Ok(()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::ServerConfig;
+    use crate::authz::Authorization;
+
+    #[tokio::test]
+    async fn a_changed_service_is_available_as_it_was() {
+        let store = orlop_store::Store::open(orlop_store::Config::in_memory()).await.unwrap();
+        let authorizer = Arc::new(Authorization::new(&store));
+        let mut keepers = Keepers::new(Server::new(ServerConfig::new(store, authorizer)));
+        let mut api_service = json!({
+            "metadata": {"name": "v1.example.com", "uid": "u"},
+            "spec": {"group": "example.com", "version": "v1", "service": {"namespace": "a", "name": "b"}},
+        });
+        let is_available = |keepers: &Keepers| keepers.server.aggregation.remotes()["v1.example.com"].available;
+        keepers.changed(&api_service);
+        assert!(!is_available(&keepers));
+        api_service["spec"]["versionPriority"] = 10.into();
+        api_service["status"] = json!({"conditions": [{"type": "Available", "status": "True"}]});
+        keepers.changed(&api_service);
+        assert!(is_available(&keepers), "nothing was asked yet");
+        keepers.gone(&api_service);
+        assert!(keepers.server.aggregation.remotes().is_empty());
     }
 }
