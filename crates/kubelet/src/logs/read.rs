@@ -27,6 +27,8 @@ pub struct LogReader {
     /// The last text given ended its line: the next begins one.
     at_line_start: bool,
     left_bytes: Option<u64>,
+    /// Who does not follow gets no more lines than asked for, though new ones come while these are read.
+    left_lines: Option<u64>,
 }
 
 /// What a read gave.
@@ -47,14 +49,15 @@ impl LogReader {
             file.seek(SeekFrom::Start(start)).await?;
         }
         let left_bytes = options.limit_bytes;
+        let left_lines = options.tail_lines.filter(|_| !options.follow);
         let path = path.to_path_buf();
-        Ok(Self { path, file, options, pending: BytesMut::new(), at_line_start: true, left_bytes })
+        Ok(Self { path, file, options, pending: BytesMut::new(), at_line_start: true, left_bytes, left_lines })
     }
 
     /// The next lines. After a rotation it goes on in the new file, when the old one is read.
     pub async fn next(&mut self) -> io::Result<Piece> {
         loop {
-            if self.left_bytes == Some(0) {
+            if self.is_full() {
                 return Ok(Piece::Full);
             }
             let text = self.take_lines();
@@ -69,6 +72,10 @@ impl LogReader {
                 return Ok(Piece::End);
             }
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.left_bytes == Some(0) || self.left_lines == Some(0)
     }
 
     async fn reopen_if_rotated(&mut self) -> io::Result<bool> {
@@ -93,7 +100,7 @@ impl LogReader {
         while let Some(end) = self.pending.iter().position(|b| *b == b'\n') {
             let line = self.pending.split_to(end + 1);
             self.put(&line, &mut out);
-            if self.left_bytes == Some(0) {
+            if self.is_full() {
                 break;
             }
         }
@@ -105,6 +112,7 @@ impl LogReader {
 
     fn put(&mut self, raw: &[u8], out: &mut BytesMut) {
         let Some(line) = Line::parse(raw) else { return };
+        self.left_lines = self.left_lines.map(|left| left.saturating_sub(1));
         if let Some(since) = self.options.since
             && line.time().is_none_or(|time| time < since)
         {
@@ -196,6 +204,21 @@ mod tests {
         let stamped = read(LogOptions { timestamps: true, ..options() }).await;
         let expected = "2026-01-01T00:00:01.000000000Z one\n2026-01-01T00:00:02.500000000Z two-two\n2026-01-01T00:00:04.000000000Z three\n";
         assert_eq!(stamped, expected);
+    }
+
+    #[tokio::test]
+    async fn lines_that_come_while_the_last_are_read_are_not_of_the_last() {
+        use std::io::Write;
+        let dir = temp_dir();
+        let path = dir.path().join("0.log");
+        for (follow, expected) in [(false, "three\n"), (true, "three\nfour\n")] {
+            std::fs::write(&path, LOG).unwrap();
+            let options = LogOptions { tail_lines: Some(1), follow, ..LogOptions::default() };
+            let mut reader = LogReader::open(&path, options).await.unwrap();
+            let mut log = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+            log.write_all(b"2026-01-01T00:00:05Z stdout F four\n").unwrap();
+            assert_eq!(all(&mut reader).await, expected);
+        }
     }
 
     #[tokio::test]
