@@ -24,6 +24,8 @@ use columns::PrinterColumns;
 pub trait Rules: Send + Sync {
     /// `old` is what an update starts from.
     fn check(&self, obj: &Value, old: Option<&Value>) -> ErrorList;
+    /// What they say of parts that an update leaves as they were.
+    fn warnings(&self, obj: &Value, old: &Value) -> Vec<String>;
 }
 
 /// One served version of a definition.
@@ -42,8 +44,8 @@ pub struct CustomKind {
 }
 
 /// All versions of a definition that are served, as [`CustomKind`]s, by version; none of those whose schema cannot be
-/// read, which validation keeps out. `rules` makes the checker of a version's schema, if it has rules.
-pub fn versions(definition: &Value, rules: &dyn Fn(&Schema) -> Option<Arc<dyn Rules>>) -> Vec<(String, CustomKind)> {
+/// read, which validation keeps out. `rules` makes the checker of a version's schema as it is written, if it has rules.
+pub fn versions(definition: &Value, rules: &dyn Fn(&Value) -> Option<Arc<dyn Rules>>) -> Vec<(String, CustomKind)> {
     let served = definition.list("spec.versions").iter().filter(|version| version.flag("served"));
     served
         .filter_map(|version| Some((version.text("name").to_owned(), CustomKind::read(definition, version, rules)?)))
@@ -58,7 +60,7 @@ fn texts<'a>(list: impl IntoIterator<Item = &'a str>) -> crate::kind::List<Text>
 }
 
 impl CustomKind {
-    fn read(definition: &Value, version: &Value, rules: &dyn Fn(&Schema) -> Option<Arc<dyn Rules>>) -> Option<Self> {
+    fn read(definition: &Value, version: &Value, rules: &dyn Fn(&Value) -> Option<Arc<dyn Rules>>) -> Option<Self> {
         let name = version.text("name");
         let written = version.at("schema.openAPIV3Schema");
         let schema = Schema::read(written).ok()?;
@@ -79,7 +81,7 @@ impl CustomKind {
             scale,
             has_status: version.has("subresources.status"),
             deprecation,
-            rules: rules(&schema),
+            rules: rules(written),
             schema,
             info,
         })
@@ -277,7 +279,10 @@ impl Kind for CustomKind {
             obj.list("metadata.finalizers").iter().filter_map(Value::as_str).map(str::to_owned).collect()
         };
         let before = old.map(finalizers).unwrap_or_default();
-        finalizers(obj).difference(&before).flat_map(|finalizer| finalizer_warnings(finalizer)).collect()
+        let warned = finalizers(obj);
+        let warned = warned.difference(&before).flat_map(|finalizer| finalizer_warnings(finalizer));
+        let ratcheted = self.rules.as_ref().zip(old).map(|(rules, old)| rules.warnings(obj, old));
+        warned.chain(ratcheted.into_iter().flatten()).collect()
     }
 
     fn field_labels(&self) -> FieldLabels {

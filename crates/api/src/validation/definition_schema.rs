@@ -172,7 +172,7 @@ fn nested(schema: &Value, path: &Path<'_>, errors: &mut ErrorList) {
             errors.forbidden(&properties.key(name), "must not be specified in a nested context");
         }
     }
-    const FORBIDDEN: [(&str, &str); 12] = [
+    const FORBIDDEN: [(&str, &str); 13] = [
         ("type", "must be empty to be structural"),
         ("additionalProperties", "must be undefined to be structural"),
         ("default", "must be undefined to be structural"),
@@ -185,9 +185,13 @@ fn nested(schema: &Value, path: &Path<'_>, errors: &mut ErrorList) {
         ("x-kubernetes-list-map-keys", "must be empty to be structural"),
         ("x-kubernetes-list-type", "must be undefined to be structural"),
         ("x-kubernetes-map-type", "must be undefined to be structural"),
+        ("x-kubernetes-validations", "must be empty to be structural"),
     ];
     for (field, why) in FORBIDDEN {
-        if schema.get(field).is_some_and(|value| !value.is_null() && value != false && value != "") {
+        if schema
+            .get(field)
+            .is_some_and(|value| !value.is_null() && value != false && value != "" && *value != json!([]))
+        {
             errors.forbidden(&path.child(field), why);
         }
     }

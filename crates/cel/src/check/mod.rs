@@ -43,6 +43,11 @@ impl Checked {
         self.references[id as usize].as_ref()
     }
 
+    /// Whether the expression refers to a variable.
+    pub fn reads(&self, variable: &str) -> bool {
+        self.references.iter().flatten().any(|found| matches!(found, Reference::Variable(name) if **name == *variable))
+    }
+
     pub fn result_type(&self) -> &Type {
         self.type_of(self.ast.root.id)
     }

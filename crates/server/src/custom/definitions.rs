@@ -8,6 +8,7 @@ use orlop_store::Revision;
 use tokio_util::sync::CancellationToken;
 
 use super::conversion::Conversion;
+use super::rules;
 use super::status::is_true;
 use crate::Server;
 use crate::resource::{Custom, Resource, Resources};
@@ -42,7 +43,7 @@ impl Definitions {
         let retired = CancellationToken::new();
         // What is stored up to now may have been written under another schema.
         let since: Revision = server.store.revision();
-        let kinds = custom::versions(definition, &|_| None);
+        let kinds = custom::versions(definition, &rules::of_schema);
         let resources: Vec<Resource> = kinds
             .into_iter()
             .map(|(version, kind)| {

@@ -1,10 +1,12 @@
 //! What deleting a definition begins with (`pkg/registry/customresourcedefinition/etcd.go`).
 
+use orlop_api::field::ErrorList;
 use orlop_api::{Value, meta};
 use orlop_base::clock;
 use serde_json::json;
 
 use super::cleanup::FINALIZER;
+use super::rules;
 use super::status::{condition, set_condition};
 use crate::extend::{Extension, Hooks};
 
@@ -15,6 +17,10 @@ pub fn extension() -> Extension {
 struct Definition;
 
 impl Hooks for Definition {
+    fn validate(&self, definition: &Value, old: Option<&Value>) -> ErrorList {
+        rules::definition::check(definition, old)
+    }
+
     fn begin_delete(&self, definition: &mut Value) -> bool {
         let finalizers = meta::metadata_mut(definition).entry("finalizers").or_insert_with(|| json!([]));
         if let Value::Array(list) = finalizers

@@ -7,6 +7,7 @@ mod cleanup;
 mod conversion;
 mod definitions;
 pub mod hooks;
+mod rules;
 pub mod status;
 
 use std::sync::Arc;
