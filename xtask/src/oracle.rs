@@ -13,10 +13,14 @@ mod report;
 mod sides;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::terminal::note;
 use crate::upstream;
@@ -35,6 +39,9 @@ pub struct Args {
     /// Only these parts
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
+    /// Of the mutations of objects ask only every Nth: the same at every run
+    #[arg(long, value_name = "N", default_value = "1")]
+    sample: NonZeroUsize,
     /// The binary to judge, instead of one built now
     #[arg(long)]
     orlop: Option<PathBuf>,
@@ -73,7 +80,7 @@ pub fn run(args: &Args) -> Result<()> {
         tokio::select! {
             judged = judged(args, &programs) => judged,
             // Dropping what is under way stops the servers and removes what they made.
-            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            Err(why) = interrupted() => Err(why),
         }
     })?;
     let known = Known::read()?;
@@ -85,6 +92,15 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let complete = args.kinds.is_empty() && args.only.is_empty();
     known.verdict(&tallies, complete && !args.write)
+}
+
+/// Fails at Ctrl-C and when the caller ends this.
+async fn interrupted() -> Result<Infallible> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        _ = terminate.recv() => bail!("terminated"),
+    }
 }
 
 /// What was found out, also when not everything could be asked.
@@ -117,8 +133,9 @@ async fn ask_everything(args: &Args, judge: &Judge<'_>) -> Result<()> {
     parts::scripts::run(judge, &name, &world).await?;
     if args.wants(Part::Objects) {
         for subject in corpus::subjects()?.iter().filter(|s| args.wants_kind(&s.label())) {
-            note(&subject.label())?;
-            parts::objects::run(judge, subject).await.with_context(|| subject.label())?;
+            let started = Instant::now();
+            parts::objects::run(judge, subject, args.sample.get()).await.with_context(|| subject.label())?;
+            note(&format!("{} {} s", subject.label(), started.elapsed().as_secs()))?;
         }
     }
     if args.wants(Part::Scripts) {

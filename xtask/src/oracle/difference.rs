@@ -27,6 +27,9 @@ impl Difference {
 
 /// Both normalized.
 pub fn compare(upstream: &Answer, orlop: &Answer) -> Vec<Difference> {
+    if upstream.status == 0 && orlop.status != 0 {
+        return vec![Difference::new("upstream breaks", &upstream.body, &message(orlop))];
+    }
     let mut found = match (failure(upstream), failure(orlop)) {
         (Some(ours), Some(theirs)) if upstream.status == orlop.status => failures(ours, theirs),
         _ if upstream.status != orlop.status => outcomes(upstream, orlop),
@@ -113,6 +116,9 @@ fn walk(upstream: &Value, orlop: &Value, path: &str, found: &mut Vec<Difference>
         }
         (Value::Array(ours), Value::Array(theirs)) => lists(ours, theirs, path, found),
         _ if upstream == orlop => {}
+        (Value::String(ours), Value::String(theirs)) if ours.contains(": ") && general(ours) == general(theirs) => {
+            found.push(Difference::new(format!("{path}: another value in {}", rule(ours)), upstream, orlop));
+        }
         (Value::String(ours), Value::String(theirs)) if ours.len() < 80 && theirs.len() < 80 => {
             let gist = format!("{path}: {} became {}", general(ours), general(theirs));
             found.push(Difference::new(gist, upstream, orlop));
@@ -144,7 +150,8 @@ fn lists(upstream: &[Value], orlop: &[Value], path: &str, found: &mut Vec<Differ
         let ours = ours.get(name).map(|at| &upstream[*at]);
         let theirs = theirs.get(name).map(|at| &orlop[*at]);
         // Objects that both have differ in the same way, mostly.
-        let is_object = ours.is_some() && theirs.is_some_and(|item| item["metadata"].is_object());
+        let is_object =
+            ours.is_some() && theirs.is_some_and(|item| item["metadata"].is_object() || item["cells"].is_array());
         let at = if is_object { "*" } else { name };
         member(ours, theirs, &format!("{path}[{at}]"), found);
     }
@@ -169,6 +176,8 @@ fn identity(item: &Value) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         Value::Object(_) => parts(&["/manager", "/operation", "/subresource"])
             .or_else(|| parts(&["/metadata/namespace", "/metadata/name"]).filter(|_| item["metadata"].is_object()))
+            // A row of a Table.
+            .or_else(|| parts(&["/object/metadata/namespace", "/object/metadata/name"]))
             .or_else(|| parts(&["/resource", "/subresource"]))
             .or_else(|| parts(&["/in", "/name"]))
             .or_else(|| parts(&["/group", "/version", "/kind"]))
@@ -201,6 +210,13 @@ pub fn general(text: &str) -> String {
         }
     }
     general
+}
+
+/// What is said after the last value that is shown.
+fn rule(text: &str) -> String {
+    let general = general(text);
+    let at = general.rfind('…').map_or(0, |at| at + '…'.len_utf8());
+    general[at..].trim_matches([':', ' ', ']']).to_owned()
 }
 
 /// Past a JSON value of which a text follows.

@@ -9,6 +9,8 @@ const SUFFIX: &str = "?????";
 const UUID: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
 /// The volume that the ServiceAccount plugin adds.
 const TOKEN_VOLUME: &str = "kube-api-access-?????";
+/// What a failed precondition says before the revision that is stored.
+const RECORD: &str = "does not match the ResourceVersion in record (";
 const TIME: &str = "dddd-dd-ddTdd:dd:dd";
 /// Where upstream and Orlop draw node ports from.
 const NODE_PORTS: std::ops::RangeInclusive<u64> = 30000..=32767;
@@ -61,6 +63,13 @@ impl Normal {
 
     fn fields(&self, fields: &mut Map<String, Value>) {
         for (key, value) in fields {
+            if key == "managedFields"
+                && let Value::Array(entries) = value
+            {
+                // They stand in order of their times, of which two may be one second or two.
+                let text = |entry: &Value, field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+                entries.sort_by_key(|entry| ["operation", "manager", "subresource"].map(|field| text(entry, field)));
+            }
             self.value(value, key);
         }
     }
@@ -75,6 +84,12 @@ impl Normal {
         }
         if let Some(prefix) = self.generated.as_ref().filter(|prefix| text.contains(*prefix)) {
             text = self.mask(&text, &format!("{prefix}{SUFFIX}"), &format!("{prefix}<random>"));
+        }
+        if let Some((head, tail)) =
+            text.split_once(RECORD).filter(|(_, tail)| tail.starts_with(|c: char| c.is_ascii_digit()))
+        {
+            let tail = tail.trim_start_matches(|c: char| c.is_ascii_digit());
+            text = format!("{head}{RECORD}<resourceVersion>{tail}");
         }
         if is_service_address(&text) && !self.sent.contains(&text) {
             text = "<cluster IP>".into();

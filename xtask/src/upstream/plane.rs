@@ -77,6 +77,7 @@ pub fn kube_apiserver(
         ("requestheader-extra-headers-prefix", "X-Remote-Extra-"),
         ("requestheader-group-headers", "X-Remote-Group"),
         ("requestheader-username-headers", "X-Remote-User"),
+        ("requestheader-uid-headers", "X-Remote-Uid"),
     ]));
     args.extend(flags(more));
     Process::start("kube-apiserver", program, &args, dir)

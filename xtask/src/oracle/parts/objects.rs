@@ -16,19 +16,20 @@ use super::stored;
 
 const DRY: &str = "?dryRun=All";
 
-pub async fn run(judge: &Judge<'_>, subject: &Subject) -> Result<()> {
+/// Of the mutations every `sample`th is asked.
+pub async fn run(judge: &Judge<'_>, subject: &Subject, sample: usize) -> Result<()> {
     let label = subject.label();
-    judge.all(&label, creations(subject)).await?;
+    judge.all(&label, creations(subject, sample)).await?;
     if subject.has_verb("get") && !subject.never_stored {
-        stored::run(judge, subject).await?;
+        stored::run(judge, subject, sample).await?;
     }
     Ok(())
 }
 
-fn creations(subject: &Subject) -> Vec<Case> {
+fn creations(subject: &Subject, sample: usize) -> Vec<Case> {
     let mut cases = Vec::new();
     let path = subject.collection(meta::namespace(&subject.valid[0].1)) + DRY;
-    for Spoiled { name, body, .. } in spoiled(subject) {
+    for Spoiled { name, body, .. } in spoiled(subject, sample) {
         if name.contains("unknownField") {
             let path = format!("{path}&fieldValidation=Strict");
             cases.push(Case {
@@ -49,8 +50,8 @@ pub struct Spoiled {
     pub body: Bytes,
 }
 
-/// The valid objects, the cases made by hand, and every mutation of the valid ones; each once.
-pub fn spoiled(subject: &Subject) -> Vec<Spoiled> {
+/// The valid objects, the cases made by hand, and every `sample`th mutation of the valid ones; each once.
+pub fn spoiled(subject: &Subject, sample: usize) -> Vec<Spoiled> {
     let (mut all, mut seen) = (Vec::new(), HashSet::new());
     let mut add = |name: String, object: &Value| {
         let body = Bytes::from(object.to_string());
@@ -65,7 +66,13 @@ pub fn spoiled(subject: &Subject) -> Vec<Spoiled> {
         let scope = if subject.all_metadata { Scope::All } else { Scope::Own };
         // What the minimal object lacks is tried on it, not on each of the others again.
         for ((name, object), absent) in subject.valid.iter().zip([2, 1].into_iter().chain(std::iter::repeat(0))) {
-            let mut take = |how: String, mutated: &Value| add(format!("{name}: {how}"), mutated);
+            let mut count = 0;
+            let mut take = |how: String, mutated: &Value| {
+                count += 1;
+                if count % sample == 0 {
+                    add(format!("{name}: {how}"), mutated);
+                }
+            };
             mutations(schema.get(), object, scope, absent, &mut take);
         }
     }
