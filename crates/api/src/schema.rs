@@ -87,7 +87,7 @@ pub struct Field {
     pub ty: Type,
     /// Listed as required by the published schema.
     pub required: bool,
-    /// Go `omitempty`/pointer: an absent value stays absent; else the zero value is written out.
+    /// Go `omitempty`: an absent value stays absent; else the zero value is written out, of a pointer null.
     pub omit_empty: bool,
     /// Go pointer (or slice/map): an explicit zero differs from absent (matters to protobuf).
     pub pointer: bool,

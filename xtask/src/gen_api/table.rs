@@ -241,11 +241,7 @@ impl Builder<'_> {
         // Go never leaves out a struct for being empty, unless told `omitzero`. Unset times and raw values
         // print as null, which stands for absent.
         let null_when_unset = matches!(ty.text.as_str(), "t" | "u" | "r" | "j");
-        let omit_empty = match (structure && !pointer, pointer && !collection) {
-            (true, _) => has("omitzero") || null_when_unset,
-            (_, true) => true,
-            _ => has("omitempty"),
-        };
+        let omit_empty = if structure && !pointer { has("omitzero") || null_when_unset } else { has("omitempty") };
         let mut line = format!(" {json} {tag} {}", ty.text);
         let mut flag = |on: bool, text: &str| {
             if on {

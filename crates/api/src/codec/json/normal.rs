@@ -97,8 +97,9 @@ fn prune_as(value: &mut Value, ty: &Type, path: &str, unknown: &mut Vec<String>)
 pub fn keeps(field: &Field, value: &Value) -> bool {
     match (&field.ty, value) {
         (_, Value::Null) => is_always_written(field),
-        (Type::List(_), Value::Array(items)) => !(field.omit_empty && items.is_empty()),
-        (Type::Map(_), Value::Object(entries)) => !(field.omit_empty && entries.is_empty()),
+        // Empty is nil, once it has been through the store.
+        (Type::List(_), Value::Array(items)) => !items.is_empty(),
+        (Type::Map(_), Value::Object(entries)) => !entries.is_empty(),
         (Type::Bytes, Value::String(text)) => !(field.omit_empty && text.is_empty()),
         _ if field.pointer || !field.omit_empty => true,
         (_, Value::Bool(b)) => *b,
@@ -110,20 +111,25 @@ pub fn keeps(field: &Field, value: &Value) -> bool {
 
 /// Adds the zero value of every absent field that Go always writes.
 pub fn fill(map: &mut Map<String, Value>, schema: &ObjectType) {
-    for field in schema.fields.iter().filter(|f| !f.pointer && (!f.omit_empty || is_always_written(f))) {
-        if !map.contains_key(&field.json) {
-            let value = zero(&field.ty);
-            if !value.is_null() || is_always_written(field) {
-                map.insert(field.json.clone(), value);
-            }
+    for field in &schema.fields {
+        let is_null = is_always_written(field);
+        if !is_null && (field.pointer || field.omit_empty) || map.contains_key(&field.json) {
+            continue;
+        }
+        let value = if is_null { Value::Null } else { zero(&field.ty) };
+        if is_null || !value.is_null() {
+            map.insert(field.json.clone(), value);
         }
     }
 }
 
-/// A time that is no pointer is a struct, which Go's `omitempty` never takes for empty: unset, it is written as
-/// null. `creationTimestamp` alone says `omitzero`.
+/// Whether an unset value is written as null: a time that is no pointer, being a struct, is never empty to Go's
+/// `omitempty` (`creationTimestamp` alone says `omitzero`), and a pointer, list or map without it is nil.
 fn is_always_written(field: &Field) -> bool {
-    matches!(field.ty, Type::Time | Type::MicroTime) && !field.pointer && field.json != "creationTimestamp"
+    match field.ty {
+        Type::Time | Type::MicroTime if !field.pointer => field.json != "creationTimestamp",
+        _ => field.pointer && !field.omit_empty,
+    }
 }
 
 /// What Go writes for an unset value of a type; null where that stands for absent.

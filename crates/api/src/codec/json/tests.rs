@@ -99,7 +99,7 @@ fn warns_or_stays_silent_when_asked() {
     let body = br#"{"spec":{"foo":1,"nodeName":"a","nodeName":"b"}}"#;
     let (value, warnings) = decode(body, Some(pod.get()), FieldValidation::Warn).unwrap();
     assert_eq!(warnings, [r#"unknown field "spec.foo""#, r#"duplicate field "spec.nodeName""#]);
-    assert_eq!(value["spec"], json!({ "nodeName": "b" }));
+    assert_eq!(value["spec"], json!({ "containers": null, "nodeName": "b" }));
     let (same, warnings) = decode(body, Some(pod.get()), FieldValidation::Ignore).unwrap();
     assert_eq!((same, warnings), (value, vec![]));
 }
@@ -142,10 +142,10 @@ fn normalises_like_a_go_round_trip() {
         })
     );
     let deployment = read(DEPLOYMENT, r#"{"metadata":{"name":"d"}}"#).unwrap();
-    let template = json!({ "metadata": {}, "spec": {} });
+    let template = json!({ "metadata": {}, "spec": { "containers": null } });
     assert_eq!(
         deployment,
-        json!({ "metadata": { "name": "d" }, "spec": { "template": template, "strategy": {} }, "status": {} })
+        json!({ "metadata": { "name": "d" }, "spec": { "selector": null, "template": template, "strategy": {} }, "status": {} })
     );
     let service = read(("v1", "Service"), r#"{"spec":{"ports":[{"port":80}]}}"#).unwrap();
     assert_eq!(service["status"], json!({ "loadBalancer": {} }));
