@@ -39,6 +39,8 @@ pub struct Schemas<'a> {
     descriptions: &'a Descriptions,
     /// Group, version and kind of every type that is a kind.
     kinds: BTreeMap<u16, Vec<Value>>,
+    /// What the document is of, if it is not of everything.
+    group_version: Option<(String, String)>,
     done: BTreeMap<String, Value>,
     queue: Vec<String>,
     queued: BTreeSet<String>,
@@ -50,9 +52,26 @@ impl<'a> Schemas<'a> {
             flavor,
             descriptions,
             kinds: kinds_by_type(builtin()),
+            group_version: None,
             done: BTreeMap::new(),
             queue: Vec::new(),
             queued: BTreeSet::new(),
+        }
+    }
+
+    /// Of a type that every group and version has (DeleteOptions), a document of one of them names its own.
+    #[must_use]
+    pub fn within(self, group: &str, version: &str) -> Self {
+        Self { group_version: Some((group.to_owned(), version.to_owned())), ..self }
+    }
+
+    fn own(&self, kinds: &[Value]) -> Vec<Value> {
+        match &self.group_version {
+            Some((group, version)) if kinds.len() > 1 => {
+                let own = kinds.iter().filter(|kind| kind["group"] == **group && kind["version"] == **version);
+                own.cloned().collect()
+            }
+            _ => kinds.to_vec(),
         }
     }
 
@@ -135,7 +154,7 @@ impl<'a> Schemas<'a> {
             schema.insert("x-kubernetes-unions".into(), ty.unions.iter().map(union).collect());
         }
         if let Some(kinds) = index.and_then(|index| self.kinds.get(&index)) {
-            schema.insert("x-kubernetes-group-version-kind".into(), kinds.clone().into());
+            schema.insert("x-kubernetes-group-version-kind".into(), self.own(kinds).into());
         }
         Value::Object(schema)
     }

@@ -15,7 +15,7 @@ pub fn document(group_version: &str, kinds: &[&dyn Kind]) -> Value {
     let common = Common::new(&descriptions);
     let (group, version) = group_version.split_once('/').unwrap_or(("", group_version));
     let mut paths = Paths::new();
-    let mut schemas = Schemas::new(Flavor::V3, &descriptions);
+    let mut schemas = Schemas::new(Flavor::V3, &descriptions).within(group, version);
     operations::add_discovery(&mut paths, group, version);
     for kind in kinds {
         operations::add(&mut paths, *kind, version, &common, &descriptions);
