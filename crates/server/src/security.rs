@@ -149,6 +149,10 @@ impl Security {
 fn client(server: &Arc<Server>, user: &str, groups: &[&str]) -> Client {
     let groups = groups.iter().map(|group| (*group).to_owned()).collect();
     let user = UserInfo { name: user.into(), groups, ..UserInfo::default() };
-    let agent = user.name.rsplit(':').next().unwrap_or_default().to_owned();
+    let agent = match user.name.rsplit(':').next().unwrap_or_default() {
+        // It goes by the name of its program.
+        "apiserver" => "kube-apiserver".to_owned(),
+        controller => controller.to_owned(),
+    };
     Client::new(server.component(user), &agent)
 }

@@ -41,7 +41,7 @@ async fn discovery_in_both_forms_with_etags() {
         .has(json!({"kind": "APIGroup", "preferredVersion": {"groupVersion": "apps/v1"}}));
     api.get("/apis/apps/v1").await.is(200).has(json!({"kind": "APIResourceList", "groupVersion": "apps/v1"}));
     api.get("/api/v1").await.is(200).has(json!({"groupVersion": "v1"}));
-    api.get("/apis/none").await.is(404);
+    assert_eq!(api.get("/apis/none").await.is(404).text(), "404 page not found\n");
     api.get("/apis/apps/v9").await.is(404);
     api.get("/version").await.is(200).has(json!({"major": "1", "minor": "37", "gitVersion": "v1.37.0"}));
     let paths = api.get("/").await.is(200).json();

@@ -76,7 +76,7 @@ async fn ensure(server: &Server, me: &Component, wanted: &Wanted) -> Result<(), 
     let Some(resource) = server.resource(wanted.group, "v1", wanted.plural) else { return Ok(()) };
     let key = resource.key(wanted.namespace, wanted.name());
     let Some(entry) = server.store.newest(&key) else {
-        return match send(me, Method::POST, &wanted.collection_path(), &wanted.object).await {
+        return match send(me, Method::POST, &(wanted.collection_path() + wanted.manager()), &wanted.object).await {
             Err(error) if error.is_already_exists() => Ok(()),
             other => other,
         };
@@ -89,6 +89,7 @@ async fn ensure(server: &Server, me: &Component, wanted: &Wanted) -> Result<(), 
     if wanted.keep == Keep::Status {
         path.push_str("/status");
     }
+    path.push_str(wanted.manager());
     send(me, Method::PUT, &path, &object).await
 }
 

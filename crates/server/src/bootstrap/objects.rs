@@ -40,6 +40,14 @@ impl Wanted {
         }
     }
 
+    /// The query that names who manages its fields, where that is not the server itself.
+    pub fn manager(&self) -> &'static str {
+        match self.group {
+            "flowcontrol.apiserver.k8s.io" => "?fieldManager=api-priority-and-fairness-config-producer-v1",
+            _ => "",
+        }
+    }
+
     /// Brings a stored object in line; false when it is.
     pub fn correct(&self, stored: &mut Value) -> bool {
         match self.keep {

@@ -74,16 +74,25 @@ pub fn serve(server: &Server, head: &Parts, info: &RequestInfo) -> Result<Respon
         ["api", version] if set.resources.has_group_version("", version) => {
             Ok(json_document(head, &legacy::resource_list(&set.resources, "", version)))
         }
-        ["apis", group] => legacy::group(&set.resources, &set.remotes, group)
-            .map(|group| json_document(head, &group))
-            .ok_or_else(StatusError::path_not_found),
+        ["apis", group] => {
+            let known = legacy::group(&set.resources, &set.remotes, group);
+            Ok(known.map_or_else(no_page, |group| json_document(head, &group)))
+        }
         ["apis", group, version] if set.resources.has_group_version(group, version) => {
             Ok(json_document(head, &legacy::resource_list(&set.resources, group, version)))
         }
         ["openapi", "v2"] => openapi::serve_v2(&set, head),
         ["openapi", "v3", ..] => openapi::serve_v3(&set, head, info, &parts[2..].join("/")),
-        _ => Err(StatusError::path_not_found()),
+        ["apis", group, ..] if legacy::group(&set.resources, &set.remotes, group).is_some() => {
+            Err(StatusError::path_not_found())
+        }
+        _ => Ok(no_page()),
     }
+}
+
+/// Where no API is, the answer is no `Status` either.
+fn no_page() -> Response<Body> {
+    respond::text(404, "text/plain; charset=utf-8", "404 page not found\n")
 }
 
 /// `/api` and `/apis`: aggregated for clients that ask for it, else the old short forms.

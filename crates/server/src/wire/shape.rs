@@ -62,7 +62,7 @@ pub fn row(kind: &dyn Kind, stored: &Value, json: &[u8], include: Include, versi
 
 /// The head of a Table up to its first row; `columns` may be left out of later watch events.
 pub fn table_head(version: MetaVersion, list_metadata: &Value, columns: Option<&Value>) -> Bytes {
-    let columns = columns.map_or_else(|| Value::Array(Vec::new()), Clone::clone);
+    let columns = columns.unwrap_or(&Value::Null);
     Bytes::from(format!(
         r#"{{"kind":"Table","apiVersion":"{}","metadata":{list_metadata},"columnDefinitions":{columns},"rows":["#,
         version.api_version()
