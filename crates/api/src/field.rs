@@ -240,10 +240,10 @@ impl ErrorList {
         self.push(Error::new(ErrorType::InternalError, path, None, detail));
     }
 
-    /// Drops repeats of errors about these fields.
-    pub fn once(&mut self, fields: &[&str]) {
+    /// Drops repeats, as upstream does where it sets rules that are declared apart from those that are coded.
+    pub fn once(&mut self) {
         let mut seen = BTreeSet::new();
-        self.0.retain(|error| !fields.contains(&error.field.as_str()) || seen.insert(error.to_string()));
+        self.0.retain(|error| seen.insert(error.to_string()));
     }
 
     /// The text upstream's aggregate prints: one error bare, several in brackets, repeats once.

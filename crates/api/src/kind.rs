@@ -52,6 +52,11 @@ impl KindInfo {
         }
     }
 
+    /// The group by which errors about an object go: that of its storage version, whose rules it must obey.
+    pub fn error_group(&self) -> &str {
+        self.storage_version.split_once('/').map_or(&*self.group, |(group, _)| group)
+    }
+
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|s| s.name == name)
     }
@@ -233,6 +238,11 @@ pub trait Kind: Send + Sync + 'static {
         !crate::equality::same_field(obj, old, "spec")
     }
 
+    /// Creation sets `metadata.generation` to 1; else the first change does.
+    fn generation_from_creation(&self) -> bool {
+        true
+    }
+
     /// What writes through `subresource` (empty: the main resource) cannot change.
     fn reset_fields(&self, subresource: &str) -> ResetFields {
         match subresource {
@@ -295,6 +305,19 @@ pub trait Kind: Send + Sync + 'static {
         self.reset_fields(subresource).keep_old(obj, old);
     }
 
+    /// Where the kind keeps a template of pods.
+    fn pod_template(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// After `prepare_create` and `prepare_update`: drops fields behind feature gates that v1.37 has off, unless the
+    /// stored object (null at creation) has them.
+    fn drop_disabled(&self, obj: &mut Value, old: &Value) {
+        if let Some(template) = self.pod_template() {
+            crate::kinds::pod::gated::drop_in_template(obj, old, template);
+        }
+    }
+
     fn validate(&self, _obj: &Value) -> ErrorList {
         ErrorList::default()
     }
@@ -354,6 +377,16 @@ pub trait Kind: Send + Sync + 'static {
     /// Propagation when a DELETE names none (`orphan` only for kinds upstream says so).
     fn orphans_by_default(&self) -> bool {
         false
+    }
+
+    /// What a DELETE that says nothing about dependents is warned of.
+    fn unsaid_propagation(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// DELETE heeds a propagation policy: objects of this kind may own others.
+    fn may_own(&self) -> bool {
+        true
     }
 
     /// PUT may create (`AllowCreateOnUpdate`).

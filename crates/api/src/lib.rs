@@ -19,6 +19,7 @@ pub mod codec;
 pub mod managed_fields;
 pub mod openapi;
 pub mod patch;
+pub mod pem;
 
 pub mod cron;
 pub mod equality;

@@ -51,6 +51,10 @@ async fn cluster_ips_are_given_kept_and_given_back() {
     api.put(&format!("{SERVICES}/a"), replaced).await.is(200);
     assert_eq!(ip(&api, "a").await, address, "left out means kept");
     let headless = service("h", json!({"clusterIP": "None"}));
+    let local = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": -1});
+    let detail =
+        "Service \"l\" is invalid: spec.healthCheckNodePort: Invalid value: -1: must be between 1 and 65535, inclusive";
+    api.post(SERVICES, service("l", local)).await.fails(422, detail);
     api.post(SERVICES, headless).await.is(201).has(json!({"spec": {"clusterIP": "None", "clusterIPs": ["None"]}}));
     let external = json!({"metadata": {"name": "e"}, "spec": {"type": "ExternalName", "externalName": "example.com"}});
     api.post(SERVICES, external).await.is(201).has(json!({"spec": {"clusterIP": null}}));

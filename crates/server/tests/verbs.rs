@@ -187,7 +187,15 @@ async fn patches_of_all_kinds() {
     api.patch(&path, "merge", json!({"data": {"a": null}})).await.is(200).has(json!({"data": {"a": null, "b": "2"}}));
     let strategic = json!({"metadata": {"labels": {"l": "m"}}});
     api.patch(&path, "strategic", strategic).await.is(200).has(json!({"metadata": {"labels": {"l": "m"}}}));
-    api.patch(&path, "application/json", json!({})).await.fails(415, "415: Unsupported Media Type");
+    let refused = api.patch(&path, "application/json", json!({})).await;
+    refused.fails(415, "415: Unsupported Media Type").has(json!({"details": {}}));
+    let typed = json!({"apiVersion": "v1", "kind": "ConfigMap"});
+    api.patch(&path, "merge", json!({"kind": null})).await.is(200).has(typed.clone());
+    api.patch(&path, "strategic", json!({"apiVersion": null, "kind": null})).await.is(200).has(typed);
+    let nameless = api.patch(&path, "merge", json!({"apiVersion": null})).await;
+    assert!(nameless.header("warning").contains(r#"unknown field \"metadata\""#));
+    nameless.fails(400, "the name of the object (x based on URL) was undeterminable: name must be provided");
+    api.patch(&format!("{MAPS}/none"), "merge", json!([])).await.fails(404, "configmaps \"none\" not found");
     let no_object = "json: cannot unmarshal array into Go value of type map[string]interface {}";
     api.patch(&path, "merge", json!([])).await.fails(400, &format!("error decoding patch: {no_object}"));
     api.patch(&path, "strategic", json!([])).await.fails(400, no_object);

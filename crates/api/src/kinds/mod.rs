@@ -32,7 +32,7 @@ mod facts;
 mod labels;
 pub(crate) mod pod;
 mod prelude;
-mod prepare;
+pub(crate) mod prepare;
 pub(crate) mod read;
 mod validation;
 

@@ -6,7 +6,9 @@ use super::options::Options;
 use super::pod_template::template;
 use super::prelude::*;
 use super::selector::label_selector;
+use super::success_policy::success_policy;
 use super::workloads::selects;
+use crate::kinds::prepare::list_mut;
 use crate::names;
 use crate::object_meta::subdomain_rule;
 
@@ -66,7 +68,42 @@ fn frozen_template(new: &Value, old: &Value, path: &Path<'_>, errors: &mut Error
             crate::kind::keep_old_at(&mut was, template, field);
         }
     }
+    if old.flag("spec.suspend") {
+        keep_resources(&mut was, template);
+        return immutable(&template["spec"], &was["spec"], &path.child("spec"), errors);
+    }
     immutable(template, &was, path, errors);
+}
+
+/// What the containers of a suspended Job ask for may change (KEP 5440).
+fn keep_resources(was: &mut Value, template: &Value) {
+    for list in ["spec.containers", "spec.initContainers"] {
+        let (old, new) = (list_mut(was, list), template.list(list));
+        if old.len() == new.len() {
+            for (old, new) in old.iter_mut().zip(new).filter(|(old, new)| old["name"] == new["name"]) {
+                crate::kind::keep_old_at(old, new, "resources");
+            }
+        }
+    }
+}
+
+/// Of a CronJob: of its name when new, of its template when that has changed.
+pub(crate) fn cron_job_warnings(obj: &Value, old: Option<&Value>) -> Vec<String> {
+    let template = obj.at("spec.jobTemplate.spec.template");
+    let path = Path::new("spec.jobTemplate.spec.template");
+    let of_template = || super::pod_warnings::of_template(template, &path);
+    let mut warnings: Vec<String> = match old {
+        None => super::workloads::name_warning(obj).into_iter().chain(of_template()).collect(),
+        Some(old) if old["metadata"]["generation"] != obj["metadata"]["generation"] => of_template(),
+        Some(_) => Vec::new(),
+    };
+    if old.is_some() && obj.text("spec.schedule").contains("TZ") {
+        let see = "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/";
+        warnings.push(format!(
+            "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see {see} for more details"
+        ));
+    }
+    warnings
 }
 
 fn generated_selector(obj: &Value, errors: &mut ErrorList) {
@@ -161,6 +198,8 @@ fn job_spec(spec: &Value, path: &Path<'_>, options: &Options, errors: &mut Error
     if spec.has("successPolicy") && spec.text("completionMode") != "Indexed" {
         let at = path.child("successPolicy");
         errors.invalid(&at, spec["successPolicy"].clone(), "requires indexed completion mode");
+    } else if spec.has("successPolicy") {
+        success_policy(spec, &path.child("successPolicy"), errors);
     }
     let policies: &[&str] = if spec.has("podFailurePolicy") { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
     optional_one_of(&spec["podReplacementPolicy"], policies, &path.child("podReplacementPolicy"), errors);

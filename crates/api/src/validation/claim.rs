@@ -67,7 +67,7 @@ pub(crate) fn claim_spec(spec: &Value, path: &Path<'_>, options: ClaimOptions, e
     class_name(spec, "volumeAttributesClassName", path, errors);
 }
 
-fn access_modes(spec: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+pub(crate) fn access_modes(spec: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     texts(spec, "accessModes").for_each(|mode| one_of(mode, ACCESS_MODES, path, errors));
     let known: Vec<&str> = texts(spec, "accessModes").filter(|mode| ACCESS_MODES.contains(mode)).collect();
     if known.contains(&"ReadWriteOncePod") && known.iter().any(|mode| *mode != "ReadWriteOncePod") {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::definition_schema;
 use super::prelude::*;
+use crate::field::Error;
 use crate::kinds::read::condition;
 use crate::{names, object_meta};
 
@@ -140,8 +141,37 @@ fn spec(spec: &Value, errors: &mut ErrorList) {
         let why = "must have exactly one version marked as storage version";
         errors.invalid(&path.child("versions"), list(), why);
     }
+    let first = versions.first().map_or("", |version| version.text("name"));
+    let broken = names::dns1035_label(first);
+    if !versions.is_empty() && !broken.is_empty() {
+        errors.invalid(&path.child("version"), first, broken.join(","));
+    }
     self::names(spec.at("names"), &path.child("names"), errors);
+    hoist(versions, errors);
     conversion(spec.at("conversion"), &path.child("conversion"), errors);
+}
+
+/// What all versions have alike, upstream's conversion takes out of them; errors about it are reported there.
+fn hoist(versions: &[Value], errors: &mut ErrorList) {
+    let Some(first) = versions.first() else { return };
+    for (field, shown) in [
+        ("schema", "validation"),
+        ("subresources", "subresources"),
+        ("additionalPrinterColumns", "additionalPrinterColumns"),
+        ("selectableFields", "selectableFields"),
+    ] {
+        if !first.has(field) || versions.iter().any(|version| !crate::equality::same_field(version, first, field)) {
+            continue;
+        }
+        let of = |i: usize| format!("spec.versions[{i}].{field}");
+        let about = |error: &mut Error, i: usize| error.field.starts_with(&of(i));
+        let hoisted: Vec<Error> = errors.0.extract_if(.., |error| about(error, 0)).collect();
+        errors.0.retain_mut(|error| !(1..versions.len()).any(|i| about(error, i)));
+        errors.0.extend(hoisted.into_iter().map(|error| {
+            let field = format!("spec.{shown}{}", &error.field[of(0).len()..]);
+            Error { field, ..error }
+        }));
+    }
 }
 
 fn one_of(value: &str, accepted: &[&str], path: &Path<'_>, errors: &mut ErrorList) {
@@ -241,7 +271,7 @@ fn simple_path(text: &str) -> bool {
 
 fn column(column: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     const TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
-    const FORMATS: [&str; 9] = ["byte", "date", "date-time", "double", "float", "int32", "int64", "password", "name"];
+    const FORMATS: [&str; 8] = ["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
     if column.text("name").is_empty() {
         errors.required(&path.child("name"), "");
     }

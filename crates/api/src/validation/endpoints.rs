@@ -106,7 +106,6 @@ pub(crate) fn endpoints_warnings(obj: &Value, _: Option<&Value>) -> Vec<String> 
     if obj["metadata"]["labels"]["endpoints.kubernetes.io/managed-by"] == "endpoint-controller" {
         return warnings;
     }
-    warnings.push("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned());
     let path = Path::new("subsets");
     for (i, subset) in obj.list("subsets").iter().enumerate() {
         let path = path.index(i);
@@ -168,12 +167,12 @@ fn slice_body(obj: &Value, old: Option<&Value>, errors: &mut ErrorList) {
 fn declared(obj: &Value, old: Option<&Value>, errors: &mut ErrorList) {
     let at = Path::new("addressType");
     let ty = obj.text("addressType");
-    if ty.is_empty() {
-        errors.required(&at, "");
-    } else if old.is_some_and(|old| old.text("addressType") != ty) {
+    match ty {
+        "" => errors.required(&at, ""),
+        _ => one_of(ty, &["FQDN", "IPv4", "IPv6"], &at, errors),
+    }
+    if old.is_some_and(|old| old.text("addressType") != ty) {
         errors.invalid(&at, Value::Null, IMMUTABLE);
-    } else {
-        one_of(ty, &["FQDN", "IPv4", "IPv6"], &at, errors);
     }
     if old.is_some_and(|old| same_field(obj, old, "endpoints")) {
         return;

@@ -118,6 +118,17 @@ pub(crate) fn legacy_cidr(text: &str, old: &[Value], path: &Path<'_>, errors: &m
     }
 }
 
+/// A network in its one canonical form.
+pub(crate) fn cidr(text: &str, path: &Path<'_>, errors: &mut ErrorList) {
+    let before = errors.0.len();
+    legacy_cidr(text, &[], path, errors);
+    if let Some((ip, bits)) = parse_cidr_sloppy(text).filter(|_| errors.0.len() == before)
+        && format!("{ip}/{bits}") != text
+    {
+        errors.invalid(path, text, format!("must be in canonical form (\"{ip}/{bits}\")"));
+    }
+}
+
 /// What to warn of in an address that passed.
 pub(crate) fn ip_warning(text: &str, path: &Path<'_>, warnings: &mut Vec<String>) {
     let Some(ip) = parse_ip_sloppy(text) else { return };

@@ -208,6 +208,19 @@ pub(crate) fn deprecated_label(key: &str) -> Option<&'static str> {
     })
 }
 
+/// Of a label selector that picks nodes.
+pub(crate) fn selector_warnings(selector: &Value, path: &Path<'_>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    node_selector_term_warnings(selector, false, path, &mut warnings);
+    let labels = path.child("matchLabels");
+    for key in selector.map("matchLabels").keys() {
+        if let Some(why) = deprecated_label(key) {
+            warnings.push(format!("{}: {why}", labels.child(key)));
+        }
+    }
+    warnings
+}
+
 pub(crate) fn node_selector_term_warnings(
     term: &Value,
     check_values: bool,

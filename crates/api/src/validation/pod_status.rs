@@ -25,6 +25,7 @@ pub(crate) fn status(obj: &Value, old: &Value, errors: &mut ErrorList) {
     immutable(obj.at("status.qosClass"), old.at("status.qosClass"), &path.child("qosClass"), errors);
     transitions(obj, old, &path, errors);
     claim_statuses(obj, &path.child("resourceClaimStatuses"), errors);
+    extended_claim(obj, &path.child("extendedResourceClaimStatus"), errors);
     pod_ips(obj, old, &path.child("podIPs"), errors);
     host_ips(obj, old, &path.child("hostIPs"), errors);
     for field in STATUSES {
@@ -41,6 +42,44 @@ pub(crate) fn status(obj: &Value, old: &Value, errors: &mut ErrorList) {
             let detail = "must not be specified in container status";
             errors.forbidden(&at.index(i).child("allocatedResourcesStatus"), detail);
         }
+    }
+}
+
+/// The claim that stands for extended resources (KEP 5004).
+fn extended_claim(obj: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+    let status = obj.at("status.extendedResourceClaimStatus");
+    if status.is_null() {
+        return;
+    }
+    let (mappings, at) = (status.list("requestMappings"), path.child("requestMappings"));
+    if mappings.is_empty() {
+        errors.required(&at, "at least one request mapping is required");
+    }
+    let containers = || obj.list("spec.containers").iter().chain(obj.list("spec.initContainers"));
+    for (i, mapping) in mappings.iter().enumerate() {
+        let (at, name, resource) = (at.index(i), mapping.text("containerName"), mapping.text("resourceName"));
+        match containers().find(|container| container.text("name") == name) {
+            None => {
+                let detail = "must match the name of an entry in spec.initContainers.name or spec.containers.name";
+                errors.invalid(&at.child("containerName"), name, detail);
+            }
+            Some(container) if !container.map("resources.requests").contains_key(resource) => {
+                let detail = "must match the extended resource name of an entry in \
+                              spec.initContainers.resources.requests or spec.containers.resources.requests";
+                errors.invalid(&at.child("resourceName"), resource, detail);
+            }
+            Some(_) => {}
+        }
+        dns1123_label(mapping.text("requestName"), &path.child("requestName"), errors);
+        if mappings[..i].contains(mapping) {
+            for field in ["containerName", "resourceName", "requestName"] {
+                errors.duplicate(&at.child(field), mapping[field].clone());
+            }
+        }
+    }
+    match status.text("resourceClaimName") {
+        "" => errors.required(&path.child("resourceClaimName"), ""),
+        name => errors.each_invalid(&path.child("resourceClaimName"), name, subdomain_rule(name, false)),
     }
 }
 

@@ -89,7 +89,7 @@ fn aggregation(obj: &Value, errors: &mut ErrorList) {
 }
 
 pub(crate) fn role_binding(obj: &Value, errors: &mut ErrorList) {
-    binding(obj, true, errors);
+    binding(obj, true, true, errors);
     declared_names(obj, errors);
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn role_binding_update(obj: &Value, old: &Value, errors: &mut ErrorLi
 }
 
 pub(crate) fn cluster_role_binding(obj: &Value, errors: &mut ErrorList) {
-    binding(obj, false, errors);
+    binding(obj, false, true, errors);
     declared_names(obj, errors);
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn cluster_role_binding_update(obj: &Value, old: &Value, errors: &mut
 }
 
 fn binding_update(obj: &Value, old: &Value, namespaced: bool, errors: &mut ErrorList) {
-    binding(obj, namespaced, errors);
+    binding(obj, namespaced, false, errors);
     metadata_update(obj, old, errors);
     if !crate::equality::same_field(obj, old, "roleRef") {
         // As upstream's internal type prints it.
@@ -119,13 +119,17 @@ fn binding_update(obj: &Value, old: &Value, namespaced: bool, errors: &mut Error
     declared_names(obj, errors);
 }
 
-fn binding(obj: &Value, namespaced: bool, errors: &mut ErrorList) {
+fn binding(obj: &Value, namespaced: bool, is_new: bool, errors: &mut ErrorList) {
     metadata(obj, namespaced, path_segment_rule, errors);
     let (role, path) = (&obj["roleRef"], Path::new("roleRef"));
     one_of(role.text("apiGroup"), &[GROUP], &path.child("apiGroup"), errors);
     let kinds: &[&str] = if namespaced { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
     one_of(role.text("kind"), kinds, &path.child("kind"), errors);
     let name = role.text("name");
+    if !is_new {
+        // A changed role is refused before what is declared of it.
+        required(role, "name", &path, errors);
+    }
     errors.each_invalid(&path.child("name"), name, names::path_segment(name));
     let path = Path::new("subjects");
     for (i, value) in obj.list("subjects").iter().enumerate() {

@@ -126,10 +126,11 @@ fn claims(value: &Value, known: &[&str], path: &Path<'_>, errors: &mut ErrorList
             }
             taken.push(key);
         }
-        if !known.contains(&name) {
+        if !name.is_empty() && !known.contains(&name) {
             errors.not_found(&path, name);
             let mut sorted = known.to_vec();
             sorted.sort_unstable();
+            sorted.dedup();
             let detail = match sorted.join(", ") {
                 none if none.is_empty() => " which is empty".to_owned(),
                 list => format!(": {list}"),

@@ -57,6 +57,11 @@ fn label_values(requirement: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     }
 }
 
+/// [`has_bad_values`] of a `core.NodeSelector`.
+pub(crate) fn node_selector_bad_values(selector: &Value) -> bool {
+    selector.list("nodeSelectorTerms").iter().any(has_bad_values)
+}
+
 /// A `core.NodeSelector`.
 pub(crate) fn node_selector(selector: &Value, allow_bad_values: bool, path: &Path<'_>, errors: &mut ErrorList) {
     let path = path.child("nodeSelectorTerms");

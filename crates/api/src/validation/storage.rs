@@ -1,5 +1,7 @@
 //! PersistentVolumeClaims, StorageClasses, and PriorityClasses.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use super::claim::{ClaimOptions, claim_spec};
@@ -107,10 +109,8 @@ const MAX_PARAMETERS_SIZE: usize = 256 * 1024;
 
 pub(crate) fn class(obj: &Value, errors: &mut ErrorList) {
     metadata(obj, false, subdomain_rule, errors);
-    let at = Path::new("provisioner");
-    match obj.text("provisioner") {
-        "" => errors.required(&at, ""),
-        name => qualified_name(&name.to_lowercase(), &at, errors),
+    if !obj.text("provisioner").is_empty() {
+        qualified_name(&obj.text("provisioner").to_lowercase(), &Path::new("provisioner"), errors);
     }
     parameters(obj, &Path::new("parameters"), errors);
     let at = Path::new("reclaimPolicy");
@@ -123,6 +123,30 @@ pub(crate) fn class(obj: &Value, errors: &mut ErrorList) {
     }
     optional_one_of(&obj["volumeBindingMode"], &["Immediate", "WaitForFirstConsumer"], &at, errors);
     topologies(obj, errors);
+    required(obj, "provisioner", &Path::default(), errors);
+}
+
+/// A VolumeAttributesClass.
+pub(crate) fn volume_class(obj: &Value, errors: &mut ErrorList) {
+    metadata(obj, false, subdomain_rule, errors);
+    match obj.text("driverName") {
+        "" => errors.required(&Path::new("driverName"), ""),
+        name => qualified_name(&name.to_lowercase(), &Path::new("driverName"), errors),
+    }
+    parameters(obj, &Path::new("parameters"), errors);
+    if obj.map("parameters").is_empty() {
+        errors.required(&Path::new("parameters"), "must contain at least one key/value pair");
+    }
+}
+
+pub(crate) fn volume_class_update(obj: &Value, old: &Value, errors: &mut ErrorList) {
+    metadata_update(obj, old, errors);
+    for field in ["driverName", "parameters"] {
+        if !crate::equality::same_field(obj, old, field) {
+            errors.forbidden(&Path::new(field), format!("updates to {field} are forbidden."));
+        }
+    }
+    volume_class(obj, errors);
 }
 
 fn parameters(obj: &Value, path: &Path<'_>, errors: &mut ErrorList) {
@@ -141,6 +165,8 @@ fn parameters(obj: &Value, path: &Path<'_>, errors: &mut ErrorList) {
 
 fn topologies(obj: &Value, errors: &mut ErrorList) {
     let path = Path::new("allowedTopologies");
+    // Upstream compares each with as many empty ones first.
+    let mut seen = vec![BTreeMap::new()];
     for (i, term) in obj.list("allowedTopologies").iter().enumerate() {
         let path = path.index(i);
         let path = path.child("matchLabelExpressions");
@@ -160,10 +186,17 @@ fn topologies(obj: &Value, errors: &mut ErrorList) {
                 errors.duplicate(&path.child("key"), key);
             }
         }
+        let meant: BTreeMap<&str, BTreeSet<&str>> =
+            expressions.iter().map(|e| (e.text("key"), texts(e, "values").collect())).collect();
+        if seen.contains(&meant) {
+            errors.duplicate(&path, "");
+        }
+        seen.push(meant);
     }
 }
 
 pub(crate) fn class_update(obj: &Value, old: &Value, errors: &mut ErrorList) {
+    class(obj, errors);
     metadata_update(obj, old, errors);
     for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
         immutable(&obj[field], &old[field], &Path::new(field), errors);

@@ -287,6 +287,18 @@ pub(crate) fn secret_reference(value: &Value, fields: &[&str], path: &Path<'_>, 
     }
 }
 
+/// A reference to a secret of any namespace.
+pub(crate) fn required_secret(reference: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+    match reference.text("name") {
+        "" => errors.required(&path.child("name"), ""),
+        name => dns1123_subdomain(name, &path.child("name"), errors),
+    }
+    match reference.text("namespace") {
+        "" => errors.required(&path.child("namespace"), ""),
+        namespace => dns1123_label(namespace, &path.child("namespace"), errors),
+    }
+}
+
 pub(crate) fn quobyte(value: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     let detail = "must be a host:port pair or multiple pairs separated by commas";
     let registry = value.text("registry");

@@ -83,7 +83,7 @@ fn client(client: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn conditions(conditions: &[Value], path: &Path<'_>, errors: &mut ErrorList) {
+pub(crate) fn conditions(conditions: &[Value], path: &Path<'_>, errors: &mut ErrorList) {
     if conditions.len() > MAX_CONDITIONS {
         errors.too_many(path, conditions.len(), MAX_CONDITIONS);
     }
@@ -104,7 +104,7 @@ fn conditions(conditions: &[Value], path: &Path<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn rule(rule: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+pub(crate) fn rule(rule: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     for (field, others) in [("operations", "operations"), ("apiGroups", "API groups"), ("apiVersions", "API versions")]
     {
         let (list, path) = (rule.list(field), path.child(field));

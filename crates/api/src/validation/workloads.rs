@@ -285,17 +285,20 @@ fn replication_controller_spec(obj: &Value, old: Option<&Value>, errors: &mut Er
 
 /// Warnings of a workload: of its name when new, of its template when that has changed.
 pub(crate) fn warnings(obj: &Value, old: Option<&Value>) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = if old.is_none() { name_warning(obj).into_iter().collect() } else { Vec::new() };
+    warnings.extend(template_warnings(obj, old));
+    warnings
+}
+
+pub(crate) fn name_warning(obj: &Value) -> Option<String> {
     let problems = names::dns1123_label(crate::meta::name(obj));
-    if old.is_none() && !problems.is_empty() {
-        warnings.push(format!(
+    (!problems.is_empty()).then(|| {
+        format!(
             "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label \
              is recommended: [{}]",
             problems.join(" ")
-        ));
-    }
-    warnings.extend(template_warnings(obj, old));
-    warnings
+        )
+    })
 }
 
 /// As [`warnings`], but a changed ReplicationController is warned of what its template was.
@@ -312,4 +315,26 @@ pub(crate) fn template_warnings(obj: &Value, old: Option<&Value>) -> Vec<String>
     }
     let path = Path::new("spec.template");
     pod_warnings::of_template(obj.at("spec.template"), &path)
+}
+
+/// A ControllerRevision.
+pub(crate) fn revision(obj: &Value, errors: &mut ErrorList) {
+    numbered(obj, errors);
+    let path = Path::new("data");
+    match &obj["data"] {
+        Value::Object(_) => {}
+        Value::Null => errors.required(&path, "data is mandatory"),
+        _ => errors.required(&path, "data must be a valid JSON object"),
+    }
+}
+
+fn numbered(obj: &Value, errors: &mut ErrorList) {
+    metadata(obj, true, subdomain_rule, errors);
+    non_negative(obj.int("revision"), &Path::new("revision"), errors);
+}
+
+pub(crate) fn revision_update(obj: &Value, old: &Value, errors: &mut ErrorList) {
+    metadata_update(obj, old, errors);
+    numbered(obj, errors);
+    immutable(&obj["data"], &old["data"], &Path::new("data"), errors);
 }

@@ -159,7 +159,12 @@ fn take_any(reservation: &mut Reservation) -> Result<u16, StatusError> {
 }
 
 fn allocate_health_check(service: &mut Value, reservation: &mut Reservation) -> Result<(), StatusError> {
-    let Some(pinned) = port(&service["spec"]["healthCheckNodePort"]) else {
+    let sent = &service["spec"]["healthCheckNodePort"];
+    let Some(pinned) = port(sent) else {
+        if sent.as_i64().is_some_and(|number| number != 0) {
+            // No port at all: validation says so.
+            return Ok(());
+        }
         let number = take_any(reservation)?;
         set_health_check(service, Some(number));
         return Ok(());

@@ -151,16 +151,6 @@ fn begin(server: &Server, attributes: &mut Attributes, old: &Value) -> Result<Ve
     hooks.map(|hook| hook.begin_update(server, &mut attributes.object, old, attributes.dry_run)).collect()
 }
 
-/// What upstream's declarative validation covers is reported once, though both the kind and what holds for all
-/// kinds look at it.
-const DECLARED: [&str; 5] = [
-    "metadata.generation",
-    "metadata.uid",
-    "metadata.creationTimestamp",
-    "metadata.deletionTimestamp",
-    "metadata.deletionGracePeriodSeconds",
-];
-
 /// The kind's preparation and validation, around what holds for all kinds.
 fn prepare(server: &Server, attributes: &mut Attributes, old: &Value) -> Result<(), StatusError> {
     let resource = attributes.resource.clone();
@@ -168,7 +158,10 @@ fn prepare(server: &Server, attributes: &mut Attributes, old: &Value) -> Result<
     let (object, subresource) = (&mut attributes.object, &*attributes.subresource);
     keep(object, old, "generation");
     match subresource {
-        "" => kind.prepare_update(object, old),
+        "" => {
+            kind.prepare_update(object, old);
+            kind.drop_disabled(object, old);
+        }
         sub => kind.prepare_subresource(sub, object, old),
     }
     resource.complete(object);
@@ -186,9 +179,9 @@ fn prepare(server: &Server, attributes: &mut Attributes, old: &Value) -> Result<
     if errors.is_empty() && subresource.is_empty() {
         errors = server.extensions.validate(resource.storage_key(), object, Some(old));
     }
-    errors.once(&DECLARED);
+    errors.once();
     if !errors.is_empty() {
-        return Err(StatusError::invalid(&info.group, &info.kind, meta::name(object), &errors));
+        return Err(StatusError::invalid(info.error_group(), &info.kind, meta::name(object), &errors));
     }
     for text in kind.warnings(subresource, object, Some(old)) {
         attributes.warnings.add(text);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use http::Response;
 use orlop_api::codec::json as codec;
+use orlop_api::kind::Kind;
+use orlop_api::schema::Type;
 use orlop_api::status::StatusError;
 use orlop_api::{Value, meta, object_meta};
 use orlop_base::{clock, id};
@@ -119,6 +121,7 @@ fn prepare(
 ) -> Result<(), StatusError> {
     let (kind, info) = (resource.kind(), resource.info());
     kind.prepare_create(object);
+    kind.drop_disabled(object, &Value::Null);
     // A status that was dropped is an empty one, where Go writes it.
     if let (Some(schema), Value::Object(fields)) = (kind.schema(&info.storage_version), &mut *object) {
         codec::fill(fields, schema.get());
@@ -126,9 +129,10 @@ fn prepare(
     if kind.always_has_status() && object["status"].is_null() {
         object["status"] = json!({});
     }
+    complete_status(kind, object);
     resource.complete(object);
     kind.record_requester(object, &user_info(user));
-    if info.has_generation {
+    if info.has_generation && kind.generation_from_creation() {
         meta::set(object, "generation", 1);
     }
     let mut errors = kind.validate(object);
@@ -138,13 +142,25 @@ fn prepare(
     if errors.is_empty() {
         errors = object_meta::validate(object, info.namespaced, object_meta::path_segment_rule);
     }
+    errors.once();
     if !errors.is_empty() {
-        return Err(StatusError::invalid(&info.group, &info.kind, meta::name(object), &errors));
+        return Err(StatusError::invalid(info.error_group(), &info.kind, meta::name(object), &errors));
     }
     for text in kind.warnings("", object, None) {
         warnings.add(text);
     }
     Ok(())
+}
+
+/// A status that the kind began has the fields that Go always writes.
+fn complete_status(kind: &dyn Kind, object: &mut Value) {
+    let schema = kind.schema(&kind.info().storage_version);
+    let field = schema.as_ref().and_then(|schema| schema.get().field("status"));
+    if let Some(Type::Object(status)) = field.map(|field| &field.ty)
+        && let Some(value) = object.get_mut("status")
+    {
+        codec::complete(value, status.get());
+    }
 }
 
 async fn store(server: &Server, attributes: &Attributes) -> Result<Content, StatusError> {
@@ -203,6 +219,9 @@ pub(crate) async fn create_virtual(
         call.resource.kind().set_defaults(call.resource.version(), &mut object);
     }
     ensure_namespace(&mut object, call.namespace())?;
+    if call.info.subresource.is_empty() {
+        fields::update(call, None, &mut object, &call.manager(&options.field_manager));
+    }
     let mut attributes = call.attributes(Operation::Create, object, options.dry_run);
     server.admit(&mut attributes).await?;
     server.validate(&attributes).await?;

@@ -23,6 +23,12 @@ use crate::wire::{body, decode, draft};
 pub(crate) async fn delete(server: &Arc<Server>, call: &Call, body: Body) -> Result<Response<Body>, StatusError> {
     let output = call.output(false)?;
     let options = read_options(call, body).await?;
+    if options.orphan_dependents.is_none()
+        && options.propagation.is_none()
+        && let Some(text) = call.resource.kind().unsaid_propagation()
+    {
+        call.warnings.add(text);
+    }
     let target =
         Target { resource: &call.resource, namespace: call.namespace(), name: &call.info.name, admission: Some(call) };
     let deleted = delete_one(server, target, &options).await?;

@@ -184,6 +184,9 @@ fn finalizers_after(kind: &dyn Kind, old: &Value, options: &DeleteOptions) -> Op
 
 /// Options first, then what stands on the object, then the kind's default.
 fn wanted_finalizer(kind: &dyn Kind, current: &[&str], options: &DeleteOptions) -> Option<&'static str> {
+    if !kind.may_own() {
+        return None;
+    }
     if let Some(orphan) = options.orphan_dependents {
         return orphan.then_some(ORPHAN);
     }
@@ -283,6 +286,8 @@ mod tests {
         assert_eq!(finalizers(&held, &with(Propagation::Foreground)), json!(["x/y", "foregroundDeletion"]));
         let foreground = json!({"metadata": {"name": "c", "finalizers": ["foregroundDeletion"]}});
         assert_eq!(decide(kind("configmaps"), &foreground, &with(Propagation::Background), NOW).unwrap(), Step::Remove);
+        // Events own nothing.
+        assert_eq!(decide(kind("events"), &plain, &with(Propagation::Orphan), NOW).unwrap(), Step::Remove);
     }
 
     #[test]

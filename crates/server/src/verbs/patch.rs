@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use http::Response;
-use orlop_api::Value;
 use orlop_api::codec::json::FieldValidation;
 use orlop_api::codec::{json, yaml};
 use orlop_api::field::{ErrorList, Path};
 use orlop_api::patch;
 use orlop_api::schema::ObjectRef;
 use orlop_api::status::StatusError;
+use orlop_api::{Map, Value};
 use orlop_client::transport::Body;
 
 use super::{Change, change, fields};
@@ -43,7 +43,8 @@ impl Format {
             return Ok(*format);
         }
         // Upstream's router refuses it, in words of its own.
-        Err(StatusError::new(415, "UnsupportedMediaType", "415: Unsupported Media Type"))
+        let refused = StatusError::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+        Err(refused.with_details(Value::Object(Map::new())))
     }
 }
 
@@ -54,6 +55,7 @@ pub(crate) async fn patch(server: &Arc<Server>, call: &Call, body: Body) -> Resu
     let manager = call.manager(&patch.options.field_manager);
     let mut transform = |old: Option<&Value>| -> Result<Value, StatusError> {
         if let Some((applied, force)) = patch.applied() {
+            patch.intact()?;
             let mut object = fields::apply(call, old, applied, &manager, force)?;
             patch.report(call, patch.duplicates.clone())?;
             match resource.body_schema() {
@@ -93,6 +95,8 @@ pub(super) struct Patch {
     pub options: WriteOptions,
     format: Format,
     value: Value,
+    /// Why the body is no patch; said only once it is known that there is something to patch.
+    broken: Option<StatusError>,
     /// Fields the patch itself names twice.
     duplicates: Vec<String>,
     /// What the patched object must be; custom resources are pruned instead.
@@ -114,8 +118,13 @@ impl Patch {
             _ => json::decode(&body, None, FieldValidation::Warn)
                 .map_err(|_| StatusError::bad_request(no_object(format, &body))),
         };
-        let (value, duplicates) = parsed?;
-        Ok(Self { options, format, value, duplicates, schema })
+        let (parsed, broken) = parsed.map_or_else(|error| (Default::default(), Some(error)), |parsed| (parsed, None));
+        let (value, duplicates) = parsed;
+        Ok(Self { options, format, value, broken, duplicates, schema })
+    }
+
+    pub fn intact(&self) -> Result<(), StatusError> {
+        self.broken.clone().map_or(Ok(()), Err)
     }
 
     /// The applied object and whether it may take fields from others, if this is server-side apply.
@@ -125,6 +134,7 @@ impl Patch {
 
     /// The patched object, decoded as if a client had sent it.
     pub fn apply_to(&self, call: &Call, current: &Value) -> Result<Value, StatusError> {
+        self.intact()?;
         let (current, value) = (current.clone(), &self.value);
         let patched = match (self.format, &self.schema) {
             (Format::Json, _) => patch::json::apply(current, value)?,
@@ -138,6 +148,11 @@ impl Patch {
         if schema.is_none() {
             unknown.extend(decode::prune(&call.resource, &mut object)?);
         }
+        let known = schema.is_none() || self.name_type(call, &mut object);
+        if !known {
+            let fields = object.as_object().into_iter().flatten().filter(|(field, _)| *field != "kind");
+            unknown.extend(fields.map(|(field, _)| format!("unknown field \"{field}\"")));
+        }
         let mut reports = self.duplicates.clone();
         if self.format == Format::Json {
             reports.extend(patch::json::unknown_fields(value));
@@ -147,7 +162,29 @@ impl Patch {
             return Err(self.undecodable(&bytes, &format!("strict decoding error: {}", reports.join(", "))));
         }
         self.report(call, reports)?;
+        if !known {
+            let name = &call.info.name;
+            return Err(StatusError::bad_request(format!(
+                "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+            )));
+        }
         Ok(object)
+    }
+
+    /// Gives back a kind or version that the patch took away. Without a version upstream reads a patched built-in
+    /// object as its internal type, which has no field by any of these names; only a strategic patch is spared.
+    fn name_type(&self, call: &Call, object: &mut Value) -> bool {
+        let has = |object: &Value, field: &str| object[field].as_str().is_some_and(|text| !text.is_empty());
+        if self.format != Format::Strategic && !has(object, "apiVersion") {
+            return false;
+        }
+        let (api_version, kind) = call.body_kind();
+        for (field, value) in [("apiVersion", api_version), ("kind", kind)] {
+            if !has(object, field) {
+                object[field] = value.into();
+            }
+        }
+        true
     }
 
     /// What strict decoding found: an error or warnings, as the client asked.

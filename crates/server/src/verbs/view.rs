@@ -61,6 +61,7 @@ pub(crate) async fn patch_view(
     let patch = patch::Patch::read(call, body, schema).await?;
     write(server, call, view, &patch.options, &mut |current, fields| {
         if let Some((applied, force)) = patch.applied() {
+            patch.intact()?;
             return fields.on_apply(Some(current), applied, force);
         }
         let mut changed = patch.apply_to(call, current)?;

@@ -15,6 +15,11 @@ impl Kind for MutatingAdmissionPolicy {
         &FACTS
     }
 
+    validation! {
+        create: admission_policy::mutating,
+        update: admission_policy::mutating_update,
+    }
+
     fn unconditional_update(&self) -> bool {
         false
     }

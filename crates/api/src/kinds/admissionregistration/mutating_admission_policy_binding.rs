@@ -15,6 +15,11 @@ impl Kind for MutatingAdmissionPolicyBinding {
         &FACTS
     }
 
+    validation! {
+        create: admission_policy::mutating_binding,
+        update: admission_policy::mutating_binding_update,
+    }
+
     fn unconditional_update(&self) -> bool {
         false
     }

@@ -16,6 +16,11 @@ impl Kind for ValidatingAdmissionPolicy {
         &FACTS
     }
 
+    validation! {
+        create: admission_policy::validating,
+        update: admission_policy::validating_update,
+    }
+
     fn reset_fields(&self, subresource: &str) -> ResetFields {
         match subresource {
             "" => ResetFields::Only(&["status"]),

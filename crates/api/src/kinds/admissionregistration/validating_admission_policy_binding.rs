@@ -15,6 +15,11 @@ impl Kind for ValidatingAdmissionPolicyBinding {
         &FACTS
     }
 
+    validation! {
+        create: admission_policy::validating_binding,
+        update: admission_policy::validating_binding_update,
+    }
+
     fn unconditional_update(&self) -> bool {
         false
     }

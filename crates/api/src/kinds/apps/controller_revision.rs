@@ -10,6 +10,11 @@ impl Kind for ControllerRevision {
         &FACTS
     }
 
+    validation! {
+        create: workloads::revision,
+        update: workloads::revision_update,
+    }
+
     fn columns(&self) -> Vec<Column> {
         columns("Name, Controller, Revision, Age")
     }

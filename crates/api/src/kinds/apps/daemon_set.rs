@@ -12,11 +12,28 @@ impl Kind for DaemonSet {
         &FACTS
     }
 
+    fn pod_template(&self) -> Option<&'static str> {
+        Some("spec.template")
+    }
+
     validation! {
         create: sets::daemon_set,
         update: sets::daemon_set_update,
         "status": sets::daemon_set_status,
         warn: workloads::template_warnings,
+    }
+
+    /// Its conversion gives every object the annotation.
+    fn set_defaults(&self, version: &str, obj: &mut Value) {
+        if let Some(schema) = self.schema(version) {
+            crate::defaults::apply(&schema, obj);
+        }
+        set_template_generation(obj, template_generation(obj));
+    }
+
+    fn prepare_subresource(&self, subresource: &str, obj: &mut Value, old: &Value) {
+        self.reset_fields(subresource).keep_old(obj, old);
+        set_template_generation(obj, template_generation(old));
     }
 
     fn prepare_create(&self, obj: &mut Value) {

@@ -18,6 +18,10 @@ impl Kind for Deployment {
         &FACTS
     }
 
+    fn pod_template(&self) -> Option<&'static str> {
+        Some("spec.template")
+    }
+
     validation! {
         create: workloads::deployment,
         update: workloads::deployment_update,

@@ -12,6 +12,10 @@ impl Kind for ReplicaSet {
         &FACTS
     }
 
+    fn pod_template(&self) -> Option<&'static str> {
+        Some("spec.template")
+    }
+
     validation! {
         create: workloads::replica_set,
         update: workloads::replica_set_update,

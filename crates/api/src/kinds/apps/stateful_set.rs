@@ -17,6 +17,10 @@ impl Kind for StatefulSet {
         &FACTS
     }
 
+    fn pod_template(&self) -> Option<&'static str> {
+        Some("spec.template")
+    }
+
     validation! {
         create: sets::stateful_set,
         update: sets::stateful_set_update,

@@ -19,6 +19,12 @@ impl Kind for HorizontalPodAutoscaler {
         &FACTS
     }
 
+    validation! {
+        create: autoscaler::autoscaler,
+        update: autoscaler::update,
+        "status": autoscaler::status,
+    }
+
     fn convert(&self, obj: &mut Value, _from: &str, to: &str) {
         if to == "v1" { convert::to_v1(obj) } else { convert::to_v2(obj) }
     }

@@ -1,4 +1,6 @@
+use crate::kinds::pod::gated;
 use crate::kinds::prelude::*;
+use crate::kinds::prepare::remove;
 use crate::table::{age, cells, columns, containers, or, selector_or_none, since, yes_no};
 
 pub struct CronJob;
@@ -10,9 +12,18 @@ impl Kind for CronJob {
         &FACTS
     }
 
+    fn drop_disabled(&self, obj: &mut Value, old: &Value) {
+        gated::drop_in_template(obj, old, "spec.jobTemplate.spec.template");
+        // WorkloadWithJob.
+        if obj.has("spec.jobTemplate.spec.scheduling") && !old.has("spec.jobTemplate.spec.scheduling") {
+            remove(obj, "spec.jobTemplate.spec.scheduling");
+        }
+    }
+
     validation! {
         create: batch::cron_job,
         update: batch::cron_job_update,
+        warn: batch::cron_job_warnings,
     }
 
     fn columns(&self) -> Vec<Column> {

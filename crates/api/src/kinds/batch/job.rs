@@ -1,5 +1,6 @@
+use crate::kinds::pod::gated;
 use crate::kinds::prelude::*;
-use crate::kinds::prepare::set_in;
+use crate::kinds::prepare::{remove, set, set_in};
 use crate::table::{age, cells, columns, containers, human_duration, moment, selector_or_none};
 
 pub struct Job;
@@ -11,6 +12,14 @@ impl Kind for Job {
         &FACTS
     }
 
+    fn drop_disabled(&self, obj: &mut Value, old: &Value) {
+        gated::drop_in_template(obj, old, "spec.template");
+        // WorkloadWithJob.
+        if obj.has("spec.scheduling") && !old.has("spec.scheduling") {
+            remove(obj, "spec.scheduling");
+        }
+    }
+
     validation! {
         create: batch::job,
         update: batch::job_update,
@@ -20,6 +29,13 @@ impl Kind for Job {
 
     fn orphans_by_default(&self) -> bool {
         true
+    }
+
+    fn unsaid_propagation(&self) -> Option<&'static str> {
+        Some(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or \
+             set propagationPolicy=Orphan to suppress this warning",
+        )
     }
 
     fn field_labels(&self) -> FieldLabels {
@@ -34,6 +50,11 @@ impl Kind for Job {
         self.reset_fields("").drop_from(obj);
         if !obj.flag("spec.manualSelector") {
             select_own_pods(obj);
+        }
+        // As if it were read back: a job without labels has its pods'.
+        if obj.map("metadata.labels").is_empty() && obj.has("spec.template.metadata.labels") {
+            let labels = obj.at("spec.template.metadata.labels").clone();
+            set(obj, "metadata.labels", labels);
         }
     }
 

@@ -16,6 +16,13 @@ impl Kind for CertificateSigningRequest {
         &FACTS
     }
 
+    validation! {
+        create: certificates::request,
+        update: certificates::request_update,
+        "status": certificates::request_status,
+        "approval": certificates::request_approval,
+    }
+
     fn field_labels(&self) -> FieldLabels {
         field_labels!["spec.signerName"]
     }

@@ -10,6 +10,11 @@ impl Kind for ClusterTrustBundle {
         &FACTS
     }
 
+    validation! {
+        create: certificates::bundle,
+        update: certificates::bundle_update,
+    }
+
     fn unconditional_update(&self) -> bool {
         false
     }

@@ -10,6 +10,10 @@ impl Kind for Endpoints {
         &FACTS
     }
 
+    fn deprecation(&self, _version: &str) -> Option<String> {
+        Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned())
+    }
+
     validation! {
         create: endpoints::endpoints,
         update: endpoints::endpoints_update,

@@ -10,6 +10,10 @@ impl Kind for Event {
         &FACTS
     }
 
+    fn may_own(&self) -> bool {
+        false
+    }
+
     validation! {
         create: event::core_event,
         update: event::core_event_update,

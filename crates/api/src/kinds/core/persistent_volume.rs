@@ -12,6 +12,13 @@ impl Kind for PersistentVolume {
         &FACTS
     }
 
+    validation! {
+        create: persistent_volume::volume,
+        update: persistent_volume::volume_update,
+        "status": persistent_volume::volume_status,
+        warn: persistent_volume::warnings,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

@@ -11,6 +11,10 @@ impl Kind for PodTemplate {
         &FACTS
     }
 
+    fn pod_template(&self) -> Option<&'static str> {
+        Some("template")
+    }
+
     validation! {
         create: pod_template::pod_template,
         update: pod_template::pod_template_update,

@@ -17,6 +17,10 @@ impl Kind for ReplicationController {
         &FACTS
     }
 
+    fn pod_template(&self) -> Option<&'static str> {
+        Some("spec.template")
+    }
+
     validation! {
         create: workloads::replication_controller,
         update: workloads::replication_controller_update,

@@ -13,7 +13,11 @@ impl Kind for Secret {
         &FACTS
     }
 
-    validation! { create: config::secret, update: config::secret_update, }
+    validation! {
+        create: config::secret,
+        update: config::secret_update,
+        warn: certificates::secret_warnings,
+    }
 
     fn field_labels(&self) -> FieldLabels {
         field_labels!["type"]

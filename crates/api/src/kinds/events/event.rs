@@ -11,6 +11,10 @@ impl Kind for Event {
         &FACTS
     }
 
+    fn may_own(&self) -> bool {
+        false
+    }
+
     validation! {
         create: event::new_event,
         update: event::new_event_update,

@@ -10,6 +10,12 @@ impl Kind for FlowSchema {
         &FACTS
     }
 
+    validation! {
+        create: flow_control::schema,
+        update: flow_control::schema_update,
+        "status": flow_control::status,
+    }
+
     fn reset_fields(&self, subresource: &str) -> ResetFields {
         match subresource {
             "" => ResetFields::Only(&["status"]),

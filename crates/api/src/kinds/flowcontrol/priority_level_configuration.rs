@@ -14,6 +14,12 @@ impl Kind for PriorityLevelConfiguration {
         &FACTS
     }
 
+    validation! {
+        create: flow_control::level,
+        update: flow_control::level_update,
+        "status": flow_control::status,
+    }
+
     fn reset_fields(&self, subresource: &str) -> ResetFields {
         match subresource {
             "" => ResetFields::Only(&["status"]),

@@ -10,6 +10,11 @@ impl Kind for IPAddress {
         &FACTS
     }
 
+    validation! {
+        create: addresses::address,
+        update: addresses::address_update,
+    }
+
     fn columns(&self) -> Vec<Column> {
         columns("Name, ParentRef")
     }

@@ -10,6 +10,12 @@ impl Kind for ServiceCIDR {
         &FACTS
     }
 
+    validation! {
+        create: addresses::service_cidr,
+        update: addresses::service_cidr_update,
+        "status": addresses::service_cidr_status,
+    }
+
     fn reset_fields(&self, subresource: &str) -> ResetFields {
         match subresource {
             "" => ResetFields::Only(&["status"]),

@@ -10,6 +10,12 @@ impl Kind for RuntimeClass {
         &FACTS
     }
 
+    validation! {
+        create: runtime_class::class,
+        update: runtime_class::class_update,
+        warn: runtime_class::warnings,
+    }
+
     fn unconditional_update(&self) -> bool {
         false
     }

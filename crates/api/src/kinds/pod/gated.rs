@@ -9,9 +9,19 @@ const OF_POD: [&str; 2] = ["spec.evictionResponders", "spec.schedulingGroup"];
 /// ContainerStopSignals.
 const OF_CONTAINER: &str = "lifecycle.stopSignal";
 
+/// The same for the template of pods at `path`.
+pub fn drop_in_template(obj: &mut Value, old: &Value, path: &str) {
+    let template = path.split('.').try_fold(obj, |value, field| value.get_mut(field));
+    if let Some(template) = template {
+        drop_unless_used(template, old.at(path));
+    }
+}
+
 pub fn drop_unless_used(pod: &mut Value, old: &Value) {
-    for path in OF_POD.into_iter().filter(|path| !old.has(path)) {
-        remove(pod, path);
+    for path in OF_POD {
+        if pod.has(path) && !old.has(path) {
+            remove(pod, path);
+        }
     }
     for list in ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"] {
         if !old.list(list).iter().any(|container| container.has(OF_CONTAINER)) {

@@ -10,6 +10,11 @@ impl Kind for DeviceClass {
         &FACTS
     }
 
+    validation! {
+        create: devices::class,
+        update: devices::class_update,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

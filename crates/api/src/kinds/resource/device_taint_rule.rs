@@ -11,6 +11,12 @@ impl Kind for DeviceTaintRule {
         &FACTS
     }
 
+    validation! {
+        create: devices::taint_rule,
+        update: devices::taint_rule_update,
+        "status": devices::taint_rule_status,
+    }
+
     fn reset_fields(&self, subresource: &str) -> ResetFields {
         match subresource {
             "" => ResetFields::Only(&["status"]),

@@ -12,6 +12,11 @@ impl Kind for ResourceClaim {
         &FACTS
     }
 
+    validation! {
+        create: devices::claim,
+        update: devices::claim_update,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

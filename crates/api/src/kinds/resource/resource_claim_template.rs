@@ -10,6 +10,11 @@ impl Kind for ResourceClaimTemplate {
         &FACTS
     }
 
+    validation! {
+        create: devices::template,
+        update: devices::template_update,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

@@ -10,6 +10,11 @@ impl Kind for ResourceSlice {
         &FACTS
     }
 
+    validation! {
+        create: devices::slice,
+        update: devices::slice_update,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

@@ -10,6 +10,16 @@ impl Kind for CSIDriver {
         &FACTS
     }
 
+    validation! {
+        create: csi::driver,
+        update: csi::driver_update,
+        warn: csi::driver_warnings,
+    }
+
+    fn generation_from_creation(&self) -> bool {
+        false
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

@@ -10,6 +10,11 @@ impl Kind for CSINode {
         &FACTS
     }
 
+    validation! {
+        create: csi::node,
+        update: csi::node_update,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

@@ -10,6 +10,12 @@ impl Kind for CSIStorageCapacity {
         &FACTS
     }
 
+    validation! {
+        create: csi::capacity,
+        update: csi::capacity_update,
+        warn: csi::capacity_warnings,
+    }
+
     fn unconditional_update(&self) -> bool {
         false
     }

@@ -10,6 +10,12 @@ impl Kind for VolumeAttachment {
         &FACTS
     }
 
+    validation! {
+        create: persistent_volume::attachment,
+        update: persistent_volume::attachment_update,
+        "status": persistent_volume::attachment_update,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

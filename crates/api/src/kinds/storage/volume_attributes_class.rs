@@ -10,6 +10,11 @@ impl Kind for VolumeAttributesClass {
         &FACTS
     }
 
+    validation! {
+        create: storage::volume_class,
+        update: storage::volume_class_update,
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }

@@ -367,3 +367,44 @@ fn fields_behind_gates_go_unless_a_pod_has_them() {
     assert_eq!(new["spec"]["containers"][0]["lifecycle"], json!({}));
     assert_eq!(updated("", "Pod", &sent, sent.clone())["spec"], sent["spec"]);
 }
+
+#[test]
+fn fields_behind_gates_go_from_templates_too() {
+    for (group, name, path) in [
+        ("apps", "Deployment", "/spec/template"),
+        ("", "PodTemplate", "/template"),
+        ("batch", "CronJob", "/spec/jobTemplate/spec/template"),
+    ] {
+        let template = json!({ "metadata": {}, "spec": { "schedulingGroup": {}, "containers": [] } });
+        let mut sent = json!({});
+        let mut at = &mut sent;
+        for step in path.split('/').skip(1) {
+            at = &mut at[step];
+        }
+        *at = template;
+        let dropped = |old: &Value| {
+            let mut obj = sent.clone();
+            kind(group, name).drop_disabled(&mut obj, old);
+            obj.pointer(path).unwrap()["spec"]["schedulingGroup"].is_null()
+        };
+        assert!(dropped(&Value::Null) && !dropped(&sent), "{name}");
+    }
+}
+
+#[test]
+fn a_job_without_labels_has_its_pods() {
+    let job = created("batch", "Job", json!({ "metadata": { "name": "j", "uid": "u" }, "spec": { "template": {} } }));
+    assert_eq!(job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]);
+    assert_eq!(job["metadata"]["labels"]["job-name"], "j");
+}
+
+#[test]
+fn a_daemon_set_counts_its_templates_in_an_annotation() {
+    const KEY: &str = "deprecated.daemonset.template.generation";
+    let mut sent = json!({ "metadata": {}, "spec": { "template": {} } });
+    kind("apps", "DaemonSet").set_defaults("v1", &mut sent);
+    assert_eq!(sent["metadata"]["annotations"][KEY], "0");
+    let stored = created("apps", "DaemonSet", sent.clone());
+    assert_eq!(stored["metadata"]["annotations"][KEY], "1");
+    assert_eq!(through("status", "apps", "DaemonSet", &stored, sent)["metadata"]["annotations"][KEY], "1");
+}

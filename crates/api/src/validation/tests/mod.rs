@@ -13,6 +13,8 @@ const FILES: &[(&str, &str)] = &[
     ("workloads", include_str!("workloads.yaml")),
     ("others", include_str!("others.yaml")),
     ("cluster", include_str!("cluster.yaml")),
+    ("storage", include_str!("storage.yaml")),
+    ("flow_control", include_str!("flow_control.yaml")),
 ];
 
 #[test]
