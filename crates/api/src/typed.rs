@@ -82,7 +82,9 @@ macro_rules! typed {
 pub mod kinds {
     pub use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
     pub use k8s_openapi::api::batch::v1::{CronJob, Job};
-    pub use k8s_openapi::api::certificates::v1::{ClusterTrustBundle, PodCertificateRequest};
+    pub use k8s_openapi::api::certificates::v1::{
+        CertificateSigningRequest, ClusterTrustBundle, PodCertificateRequest,
+    };
     pub use k8s_openapi::api::coordination::v1::Lease;
     pub use k8s_openapi::api::core::v1::{
         ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
@@ -105,7 +107,7 @@ typed! {
     kinds::EndpointSlice => true, kinds::PodDisruptionBudget => true, kinds::ClusterRole => false,
     kinds::ClusterRoleBinding => false, kinds::Role => true, kinds::RoleBinding => true, kinds::PriorityClass => false,
     kinds::StorageClass => false, kinds::VolumeAttributesClass => false, kinds::ClusterTrustBundle => false, kinds::PodCertificateRequest => true,
-    kinds::RuntimeClass => false,
+    kinds::RuntimeClass => false, kinds::CertificateSigningRequest => false,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod list;
 
 mod common;
 
+mod certificates;
 mod cron_job;
 mod daemon_set;
 mod deployment;

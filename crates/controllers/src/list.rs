@@ -5,16 +5,23 @@ use orlop_client::cache::Factory;
 use orlop_client::engine::{Controller, Grant, Running};
 use tokio_util::sync::CancellationToken;
 
+pub use crate::certificates::Signer;
+
 /// What the controllers need to know of the cluster.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// PEM bundle that clients in the cluster verify the API server by.
     pub root_ca: String,
+    /// Makes the certificates of the cluster's own signers.
+    pub signer: Signer,
 }
 
 /// All controllers that are a pure decision behind the engine.
 pub fn all(settings: &Settings) -> Vec<Controller> {
     vec![
+        crate::certificates::approver::controller(),
+        crate::certificates::cleaner::controller(),
+        crate::certificates::signer::controller(settings.signer.clone()),
         crate::cron_job::controller(),
         crate::daemon_set::controller(),
         crate::deployment::controller(),
@@ -81,11 +88,14 @@ mod tests {
     use crate::common::fixture::decide;
 
     fn settings() -> Settings {
-        Settings { root_ca: "PEM".to_owned() }
+        Settings { root_ca: "PEM".to_owned(), signer: Signer::new(|_, _, _| Err("no authority".to_owned())) }
     }
 
     /// Queue, subject, and a world in which there is nothing to do about it.
-    const CONVERGED: [(&str, &str, &str); 26] = [
+    const CONVERGED: [(&str, &str, &str); 29] = [
+        ("csrapproving", "c", crate::certificates::approver::tests::CONVERGED),
+        ("csrcleaner", "c", crate::certificates::cleaner::tests::CONVERGED),
+        ("csrsigning", "c", crate::certificates::signer::tests::CONVERGED),
         ("vacprotection", "fast", crate::volume::attributes_class_protection::tests::CONVERGED),
         ("endpoint_slice_mirroring", "d/db", crate::endpoints::mirroring::tests::CONVERGED),
         ("claims", "d/data", crate::volume::binder::tests::CONVERGED),

@@ -8,7 +8,7 @@ use orlop_client::cache::Factory;
 use orlop_client::engine::lease::{Terms, lead};
 use orlop_client::events::Recorder;
 use orlop_client::transport::UserInfo;
-use orlop_controllers::list::Settings;
+use orlop_controllers::list::{Settings, Signer};
 use orlop_scheduler::run::Scheduler;
 use orlop_server::authz;
 use orlop_server::pki::kubeconfig::Access;
@@ -92,7 +92,12 @@ impl ControlPlane {
     fn spawn_controllers(&self, identity: &str, shutdown: &CancellationToken, tasks: &TaskTracker) {
         let manager = self.client("system:kube-controller-manager", &[]);
         let terms = Terms::new("kube-controller-manager", identity);
-        let settings = Settings { root_ca: self.pki.cluster_ca().pem().to_owned() };
+        let ca = self.pki.cluster_ca().clone();
+        let root_ca = ca.pem().to_owned();
+        let sign = move |request: &[u8], usages: &[String], duration| {
+            ca.sign_request(request, usages, duration).map_err(|error| orlop_base::error::chain(&error))
+        };
+        let settings = Settings { root_ca, signer: Signer::new(sign) };
         let server = self.server.clone();
         tasks.spawn(lead(manager.clone(), terms, shutdown.clone(), move |leading| {
             let factory = Factory::new(manager.clone(), leading.clone());

@@ -8,7 +8,7 @@ use orlop_client::cache::Factory;
 use orlop_client::engine::lease::{Terms, lead};
 use orlop_client::events::Recorder;
 use orlop_client::transport::UserInfo;
-use orlop_controllers::list::{Settings, start};
+use orlop_controllers::list::{Settings, Signer, start};
 use orlop_scheduler::run::Scheduler;
 use orlop_server::authz::{self, Authorization, Escalation, NodeRestriction};
 use orlop_server::{Server, ServerConfig};
@@ -143,7 +143,8 @@ impl Managers {
 async fn control(connect: impl Fn(&str) -> Client + Clone, identity: String, shutdown: CancellationToken) {
     let manager = connect("system:kube-controller-manager");
     let terms = Terms::new("kube-controller-manager", identity);
-    let settings = Settings { root_ca: "-----BEGIN CERTIFICATE-----\n".to_owned() };
+    let signer = Signer::new(|_, _, _| Err("nobody signs in a simulation".to_owned()));
+    let settings = Settings { root_ca: "-----BEGIN CERTIFICATE-----\n".to_owned(), signer };
     lead(manager.clone(), terms, shutdown, |leading| {
         let reader = Factory::new(manager.clone(), leading.clone());
         let account = |name: &str| connect(&format!("system:serviceaccount:kube-system:{name}"));

@@ -20,7 +20,14 @@ pub fn objects(yaml: &str) -> Vec<Value> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let namespaced = !matches!(
             object["kind"].as_str(),
-            Some("Node" | "Namespace" | "PersistentVolume" | "StorageClass" | "VolumeAttributesClass")
+            Some(
+                "CertificateSigningRequest"
+                    | "Node"
+                    | "Namespace"
+                    | "PersistentVolume"
+                    | "StorageClass"
+                    | "VolumeAttributesClass"
+            )
         );
         let version = match object["kind"].as_str() {
             Some("Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "ControllerRevision") => "apps/v1",
@@ -28,6 +35,7 @@ pub fn objects(yaml: &str) -> Vec<Value> {
             Some("PodDisruptionBudget") => "policy/v1",
             Some("StorageClass" | "VolumeAttributesClass") => "storage.k8s.io/v1",
             Some("EndpointSlice") => "discovery.k8s.io/v1",
+            Some("CertificateSigningRequest") => "certificates.k8s.io/v1",
             Some("Lease") => "coordination.k8s.io/v1",
             _ => "v1",
         };

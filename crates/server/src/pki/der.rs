@@ -62,3 +62,34 @@ pub(super) fn p256_public_key_info(point: &[u8]) -> Vec<u8> {
 pub(super) fn rsa_public_key_info(key: &[u8]) -> Vec<u8> {
     value(SEQUENCE, &[&rsa_algorithm(), &value(BIT_STRING, &[&[0], key])])
 }
+
+pub(super) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+    value(SEQUENCE, parts)
+}
+
+/// A BIT STRING of whole bytes.
+pub(super) fn bits(bytes: &[u8]) -> Vec<u8> {
+    value(BIT_STRING, &[&[0], bytes])
+}
+
+/// Tag and length of well-formed DER, in bytes, and the length that they tell.
+fn header(der: &[u8]) -> (usize, usize) {
+    let first = usize::from(der[1]);
+    if first < 128 {
+        return (2, first);
+    }
+    let count = first - 128;
+    (2 + count, der[2..2 + count].iter().fold(0, |length, byte| length << 8 | usize::from(*byte)))
+}
+
+/// What is in the value that well-formed DER begins with.
+pub(super) fn content(der: &[u8]) -> &[u8] {
+    let (skip, length) = header(der);
+    &der[skip..skip + length]
+}
+
+/// What comes after the value that well-formed DER begins with.
+pub(super) fn after_first(der: &[u8]) -> &[u8] {
+    let (skip, length) = header(der);
+    &der[skip + length..]
+}

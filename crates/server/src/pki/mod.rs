@@ -15,6 +15,7 @@ mod files;
 mod keys;
 pub mod kubeconfig;
 mod leaf;
+mod requests;
 pub mod tls;
 
 use std::collections::BTreeSet;
