@@ -193,7 +193,7 @@ async fn patches_of_all_kinds() {
     api.patch(&path, "merge", json!({"kind": null})).await.is(200).has(typed.clone());
     api.patch(&path, "strategic", json!({"apiVersion": null, "kind": null})).await.is(200).has(typed);
     let nameless = api.patch(&path, "merge", json!({"apiVersion": null})).await;
-    assert!(nameless.header("warning").contains(r#"unknown field \"metadata\""#));
+    assert!(nameless.header("warning").contains(r#"unknown field \"data\""#));
     nameless.fails(400, "the name of the object (x based on URL) was undeterminable: name must be provided");
     api.patch(&format!("{MAPS}/none"), "merge", json!([])).await.fails(404, "configmaps \"none\" not found");
     let no_object = "json: cannot unmarshal array into Go value of type map[string]interface {}";
