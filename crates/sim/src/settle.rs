@@ -149,7 +149,7 @@ impl World {
     }
 }
 
-/// A Job ends, and has counted every pod that succeeded, once.
+/// A Job ends, and has counted every pod that succeeded while it was tracked, once.
 fn check_job(uid: &str, job: &Value, history: &History, left: &mut Vec<String>) {
     let is = |kind: &str| array(&job["status"]["conditions"]).any(|c| c["type"] == kind && c["status"] == "True");
     if !is("Complete") && !is("Failed") {
@@ -164,8 +164,11 @@ fn check_job(uid: &str, job: &Value, history: &History, left: &mut Vec<String>) 
     let of_job =
         history.events().iter().filter(|event| &*event.entry.key.resource == "pods").map(|event| parse(&event.entry));
     let of_job = of_job.filter(|pod| controller(pod).as_deref() == Some(uid));
+    // What was counted as failed, since it was deleted before it ran, may succeed all the same.
+    let tracked =
+        |pod: &Value| array(&pod["metadata"]["finalizers"]).any(|name| name == "batch.kubernetes.io/job-tracking");
     let succeeded: BTreeSet<String> = of_job
-        .filter(|pod| pod["status"]["phase"] == "Succeeded")
+        .filter(|pod| pod["status"]["phase"] == "Succeeded" && tracked(pod))
         .filter_map(|pod| pod["metadata"]["uid"].as_str().map(str::to_owned))
         .collect();
     let told = number(&job["status"]["succeeded"]);
