@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orlop_api::field::{ErrorList, Path};
+use orlop_api::patch::go_type;
 use orlop_api::status::StatusError;
 use orlop_api::{Map, Value, codec, meta, object_meta};
 use orlop_store::{Draft, Entry, Event, Memo};
@@ -279,18 +280,6 @@ fn check_strings(field: &str, map: &Map<String, Value>, was: Option<&Map<String,
         _ => object_meta::check_annotations(&map, &Path::new("metadata.annotation"), &mut errors),
     }
     if errors.is_empty() { Ok(()) } else { Err(format!("metadata: {}", errors.aggregate())) }
-}
-
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
 }
 
 #[cfg(test)]
