@@ -115,6 +115,8 @@ impl Machine {
             let ours = hierarchy.join("orlop").join(&self.name);
             if ours.is_dir() {
                 remove_groups(&ours)?;
+                // The kernel keeps it where another node's stand beside.
+                let _ = std::fs::remove_dir(hierarchy.join("orlop"));
             }
         }
         Ok(())
