@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::field::ErrorList;
 use crate::schema::ObjectRef;
+use crate::table::Now;
 
 pub type Text = Cow<'static, str>;
 pub type List<T> = Cow<'static, [T]>;
@@ -353,9 +354,9 @@ pub trait Kind: Send + Sync + 'static {
         default_columns()
     }
 
-    /// Cells in the order of `columns()`. `now_seconds` is Unix time, for ages.
-    fn row(&self, obj: &Value, now_seconds: i64) -> Vec<Value> {
-        default_row(obj, now_seconds)
+    /// Cells in the order of `columns()`. Ages are counted to `now`.
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
+        default_row(obj, now)
     }
 
     fn deletion(&self) -> Deletion {
@@ -432,6 +433,6 @@ fn default_columns() -> Vec<Column> {
     crate::table::columns("Name, Created At:date")
 }
 
-fn default_row(obj: &Value, _now_seconds: i64) -> Vec<Value> {
+fn default_row(obj: &Value, _now: Now) -> Vec<Value> {
     vec![crate::meta::name(obj).into(), crate::meta::get(obj, "creationTimestamp").into()]
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use orlop_api::codec;
 use orlop_api::status::StatusError;
 use orlop_api::{Value, meta};
+use orlop_base::clock;
 use orlop_store::{Entry, Event, Revision};
 use serde_json::json;
 
@@ -149,9 +150,15 @@ impl Encoder {
             (None, Media::Protobuf) => respond::protobuf(&self.resource, entry).unwrap_or_default(),
             (None, _) => self.resource.json(entry),
             (Some(Shape::Table(version)), _) => {
-                let stored: Value = serde_json::from_slice(&entry.json).unwrap_or_default();
-                let json = self.resource.json(entry);
-                respond::table_of_one(&self.resource, &stored, &json, self.include, version, columns)
+                let cells = shape::cells_of(&self.resource, entry, clock::unix_seconds()).unwrap_or_default();
+                respond::table_of_one(
+                    &self.resource,
+                    &cells,
+                    &self.resource.json(entry),
+                    self.include,
+                    version,
+                    columns,
+                )
             }
             (Some(Shape::Partial(version) | Shape::PartialList(version)), media) => {
                 let partial = shape::partial(&entry.json, version);
@@ -198,7 +205,8 @@ impl Encoder {
                 let columns = self.take_columns();
                 let include = if self.include == Include::None { Include::Metadata } else { self.include };
                 let json = object.to_string();
-                respond::table_of_one(&self.resource, &object, json.as_bytes(), include, version, columns)
+                let cells = shape::cells(self.resource.kind(), &object, clock::unix_seconds());
+                respond::table_of_one(&self.resource, &cells, json.as_bytes(), include, version, columns)
             }
         };
         self.sent.count(bytes.len());

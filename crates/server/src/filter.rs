@@ -1,19 +1,15 @@
 //! Which objects a list or watch wants: label and field selectors over stored entries.
 //!
-//! What a selector needs of an entry is read from its bytes once and kept in the entry's memo.
+//! What a selector needs of an entry is read from its bytes once and kept ([`crate::memo`]).
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
-
-use orlop_api::Value;
 use orlop_api::kind::FieldLabels;
 use orlop_api::selector::Selector;
 use orlop_api::status::StatusError;
 use orlop_store::Entry;
 
+use crate::memo::Memo;
 use crate::request::RequestInfo;
 use crate::resource::Resource;
-use crate::wire::raw;
 
 /// A parsed pair of selectors. The default wants everything.
 #[derive(Clone, Default)]
@@ -106,57 +102,14 @@ impl Filter {
         if self.fields.iter().any(|term| by_key(term) == Some(false)) {
             return false;
         }
-        if !self.labels.is_empty() && !Index::of(entry).match_labels(&self.labels, entry) {
+        if !self.labels.is_empty() && !Memo::of(entry).match_labels(&self.labels, entry) {
             return false;
         }
         self.fields.iter().all(|term| match term.field {
-            Field::Label(at) => Index::of(entry).match_field(&self.selectable, at, &term.value, entry) == term.equal,
+            Field::Label(at) => Memo::of(entry).match_field(&self.selectable, at, &term.value, entry) == term.equal,
             Field::Name | Field::Namespace => true,
         })
     }
-}
-
-/// What selectors look at, parsed from an entry on first need.
-#[derive(Default)]
-struct Index {
-    labels: OnceLock<BTreeMap<String, String>>,
-    fields: OnceLock<Fields>,
-}
-
-/// Values of a kind's field labels, in the kind's order.
-struct Fields {
-    /// Whose labels these are: two kinds may share an entry (Event).
-    labels: FieldLabels,
-    values: Box<[Box<str>]>,
-}
-
-impl Index {
-    fn of(entry: &Entry) -> Arc<Self> {
-        let shared = entry.memo.index.get_or_init(|| Arc::new(Self::default()));
-        // The server is the slot's only user.
-        shared.clone().downcast().unwrap_or_default()
-    }
-
-    fn match_labels(&self, selector: &Selector, entry: &Entry) -> bool {
-        let labels = self.labels.get_or_init(|| {
-            let found = raw::find(&entry.json, &["metadata", "labels"]);
-            found.and_then(|range| serde_json::from_slice(&entry.json[range]).ok()).unwrap_or_default()
-        });
-        selector.matches(labels)
-    }
-
-    fn match_field(&self, labels: &FieldLabels, at: usize, value: &str, entry: &Entry) -> bool {
-        let fields = self.fields.get_or_init(|| Fields { labels: labels.clone(), values: read_fields(labels, entry) });
-        if fields.labels.is(labels) {
-            return *fields.values[at] == *value;
-        }
-        *read_fields(labels, entry)[at] == *value
-    }
-}
-
-fn read_fields(labels: &FieldLabels, entry: &Entry) -> Box<[Box<str>]> {
-    let object: Value = serde_json::from_slice(&entry.json).unwrap_or_default();
-    labels.iter().map(|label| Box::from(&*label.read(&object))).collect()
 }
 
 /// Splits at commas that are not escaped; empty terms vanish.

@@ -17,6 +17,7 @@ pub mod request;
 pub mod resource;
 
 mod filter;
+mod memo;
 mod options;
 mod pipeline;
 mod verbs;

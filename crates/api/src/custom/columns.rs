@@ -6,7 +6,7 @@ use crate::jsonpath::{Template, show};
 use crate::kind::{Column, Text};
 use crate::kinds::read::Read;
 use crate::meta;
-use crate::table::{columns, human_duration, moment};
+use crate::table::{Now, columns, moment};
 
 /// Columns after the name.
 pub struct PrinterColumns(Vec<PrinterColumn>);
@@ -31,7 +31,7 @@ impl PrinterColumns {
         all
     }
 
-    pub fn cells(&self, obj: &Value, now: i64) -> Vec<Value> {
+    pub fn cells(&self, obj: &Value, now: Now) -> Vec<Value> {
         let mut cells = vec![meta::name(obj).into()];
         cells.extend(self.0.iter().map(|own| own.cell(obj, now)));
         cells
@@ -51,7 +51,7 @@ impl PrinterColumn {
         Self { column, path: Template::parse(path).ok() }
     }
 
-    fn cell(&self, obj: &Value, now: i64) -> Value {
+    fn cell(&self, obj: &Value, now: Now) -> Value {
         let Some(value) = self.path.as_ref().and_then(|path| path.values(obj).first().copied()) else {
             return Value::Null;
         };
@@ -61,7 +61,7 @@ impl PrinterColumn {
             "number" => value.as_f64().into(),
             "boolean" => value.as_bool().into(),
             "date" if value.is_string() => match moment(value) {
-                Some(then) => human_duration(now - then).into(),
+                Some(then) => now.since(then).into(),
                 None => "<invalid>".into(),
             },
             _ => Value::Null,

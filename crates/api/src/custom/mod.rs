@@ -17,6 +17,7 @@ use crate::kind::{
 use crate::kinds::read::{Read, condition};
 use crate::schema::ObjectRef;
 use crate::structural::{Schema, defaulting, prune, table, validate};
+use crate::table::Now;
 use crate::{names, object_meta};
 use columns::PrinterColumns;
 
@@ -297,8 +298,8 @@ impl Kind for CustomKind {
         self.columns.definitions()
     }
 
-    fn row(&self, obj: &Value, now_seconds: i64) -> Vec<Value> {
-        self.columns.cells(obj, now_seconds)
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
+        self.columns.cells(obj, now)
     }
 
     fn published_schema(&self, version: &str) -> Option<Value> {

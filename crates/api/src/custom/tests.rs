@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::{CustomKind, versions};
 use crate::kind::Kind;
+use crate::table::Now;
 
 pub fn definition() -> Value {
     json!({"metadata": {"name": "widgets.example.com"}, "spec": {
@@ -40,8 +41,8 @@ fn is_what_its_definition_says() {
     assert_eq!(kind.deprecation("v1").as_deref(), Some("example.com/v1 Widget is deprecated"));
     let object = json!({"metadata": {"name": "w"}, "spec": {"color": "red", "replicas": 3},
                         "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
-    assert_eq!(kind.row(&object, 0), [json!("w"), json!("red"), json!("True"), json!(3)]);
-    assert_eq!(kind.row(&json!({"metadata": {"name": "w"}}), 0)[1..], [Value::Null, Value::Null, Value::Null]);
+    assert_eq!(kind.row(&object, Now::At(0)), [json!("w"), json!("red"), json!("True"), json!(3)]);
+    assert_eq!(kind.row(&json!({"metadata": {"name": "w"}}), Now::At(0))[1..], [Value::Null, Value::Null, Value::Null]);
     assert_eq!(kind.field_labels()[0].read(&object), "red");
     assert_eq!(kind.field_labels()[0].label, "spec.color");
 }

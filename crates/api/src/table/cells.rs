@@ -5,24 +5,24 @@ use std::borrow::Cow;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::{Map, Value};
 
-use super::human_duration;
+use super::Now;
 use crate::selector::Selector;
 use crate::time::{self, Precision};
 
 /// How long ago the object was created.
-pub fn age(obj: &Value, now: i64) -> String {
+pub fn age(obj: &Value, now: Now) -> String {
     since(&obj["metadata"]["creationTimestamp"], now)
 }
 
 /// How long ago a `metav1.Time` was; `<unknown>` when it is not set.
-pub fn since(time: &Value, now: i64) -> String {
-    moment(time).map_or_else(|| "<unknown>".to_owned(), |then| human_duration(now - then))
+pub fn since(time: &Value, now: Now) -> String {
+    moment(time).map_or_else(|| "<unknown>".to_owned(), |then| now.since(then))
 }
 
 /// How long ago a `metav1.MicroTime` was.
-pub fn since_micro(time: &Value, now: i64) -> String {
+pub fn since_micro(time: &Value, now: Now) -> String {
     let then = time.as_str().and_then(|text| time::parse(text, Precision::Micros).ok());
-    then.map_or_else(|| "<unknown>".to_owned(), |then| human_duration(now - then.seconds))
+    then.map_or_else(|| "<unknown>".to_owned(), |then| now.since(then.seconds))
 }
 
 /// Unix seconds of a `metav1.Time`.

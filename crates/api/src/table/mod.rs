@@ -7,6 +7,7 @@ mod cells;
 mod columns;
 mod descriptions;
 mod duration;
+mod row;
 
 pub use cells::{
     age, containers, joined, label_selector, labels, moment, or, quantity, selector_or_none, since, since_micro,
@@ -16,3 +17,4 @@ pub(crate) use columns::cells;
 pub use columns::columns;
 pub use descriptions::description;
 pub use duration::{human_duration, short_human_duration};
+pub use row::{Now, Row};

@@ -237,10 +237,10 @@ fn table(call: &Call, version: MetaVersion, page: &Page) -> Result<Pieces, Statu
     let (resource, now) = (&call.resource, clock::unix_seconds());
     let columns = shape::columns(resource.kind());
     let head = shape::table_head(version, &page.metadata(), Some(&columns));
-    let rows = page.entries.iter().map(|entry| {
-        let stored = resource.parse(entry)?;
-        Ok(shape::row(resource.kind(), &stored, &resource.json(entry), include, version, now))
-    });
+    let rows = page
+        .entries
+        .iter()
+        .map(|entry| Ok(shape::row(&shape::cells_of(resource, entry, now)?, &resource.json(entry), include, version)));
     let rows: Vec<Bytes> = rows.collect::<Result<_, StatusError>>()?;
     Ok(joined(head, rows.into_iter(), shape::TABLE_TAIL))
 }

@@ -116,13 +116,10 @@ pub fn encode_value(output: Output, value: &Value) -> Result<Bytes, StatusError>
 }
 
 fn reshape(resource: &Resource, shape: Shape, include: Include, content: &Content) -> Result<Bytes, StatusError> {
-    let (stored, json) = match content {
-        Content::Entry(entry) => (entry.json.clone(), resource.json(entry)),
-        Content::Stored(json) => (json.clone(), resource.convert_json(json)),
-        Content::Value(value) => {
-            let json = Bytes::from(codec::json::encode(value));
-            (json.clone(), json)
-        }
+    let json = match content {
+        Content::Entry(entry) => resource.json(entry),
+        Content::Stored(json) => resource.convert_json(json),
+        Content::Value(value) => Bytes::from(codec::json::encode(value)),
     };
     match shape {
         Shape::Partial(version) => Ok(shape::partial(&json, version)),
@@ -132,8 +129,16 @@ fn reshape(resource: &Resource, shape: Shape, include: Include, content: &Conten
             "you requested PartialObjectMetadataList, but the requested object is not a list",
         )),
         Shape::Table(version) => {
-            let stored: Value = serde_json::from_slice(&stored).map_err(StatusError::internal)?;
-            Ok(table_of_one(resource, &stored, &json, include, version, true))
+            let now = clock::unix_seconds();
+            let cells = match content {
+                Content::Entry(entry) => shape::cells_of(resource, entry, now)?,
+                Content::Stored(json) => {
+                    let stored = serde_json::from_slice(json).map_err(StatusError::internal)?;
+                    shape::cells(resource.kind(), &stored, now)
+                }
+                Content::Value(value) => shape::cells(resource.kind(), value, now),
+            };
+            Ok(table_of_one(resource, &cells, &json, include, version, true))
         }
     }
 }
@@ -141,15 +146,15 @@ fn reshape(resource: &Resource, shape: Shape, include: Include, content: &Conten
 /// A table with one row; later events of a watch leave the columns out.
 pub fn table_of_one(
     resource: &Resource,
-    stored: &Value,
+    cells: &[u8],
     json: &[u8],
     include: Include,
     version: MetaVersion,
     with_columns: bool,
 ) -> Bytes {
     let columns = with_columns.then(|| shape::columns(resource.kind()));
-    let head = shape::table_head(version, &shape::table_metadata(stored), columns.as_ref());
-    let row = shape::row(resource.kind(), stored, json, include, version, clock::unix_seconds());
+    let head = shape::table_head(version, &shape::table_metadata(json), columns.as_ref());
+    let row = shape::row(cells, json, include, version);
     Bytes::from([&head[..], &row, shape::TABLE_TAIL].concat())
 }
 

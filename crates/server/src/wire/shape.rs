@@ -2,11 +2,16 @@
 
 use bytes::Bytes;
 use orlop_api::kind::{Column, Kind};
-use orlop_api::{Value, meta, table};
+use orlop_api::status::StatusError;
+use orlop_api::table::{Now, Row};
+use orlop_api::{Value, table};
+use orlop_store::Entry;
 use serde_json::json;
 
 use super::negotiate::MetaVersion;
 use super::raw;
+use crate::memo::Memo;
+use crate::resource::Resource;
 
 /// What a table row carries besides its cells (`includeObject=`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +22,12 @@ pub enum Include {
 }
 
 impl Include {
-    pub fn parse(text: &str) -> Result<Self, orlop_api::status::StatusError> {
+    pub fn parse(text: &str) -> Result<Self, StatusError> {
         match text {
             "" | "Metadata" => Ok(Self::Metadata),
             "None" => Ok(Self::None),
             "Object" => Ok(Self::Object),
-            other => Err(orlop_api::status::StatusError::bad_request(format!(
+            other => Err(StatusError::bad_request(format!(
                 "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', \
                  'Object', 'None', or empty"
             ))),
@@ -32,9 +37,13 @@ impl Include {
 
 /// `PartialObjectMetadata` of an object's JSON, metadata copied as it stands.
 pub fn partial(json: &[u8], version: MetaVersion) -> Bytes {
+    Bytes::from(partial_pieces(json, version).concat())
+}
+
+fn partial_pieces(json: &[u8], version: MetaVersion) -> [&[u8]; 5] {
     let metadata = raw::find(json, &["metadata"]).and_then(|range| json.get(range)).unwrap_or(b"{}");
-    let head = format!(r#"{{"kind":"PartialObjectMetadata","apiVersion":"{}","metadata":"#, version.api_version());
-    Bytes::from([head.as_bytes(), metadata, b"}"].concat())
+    let (kind, version) = (br#"{"kind":"PartialObjectMetadata","apiVersion":""#, version.api_version().as_bytes());
+    [kind, version, br#"","metadata":"#, metadata, b"}"]
 }
 
 /// `columnDefinitions` of a kind's table.
@@ -49,15 +58,37 @@ pub fn columns(kind: &dyn Kind) -> Value {
     kind.columns().iter().map(definition).collect()
 }
 
-/// One table row. `stored` is for the kind's eyes, `json` for the client's.
-pub fn row(kind: &dyn Kind, stored: &Value, json: &[u8], include: Include, version: MetaVersion, now: i64) -> Bytes {
-    let cells = Value::Array(kind.row(stored, now)).to_string();
-    let object: Bytes = match include {
-        Include::None => Bytes::from_static(b"null"),
-        Include::Metadata => partial(json, version),
-        Include::Object => Bytes::copy_from_slice(json),
-    };
-    Bytes::from([br#"{"cells":"#, cells.as_bytes(), br#","object":"#, &object, b"}"].concat())
+/// The cells of an object in its stored version, as a JSON array.
+pub fn cells(kind: &dyn Kind, stored: &Value, now: i64) -> Vec<u8> {
+    Value::Array(kind.row(stored, Now::At(now))).to_string().into_bytes()
+}
+
+/// The cells of an entry; what they are made of is kept with it.
+pub fn cells_of(resource: &Resource, entry: &Entry, now: i64) -> Result<Vec<u8>, StatusError> {
+    let kind = resource.kind();
+    if resource.keeps_rows_of(entry) {
+        let memo = Memo::of(entry);
+        let row = memo.row(|| Ok(Row::new(kind, &resource.parse(entry)?, &entry.json)))?;
+        if let Some(row) = row {
+            let mut out = Vec::new();
+            row.write(now, &mut out);
+            return Ok(out);
+        }
+    }
+    Ok(cells(kind, &resource.parse(entry)?, now))
+}
+
+/// One table row; `json` is the object in the version that the client sees.
+pub fn row(cells: &[u8], json: &[u8], include: Include, version: MetaVersion) -> Bytes {
+    let (head, middle): (&[u8], &[u8]) = (br#"{"cells":"#, br#","object":"#);
+    Bytes::from(match include {
+        Include::None => [head, cells, middle, b"null}"].concat(),
+        Include::Object => [head, cells, middle, json, b"}"].concat(),
+        Include::Metadata => {
+            let [kind, version, metadata, copied, end] = partial_pieces(json, version);
+            [head, cells, middle, kind, version, metadata, copied, end, b"}"].concat()
+        }
+    })
 }
 
 /// The head of a Table up to its first row; `columns` may be left out of later watch events.
@@ -72,10 +103,10 @@ pub fn table_head(version: MetaVersion, list_metadata: &Value, columns: Option<&
 pub const TABLE_TAIL: &[u8] = b"]}";
 
 /// List metadata of a one-object table: its own resourceVersion.
-pub fn table_metadata(object: &Value) -> Value {
-    match meta::resource_version(object) {
-        "" => json!({}),
-        version => json!({ "resourceVersion": version }),
+pub fn table_metadata(json: &[u8]) -> Value {
+    match raw::find_str(json, &["metadata", "resourceVersion"]) {
+        None | Some("") => json!({}),
+        Some(version) => json!({ "resourceVersion": version }),
     }
 }
 
@@ -97,12 +128,14 @@ mod tests {
         let kind = orlop_api::kinds::by_resource("", "v1", "configmaps").unwrap();
         let object = json!({"metadata": {"name": "x", "creationTimestamp": "2026-01-01T00:00:00Z"}});
         let json = object.to_string();
-        let none: Value =
-            serde_json::from_slice(&row(kind, &object, json.as_bytes(), Include::None, MetaVersion::V1, 0)).unwrap();
+        let told = |include| {
+            let row = row(&cells(kind, &object, 0), json.as_bytes(), include, MetaVersion::V1);
+            serde_json::from_slice::<Value>(&row).unwrap()
+        };
+        let none = told(Include::None);
         assert_eq!(none["object"], Value::Null);
         assert_eq!(none["cells"][0], "x");
-        let whole: Value =
-            serde_json::from_slice(&row(kind, &object, json.as_bytes(), Include::Object, MetaVersion::V1, 0)).unwrap();
-        assert_eq!(whole["object"], object);
+        assert_eq!(told(Include::Object)["object"], object);
+        assert_eq!(told(Include::Metadata)["object"]["metadata"], object["metadata"]);
     }
 }

@@ -1,6 +1,6 @@
 use crate::kinds::admissionregistration::param_kind;
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct MutatingAdmissionPolicy;
 
@@ -28,7 +28,7 @@ impl Kind for MutatingAdmissionPolicy {
         columns("Name, Mutations:integer, ParamKind, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         cells![meta::name(obj), obj.list("spec.mutations").len(), param_kind(obj), age(obj, now)]
     }
 }

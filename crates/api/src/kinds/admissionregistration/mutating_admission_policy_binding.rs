@@ -1,6 +1,6 @@
 use crate::kinds::admissionregistration::param_ref;
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct MutatingAdmissionPolicyBinding;
 
@@ -28,7 +28,7 @@ impl Kind for MutatingAdmissionPolicyBinding {
         columns("Name, PolicyName, ParamRef, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         cells![meta::name(obj), obj.text("spec.policyName"), param_ref(obj), age(obj, now)]
     }
 }

@@ -1,6 +1,6 @@
 use crate::equality::same_field;
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct MutatingWebhookConfiguration;
 
@@ -32,7 +32,7 @@ impl Kind for MutatingWebhookConfiguration {
         columns("Name, Webhooks:integer, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         cells![meta::name(obj), obj.list("webhooks").len(), age(obj, now)]
     }
 }

@@ -1,6 +1,6 @@
 use crate::kinds::admissionregistration::param_kind;
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct ValidatingAdmissionPolicy;
 
@@ -37,7 +37,7 @@ impl Kind for ValidatingAdmissionPolicy {
         columns("Name, Validations:integer, ParamKind, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         cells![meta::name(obj), obj.list("spec.validations").len(), param_kind(obj), age(obj, now)]
     }
 }

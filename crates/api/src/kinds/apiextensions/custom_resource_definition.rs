@@ -1,6 +1,6 @@
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::set;
-use crate::table::{cells, columns, joined};
+use crate::table::{Now, cells, columns, joined};
 
 pub struct CustomResourceDefinition;
 
@@ -41,7 +41,7 @@ impl Kind for CustomResourceDefinition {
         columns("Name, Scope, Versions, Created At:date, Group*, Kind*, ShortNames*, Established:boolean*")
     }
 
-    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, _now: Now) -> Vec<Value> {
         let established = condition(obj, "Established").is_some_and(|c| c["status"] == "True");
         cells![
             meta::name(obj),

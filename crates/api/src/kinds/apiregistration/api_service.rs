@@ -1,6 +1,6 @@
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{now, push_condition};
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct APIService;
 
@@ -45,7 +45,7 @@ impl Kind for APIService {
         columns("Name, Service, Available, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let service = match obj.at("spec.service") {
             Value::Null => "Local".to_owned(),
             service => format!("{}/{}", service.text("namespace"), service.text("name")),

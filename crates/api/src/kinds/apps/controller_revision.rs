@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct ControllerRevision;
 
@@ -19,7 +19,7 @@ impl Kind for ControllerRevision {
         columns("Name, Controller, Revision, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let owners = obj.list("metadata.ownerReferences");
         let controller =
             owners.iter().find(|owner| owner.flag("controller")).map_or_else(|| "<none>".to_owned(), owner_name);

@@ -1,7 +1,7 @@
 use crate::equality::same_field;
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::set_in;
-use crate::table::{age, cells, columns, containers, labels, selector_or_none};
+use crate::table::{Now, age, cells, columns, containers, labels, selector_or_none};
 
 pub struct DaemonSet;
 
@@ -53,7 +53,7 @@ impl Kind for DaemonSet {
         )
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let [names, images] = containers(obj.list("spec.template.spec.containers"));
         cells![
             meta::name(obj),

@@ -1,6 +1,6 @@
 use crate::equality::same_field;
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns, containers, label_selector};
+use crate::table::{Now, age, cells, columns, containers, label_selector};
 
 pub struct Deployment;
 
@@ -46,7 +46,7 @@ impl Kind for Deployment {
         columns("Name, Ready, Up-to-date, Available, Age, Containers*, Images*, Selector*")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let [names, images] = containers(obj.list("spec.template.spec.containers"));
         let ready = format!("{}/{}", obj.int("status.readyReplicas"), obj.int("spec.replicas"));
         let selector = label_selector(obj.at("spec.selector")).unwrap_or_else(|| "<invalid>".to_owned());

@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns, containers, selector_or_none};
+use crate::table::{Now, age, cells, columns, containers, selector_or_none};
 
 pub struct ReplicaSet;
 
@@ -27,7 +27,7 @@ impl Kind for ReplicaSet {
         columns("Name, Desired:integer, Current:integer, Ready:integer, Age, Containers*, Images*, Selector*")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let [names, images] = containers(obj.list("spec.template.spec.containers"));
         let selector = selector_or_none(obj.at("spec.selector"));
         cells![

@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns, containers};
+use crate::table::{Now, age, cells, columns, containers};
 
 pub struct StatefulSet;
 
@@ -32,7 +32,7 @@ impl Kind for StatefulSet {
         columns("Name, Ready, Age, Containers*, Images*")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let [names, images] = containers(obj.list("spec.template.spec.containers"));
         let ready = format!("{}/{}", obj.int("status.readyReplicas"), obj.int("spec.replicas"));
         cells![meta::name(obj), ready, age(obj, now), names, images]

@@ -1,7 +1,7 @@
 use crate::kinds::autoscaling::convert;
 use crate::kinds::autoscaling::targets::targets;
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct HorizontalPodAutoscaler;
 
@@ -43,7 +43,7 @@ impl Kind for HorizontalPodAutoscaler {
         columns("Name, Reference, Targets, MinPods, MaxPods, Replicas, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let reference = format!("{}/{}", obj.text("spec.scaleTargetRef.kind"), obj.text("spec.scaleTargetRef.name"));
         let minimum = obj.at("spec.minReplicas").as_i64().map_or_else(|| "<unset>".to_owned(), |n| n.to_string());
         cells![

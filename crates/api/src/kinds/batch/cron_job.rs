@@ -1,7 +1,7 @@
 use crate::kinds::pod::gated;
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::remove;
-use crate::table::{age, cells, columns, containers, or, selector_or_none, since, yes_no};
+use crate::table::{Now, age, cells, columns, containers, or, selector_or_none, since, yes_no};
 
 pub struct CronJob;
 
@@ -32,7 +32,7 @@ impl Kind for CronJob {
         )
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let [names, images] = containers(obj.list("spec.jobTemplate.spec.template.spec.containers"));
         let last = obj.at("status.lastScheduleTime");
         let last = if last.is_null() { "<none>".to_owned() } else { since(last, now) };

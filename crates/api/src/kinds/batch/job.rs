@@ -1,7 +1,7 @@
 use crate::kinds::pod::gated;
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{remove, set, set_in};
-use crate::table::{age, cells, columns, containers, human_duration, moment, selector_or_none};
+use crate::table::{Now, age, cells, columns, containers, human_duration, moment, selector_or_none};
 
 pub struct Job;
 
@@ -62,7 +62,7 @@ impl Kind for Job {
         columns("Name, Status, Completions, Duration, Age, Containers*, Images*, Selector*")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let [names, images] = containers(obj.list("spec.template.spec.containers"));
         cells![
             meta::name(obj),
@@ -117,7 +117,10 @@ fn completions(job: &Value) -> String {
     }
 }
 
-fn duration(job: &Value, now: i64) -> String {
+fn duration(job: &Value, now: Now) -> String {
     let Some(start) = moment(job.at("status.startTime")) else { return String::new() };
-    human_duration(moment(job.at("status.completionTime")).unwrap_or(now) - start)
+    match moment(job.at("status.completionTime")) {
+        Some(end) => human_duration(end - start),
+        None => now.since(start),
+    }
 }

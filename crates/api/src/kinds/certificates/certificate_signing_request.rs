@@ -1,6 +1,6 @@
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{list_mut, now, remove, set};
-use crate::table::{age, cells, columns, human_duration, or};
+use crate::table::{Now, age, cells, columns, human_duration, or};
 
 pub struct CertificateSigningRequest;
 
@@ -79,7 +79,7 @@ impl Kind for CertificateSigningRequest {
         columns("Name, Age, SignerName, Requestor, RequestedDuration, Condition")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let requested = obj.at("spec.expirationSeconds").as_i64().map_or_else(|| "<none>".to_owned(), human_duration);
         cells![
             meta::name(obj),

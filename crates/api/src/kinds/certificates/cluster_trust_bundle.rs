@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{cells, columns, or};
+use crate::table::{Now, cells, columns, or};
 
 pub struct ClusterTrustBundle;
 
@@ -27,7 +27,7 @@ impl Kind for ClusterTrustBundle {
         columns("Name, SignerName")
     }
 
-    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, _now: Now) -> Vec<Value> {
         cells![meta::name(obj), or(obj.text("spec.signerName"), "<none>")]
     }
 }

@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{cells, columns, labels};
+use crate::table::{Now, cells, columns, labels};
 
 pub struct PodCertificateRequest;
 
@@ -30,7 +30,7 @@ impl Kind for PodCertificateRequest {
         columns("Name, PodName, ServiceAccountName, NodeName, SignerName, State, UnverifiedUserAnnotations")
     }
 
-    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, _now: Now) -> Vec<Value> {
         let conditions = obj.list("status.conditions").iter().rev().map(|c| c.text("type"));
         let mut decided = conditions.filter(|ty| matches!(*ty, "Issued" | "Denied" | "Failed"));
         let state = decided.next().unwrap_or("Pending");

@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{cells, columns};
+use crate::table::{Now, cells, columns};
 
 pub struct ComponentStatus;
 
@@ -14,7 +14,7 @@ impl Kind for ComponentStatus {
         columns("Name, Status, Message, Error")
     }
 
-    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, _now: Now) -> Vec<Value> {
         let healthy = obj.list("conditions").iter().find(|c| c["type"] == "Healthy").unwrap_or(&Value::Null);
         let status = match (healthy, healthy.text("status")) {
             (Value::Null, _) => "Unknown",

@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct ConfigMap;
 
@@ -16,7 +16,7 @@ impl Kind for ConfigMap {
         columns("Name, Data, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         cells![meta::name(obj), obj.map("data").len() + obj.map("binaryData").len(), age(obj, now)]
     }
 }

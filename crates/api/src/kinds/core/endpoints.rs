@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns, unless_more};
+use crate::table::{Now, age, cells, columns, unless_more};
 
 pub struct Endpoints;
 
@@ -28,7 +28,7 @@ impl Kind for Endpoints {
         columns("Name, Endpoints, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         cells![meta::name(obj), addresses(obj.list("subsets")), age(obj, now)]
     }
 }

@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{cells, columns, or, since, since_micro};
+use crate::table::{Now, cells, columns, or, since, since_micro};
 
 pub struct Event;
 
@@ -43,7 +43,7 @@ impl Kind for Event {
         columns("Last Seen, Type, Reason, Object, Subobject*, Source*, Message, First Seen*, Count*, Name*")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let first = match obj.at("firstTimestamp") {
             Value::Null => since_micro(obj.at("eventTime"), now),
             time => since(time, now),

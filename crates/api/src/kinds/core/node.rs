@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{remove, set};
-use crate::table::{age, cells, columns, or};
+use crate::table::{Now, age, cells, columns, or};
 
 pub struct Node;
 
@@ -69,7 +69,7 @@ impl Kind for Node {
         )
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let info = obj.at("status.nodeInfo");
         let kernel = or(info.text("kernelVersion"), "<unknown>");
         let kernel = match info.text("architecture") {

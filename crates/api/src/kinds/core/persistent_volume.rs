@@ -1,7 +1,7 @@
 use crate::kinds::core::volumes::{access_modes, attributes_class, class, phase};
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{now, set};
-use crate::table::{age, cells, columns, or, quantity};
+use crate::table::{Now, age, cells, columns, or, quantity};
 
 pub struct PersistentVolume;
 
@@ -47,7 +47,7 @@ impl Kind for PersistentVolume {
         )
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let claim = match obj.at("spec.claimRef") {
             Value::Null => String::new(),
             claim => format!("{}/{}", claim.text("namespace"), claim.text("name")),

@@ -1,7 +1,7 @@
 use crate::kinds::core::volumes::{access_modes, attributes_class, class, phase};
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{remove, set};
-use crate::table::{age, cells, columns, or, quantity};
+use crate::table::{Now, age, cells, columns, or, quantity};
 
 pub struct PersistentVolumeClaim;
 
@@ -36,7 +36,7 @@ impl Kind for PersistentVolumeClaim {
         columns("Name, Status, Volume, Capacity, Access Modes, StorageClass, VolumeAttributesClass, Age, VolumeMode*")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let volume = obj.text("spec.volumeName");
         let (capacity, modes) = match volume {
             "" => (String::new(), String::new()),

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use crate::kinds::pod::{affinity, gated, row, status};
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::set;
-use crate::table::columns;
+use crate::table::{Now, columns};
 
 pub struct Pod;
 
@@ -112,7 +112,7 @@ impl Kind for Pod {
         columns("Name, Ready, Status, Restarts, Age, IP*, Node*, Nominated Node*, Readiness Gates*")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         row::cells(obj, now)
     }
 }

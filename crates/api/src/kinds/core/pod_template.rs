@@ -1,6 +1,6 @@
 use crate::equality::same_field;
 use crate::kinds::prelude::*;
-use crate::table::{cells, columns, containers, labels};
+use crate::table::{Now, cells, columns, containers, labels};
 
 pub struct PodTemplate;
 
@@ -33,7 +33,7 @@ impl Kind for PodTemplate {
         columns("Name, Containers, Images, Pod Labels")
     }
 
-    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, _now: Now) -> Vec<Value> {
         let [names, images] = containers(obj.list("template.spec.containers"));
         cells![meta::name(obj), names, images, labels(obj.map("template.metadata.labels"))]
     }

@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns, containers, labels};
+use crate::table::{Now, age, cells, columns, containers, labels};
 
 pub struct ReplicationController;
 
@@ -40,7 +40,7 @@ impl Kind for ReplicationController {
         columns("Name, Desired:integer, Current:integer, Ready:integer, Age, Containers*, Images*, Selector*")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let [names, images] = containers(obj.list("spec.template.spec.containers"));
         cells![
             meta::name(obj),

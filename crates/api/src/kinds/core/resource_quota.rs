@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns, quantity};
+use crate::table::{Now, age, cells, columns, quantity};
 
 pub struct ResourceQuota;
 
@@ -24,7 +24,7 @@ impl Kind for ResourceQuota {
         columns("Name, Request, Limit, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let used = obj.map("status.used");
         let (mut requests, mut limits) = (Vec::new(), Vec::new());
         for (resource, hard) in obj.map("status.hard") {

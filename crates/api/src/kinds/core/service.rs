@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use crate::field::ErrorList;
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{list_mut, remove, set};
-use crate::table::{age, cells, columns, joined, labels, or};
+use crate::table::{Now, age, cells, columns, joined, labels, or};
 
 pub struct Service;
 
@@ -51,7 +51,7 @@ impl Kind for Service {
         columns("Name, Type, Cluster-IP, External-IP, Port(s), Age, Selector*")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let cluster_ip = obj.list("spec.clusterIPs").first().and_then(Value::as_str).unwrap_or("<none>");
         let ports = obj.list("spec.ports").iter().map(port_text).collect::<Vec<_>>().join(",");
         cells![

@@ -1,6 +1,6 @@
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::list_mut;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct ServiceAccount;
 
@@ -37,7 +37,7 @@ impl Kind for ServiceAccount {
         columns("Name, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         cells![meta::name(obj), age(obj, now)]
     }
 }

@@ -1,7 +1,7 @@
 use crate::equality::{same, same_field};
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::list_mut;
-use crate::table::{age, cells, columns, unless_more};
+use crate::table::{Now, age, cells, columns, unless_more};
 
 pub struct EndpointSlice;
 
@@ -38,7 +38,7 @@ impl Kind for EndpointSlice {
         columns("Name, AddressType, Ports, Endpoints, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let ports = obj.list("ports").iter().map(|port| match port.at("port").as_i64() {
             Some(number) => number.to_string(),
             None if port.has("name") => port.text("name").to_owned(),

@@ -1,6 +1,7 @@
 use crate::kinds::core::event::Event as Stored;
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::set;
+use crate::table::Now;
 
 pub struct Event;
 
@@ -48,7 +49,7 @@ impl Kind for Event {
         Stored.columns()
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         Stored.row(obj, now)
     }
 }

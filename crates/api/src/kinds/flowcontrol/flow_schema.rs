@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns, or};
+use crate::table::{Now, age, cells, columns, or};
 
 pub struct FlowSchema;
 
@@ -28,7 +28,7 @@ impl Kind for FlowSchema {
         columns("Name, PriorityLevel, MatchingPrecedence, DistinguisherMethod, Age, MissingPL")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let missing = condition(obj, "Dangling").map_or("?", |c| c.text("status"));
         cells![
             meta::name(obj),

@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct PriorityLevelConfiguration;
 
@@ -32,7 +32,7 @@ impl Kind for PriorityLevelConfiguration {
         columns("Name, Type, NominalConcurrencyShares, Queues, HandSize, QueueLengthLimit, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         const QUEUING: &str = "spec.limited.limitResponse.queuing";
         let cell = |path: &str, field: &str| match obj.at(path) {
             Value::Object(limits) => limits.get(field).cloned().unwrap_or_default(),

@@ -1,6 +1,6 @@
 use crate::kinds::core::service::load_balancer_addresses;
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns, or};
+use crate::table::{Now, age, cells, columns, or};
 
 pub struct Ingress;
 
@@ -21,7 +21,7 @@ impl Kind for Ingress {
         columns("Name, Class, Hosts, Address, Ports, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let ports = if obj.list("spec.tls").is_empty() { "80" } else { "80, 443" };
         cells![
             meta::name(obj),

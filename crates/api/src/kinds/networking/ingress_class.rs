@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct IngressClass;
 
@@ -19,7 +19,7 @@ impl Kind for IngressClass {
         columns("Name, Controller, Parameters, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let default = annotation(obj, "ingressclass.kubernetes.io/is-default-class") == "true";
         let name = format!("{}{}", meta::name(obj), if default { " (default)" } else { "" });
         let parameters = match obj.at("spec.parameters") {

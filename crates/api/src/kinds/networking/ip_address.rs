@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{cells, columns};
+use crate::table::{Now, cells, columns};
 
 pub struct IPAddress;
 
@@ -19,7 +19,7 @@ impl Kind for IPAddress {
         columns("Name, ParentRef")
     }
 
-    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, _now: Now) -> Vec<Value> {
         let parent = match obj.at("spec.parentRef") {
             Value::Null => "<none>".to_owned(),
             parent => parent_name(parent),

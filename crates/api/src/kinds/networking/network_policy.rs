@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns, selector_or_none};
+use crate::table::{Now, age, cells, columns, selector_or_none};
 
 pub struct NetworkPolicy;
 
@@ -19,7 +19,7 @@ impl Kind for NetworkPolicy {
         columns("Name, Pod-Selector, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         cells![meta::name(obj), selector_or_none(obj.at("spec.podSelector")), age(obj, now)]
     }
 }

@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns, joined};
+use crate::table::{Now, age, cells, columns, joined};
 
 pub struct ServiceCIDR;
 
@@ -28,7 +28,7 @@ impl Kind for ServiceCIDR {
         columns("Name, CIDRs, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         cells![meta::name(obj), joined(obj.list("spec.cidrs"), ","), age(obj, now)]
     }
 }

@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct RuntimeClass;
 
@@ -28,7 +28,7 @@ impl Kind for RuntimeClass {
         columns("Name, Handler, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         cells![meta::name(obj), obj.text("handler"), age(obj, now)]
     }
 }

@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use crate::kinds::read::{Read, condition};
 use crate::meta;
-use crate::table::{age, cells, human_duration, moment, or};
+use crate::table::{Now, age, cells, moment, or};
 
-pub fn cells(pod: &Value, now: i64) -> Vec<Value> {
+pub fn cells(pod: &Value, now: Now) -> Vec<Value> {
     let state = State::of(pod);
     let ready = format!("{}/{}", state.ready, state.total);
     let ip = pod.list("status.podIPs").first().map_or("", |ip| ip.text("ip"));
@@ -45,9 +45,9 @@ impl Restarts {
     }
 
     /// `3 (5m ago)`
-    fn text(self, now: i64) -> String {
+    fn text(self, now: Now) -> String {
         match (self.count, self.last) {
-            (1.., Some(last)) => format!("{} ({} ago)", self.count, human_duration(now - last)),
+            (1.., Some(last)) => format!("{} ({} ago)", self.count, now.since(last)),
             (count, _) => count.to_string(),
         }
     }

@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns, quantity};
+use crate::table::{Now, age, cells, columns, quantity};
 
 pub struct PodDisruptionBudget;
 
@@ -23,7 +23,7 @@ impl Kind for PodDisruptionBudget {
         columns("Name, Min Available, Max Unavailable, Allowed Disruptions:integer, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let or_na = |path| if obj.has(path) { quantity(obj.at(path)) } else { "N/A".into() };
         cells![
             meta::name(obj),

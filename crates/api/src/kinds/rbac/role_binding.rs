@@ -1,6 +1,6 @@
 use crate::kinds::prelude::*;
 use crate::kinds::rbac::subjects;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct RoleBinding;
 
@@ -24,7 +24,7 @@ impl Kind for RoleBinding {
         columns("Name, Role, Age, Users*, Groups*, ServiceAccounts*")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let role = format!("{}/{}", obj.text("roleRef.kind"), obj.text("roleRef.name"));
         let [users, groups, accounts] = subjects(obj);
         cells![meta::name(obj), role, age(obj, now), users, groups, accounts]

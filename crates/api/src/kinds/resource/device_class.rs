@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct DeviceClass;
 
@@ -23,7 +23,7 @@ impl Kind for DeviceClass {
         columns("Name, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         cells![meta::name(obj), age(obj, now)]
     }
 }

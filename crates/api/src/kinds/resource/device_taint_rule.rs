@@ -1,6 +1,6 @@
 use crate::kinds::prelude::*;
 use crate::kinds::prepare::{now, set};
-use crate::table::{age, cells, columns, since};
+use crate::table::{Now, age, cells, columns, since};
 
 pub struct DeviceTaintRule;
 
@@ -45,7 +45,7 @@ impl Kind for DeviceTaintRule {
         columns("Name, Key, Value, Effect, TimeAdded, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let taint = obj.at("spec.taint");
         let added = if taint.has("timeAdded") { since(&taint["timeAdded"], now) } else { String::new() };
         cells![meta::name(obj), taint.text("key"), taint.text("value"), taint.text("effect"), added, age(obj, now)]

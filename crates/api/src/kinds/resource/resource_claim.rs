@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct ResourceClaim;
 
@@ -40,7 +40,7 @@ impl Kind for ResourceClaim {
         columns("Name, State, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         cells![meta::name(obj), state(obj), age(obj, now)]
     }
 }

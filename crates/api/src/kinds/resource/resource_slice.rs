@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct ResourceSlice;
 
@@ -31,7 +31,7 @@ impl Kind for ResourceSlice {
         columns("Name, Node, Driver, Pool, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         cells![
             meta::name(obj),
             obj.text("spec.nodeName"),

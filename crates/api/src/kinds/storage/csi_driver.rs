@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns, joined, or};
+use crate::table::{Now, age, cells, columns, joined, or};
 
 pub struct CSIDriver;
 
@@ -34,7 +34,7 @@ impl Kind for CSIDriver {
         )
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let tokens = match obj.at("spec.tokenRequests") {
             Value::Array(requests) => requests.iter().map(|r| r.text("audience")).collect::<Vec<_>>().join(","),
             _ => "<unset>".to_owned(),

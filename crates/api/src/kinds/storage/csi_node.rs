@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct CSINode;
 
@@ -35,7 +35,7 @@ impl Kind for CSINode {
         columns("Name, Drivers:integer, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         cells![meta::name(obj), obj.list("spec.drivers").len(), age(obj, now)]
     }
 }

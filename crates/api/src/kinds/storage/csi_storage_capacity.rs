@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{cells, columns, quantity};
+use crate::table::{Now, cells, columns, quantity};
 
 pub struct CSIStorageCapacity;
 
@@ -24,7 +24,7 @@ impl Kind for CSIStorageCapacity {
         columns("Name, StorageClassName, Capacity")
     }
 
-    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, _now: Now) -> Vec<Value> {
         let capacity = if obj.has("capacity") { quantity(obj.at("capacity")) } else { "<unset>".into() };
         cells![meta::name(obj), obj.text("storageClassName"), capacity]
     }

@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns, or};
+use crate::table::{Now, age, cells, columns, or};
 
 pub struct StorageClass;
 
@@ -23,7 +23,7 @@ impl Kind for StorageClass {
         columns("Name, Provisioner, ReclaimPolicy, VolumeBindingMode, AllowVolumeExpansion, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         // Of several defaults upstream marks the newest, which a row alone cannot know.
         let default =
             ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];

@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{age, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct VolumeAttributesClass;
 
@@ -23,7 +23,7 @@ impl Kind for VolumeAttributesClass {
         columns("Name, DriverName, Age")
     }
 
-    fn row(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         cells![meta::name(obj), obj.text("driverName"), age(obj, now)]
     }
 }

@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{cells, columns};
+use crate::table::{Now, cells, columns};
 
 pub struct StorageVersionMigration;
 
@@ -26,7 +26,7 @@ impl Kind for StorageVersionMigration {
         columns("Name, Resource, Status")
     }
 
-    fn row(&self, obj: &Value, _now: i64) -> Vec<Value> {
+    fn row(&self, obj: &Value, _now: Now) -> Vec<Value> {
         let (group, resource) = (obj.text("spec.resource.group"), obj.text("spec.resource.resource"));
         let resource = crate::status::GroupResource { group, resource }.to_string();
         let holds = |c: &&Value| c["status"] == "True" && matches!(c.text("type"), "Running" | "Failed" | "Succeeded");

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::kinds::by_kind;
+use crate::table::Now;
 
 /// 2026-01-01T00:00:00Z
-const NOW: i64 = 1_767_225_600;
+const NOW: Now = Now::At(1_767_225_600);
 const HOUR_AGO: &str = "2025-12-31T23:00:00Z";
 const FIVE_MINUTES_AGO: &str = "2025-12-31T23:55:00Z";
 
