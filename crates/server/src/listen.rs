@@ -27,8 +27,9 @@ use crate::auth::Peer;
 const MAX_CONNECTIONS: usize = 65_536;
 /// A peer that has not finished its handshake by then is not one of ours.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Go's `ReadHeaderTimeout` of the API server.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
+/// How long an HTTP/1.1 connection may idle, as upstream's (`IdleTimeout`): clients that keep connections count on it.
+/// hyper counts the wait for a request and the reading of its head together, so this bounds slow heads as well.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Go's default for listeners: a probe after this long without traffic, and between probes.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Requests at once on one HTTP/2 connection (upstream's default).
@@ -130,7 +131,7 @@ impl Connection {
             }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         if let Err(error) = self.watcher.watch(connection).await {

@@ -6,6 +6,7 @@ mod harness;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use harness::AllowAll;
@@ -121,4 +122,25 @@ async fn draining_ends_watches_and_lets_answers_out() {
     running.api.get("/livez").await.is(200);
     running.task.await.unwrap().unwrap();
     assert!(TcpStream::connect(running.address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn connections_may_idle_for_as_long_as_upstreams() {
+    let running = start().await;
+    let stream = connect(&running, b"http/1.1", true).await;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    for idle_seconds in [0, 85] {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(idle_seconds)).await;
+        tokio::time::resume();
+        let answer = sender.send_request(get("/version")).await.unwrap();
+        assert_eq!(answer.status(), 200, "after {idle_seconds} s");
+        answer.into_body().collect().await.unwrap();
+    }
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(91)).await;
+    tokio::time::resume();
+    let ended = connection.await.unwrap();
+    assert!(sender.send_request(get("/version")).await.is_err(), "closed by the server: {ended:?}");
 }

@@ -92,7 +92,7 @@ async fn ten_thousand_pods(side: &Side, scale: Scale, figures: &mut Figures) -> 
     let mut fleet = Fleet::start(side, &nodes, Life::Lively).await?;
     let mut add = |figure, unit, sample| figures.add(side.who, &format!("{name}: {figure}"), unit, sample);
     let (began, cpu) = (Instant::now(), side.cpu_seconds()?);
-    let (clients, _) = flood(side.clients(CLIENTS).await?, deployments, create).await?;
+    flood(side.clients(CLIENTS).await?, deployments, create).await?;
     fleet.until(|tally| tally.bound >= pods).await?;
     add("all bound", Unit::Seconds, began.elapsed().as_secs_f64())?;
     fleet.until(|tally| tally.running >= pods).await?;
@@ -101,7 +101,8 @@ async fn ten_thousand_pods(side: &Side, scale: Scale, figures: &mut Figures) -> 
     add("all available, as their status tells", Unit::Seconds, began.elapsed().as_secs_f64())?;
     add("CPU until then", Unit::CpuSeconds, side.cpu_seconds()? - cpu)?;
     let (began, cpu) = (Instant::now(), side.cpu_seconds()?);
-    flood(clients, deployments, roll).await?;
+    // Servers close connections that idled for as long as all this took.
+    flood(side.clients(CLIENTS).await?, deployments, roll).await?;
     complete(side, deployments, 2).await?;
     add("rolling update of all", Unit::Seconds, began.elapsed().as_secs_f64())?;
     add("CPU for the rolling update", Unit::CpuSeconds, side.cpu_seconds()? - cpu)?;
