@@ -119,7 +119,12 @@ impl Kubeconfig {
     /// One file; its relative paths are relative to it.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let value = from_yaml(&text).map_err(|source| ConfigError::Yaml { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// What was read from `path`.
+    pub fn parse(text: &[u8], path: &Path) -> Result<Self, ConfigError> {
+        let value = from_yaml(text).map_err(|source| ConfigError::Yaml { path: path.to_owned(), source })?;
         if value.is_null() {
             return Ok(Self::default());
         }
