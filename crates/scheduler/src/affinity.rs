@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use orlop_api::selector::Selector;
-use orlop_api::typed::Typed;
 use orlop_api::typed::k8s_openapi::api::core::v1::{PodAffinityTerm, PodSpec, WeightedPodAffinityTerm};
 use orlop_api::typed::k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use orlop_api::typed::kinds::{Namespace, Pod};
+use orlop_api::typed::kinds::Namespace;
 use orlop_client::cache::Snapshot as Objects;
+
+use crate::kin::Kin;
 
 /// Which pods are meant, and what "near" them is.
 #[derive(Clone, Debug)]
@@ -48,13 +49,6 @@ impl Affinity {
             ),
         }
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.required.is_empty()
-            && self.required_anti.is_empty()
-            && self.preferred.is_empty()
-            && self.preferred_anti.is_empty()
-    }
 }
 
 impl Term {
@@ -71,14 +65,14 @@ impl Term {
         }
     }
 
-    pub fn matches(&self, pod: &Pod, namespaces: &Objects<Namespace>) -> bool {
+    pub fn matches(&self, pod: &Kin, namespaces: &Objects<Namespace>) -> bool {
         let namespace = pod.namespace();
         let selected = || {
             let Some(selector) = &self.namespace_selector else { return false };
             let labels = namespaces.get("", namespace).and_then(|n| n.metadata.labels.as_ref());
             selector.matches_opt(labels)
         };
-        (self.namespaces.contains(namespace) || selected()) && self.selector.matches_opt(pod.metadata.labels.as_ref())
+        (self.namespaces.contains(namespace) || selected()) && self.selector.matches_opt(pod.labels())
     }
 }
 

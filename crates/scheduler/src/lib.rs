@@ -7,6 +7,7 @@
 //! Vocabulary is upstream's: filter, score, assume, bind, nominate, preempt, wake.
 
 pub mod affinity;
+pub mod kin;
 pub mod node;
 pub mod pod;
 pub mod resource;

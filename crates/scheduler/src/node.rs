@@ -8,6 +8,7 @@ use orlop_api::typed::Typed;
 use orlop_api::typed::k8s_openapi::api::core::v1::Taint;
 use orlop_api::typed::kinds::Node;
 
+use crate::kin::Census;
 use crate::pod::{HostPort, PodInfo};
 use crate::resource::Amounts;
 
@@ -22,8 +23,8 @@ pub struct NodeInfo {
     pub requested: Amounts,
     pub requested_for_scoring: Amounts,
     pub pods: BTreeMap<String, Arc<PodInfo>>,
-    /// Those of the pods that say something about other pods.
-    pub opinionated: BTreeMap<String, Arc<PodInfo>>,
+    /// The same pods, as other pods see them.
+    pub census: Census,
     /// Bytes of each image that lies on the node, under every name it has.
     pub images: BTreeMap<String, i64>,
 }
@@ -50,15 +51,13 @@ impl NodeInfo {
         self.remove(&pod.uid);
         self.requested.add(&pod.request);
         self.requested_for_scoring.add(&pod.request_for_scoring);
-        if !pod.affinity.is_empty() {
-            self.opinionated.insert(pod.uid.clone(), pod.clone());
-        }
+        self.census.add(&pod.kin);
         self.pods.insert(pod.uid.clone(), pod);
     }
 
     pub fn remove(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
         let pod = self.pods.remove(uid)?;
-        self.opinionated.remove(uid);
+        self.census.remove(&pod.kin);
         self.requested.subtract(&pod.request);
         self.requested_for_scoring.subtract(&pod.request_for_scoring);
         Some(pod)

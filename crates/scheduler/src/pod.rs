@@ -10,7 +10,8 @@ use orlop_api::typed::Typed;
 use orlop_api::typed::k8s_openapi::api::core::v1::{PodSpec, Toleration, Volume};
 use orlop_api::typed::kinds::Pod;
 
-use crate::affinity::Affinity;
+use crate::kin::{Families, Kin};
+use crate::plugins::volume_restrictions::is_disk;
 use crate::resource::{Amounts, pod_request, pod_request_for_scoring};
 
 pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
@@ -36,14 +37,17 @@ pub struct PodInfo {
     /// Nodes must match one of these, when given.
     pub required_terms: Option<Vec<Term>>,
     pub preferred_terms: Vec<(i32, Term)>,
-    pub affinity: Affinity,
+    /// All pods that other pods cannot tell from this one.
+    pub kin: Arc<Kin>,
+    /// Volumes that may be a disk which another pod uses.
+    pub disks: Vec<Volume>,
     /// Names of the claims that are its volumes, those made for it included.
     pub claims: Vec<String>,
     pub images: Vec<String>,
 }
 
 impl PodInfo {
-    pub fn new(pod: Arc<Pod>) -> Self {
+    pub fn new(pod: Arc<Pod>, families: &mut Families) -> Self {
         let empty = PodSpec::default();
         let spec = pod.spec.as_ref().unwrap_or(&empty);
         let affinity = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
@@ -62,7 +66,8 @@ impl PodInfo {
                 .flatten()
                 .map(|p| (p.weight, Term::compile(&p.preference)))
                 .collect(),
-            affinity: Affinity::of(spec, pod.namespace()),
+            kin: families.kin_of(&pod),
+            disks: spec.volumes.iter().flatten().filter(|volume| is_disk(volume)).cloned().collect(),
             claims: claims(&pod),
             images: containers().filter_map(|c| c.image.as_deref()).map(with_tag).collect(),
             pod: pod.clone(),

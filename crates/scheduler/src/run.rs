@@ -28,6 +28,7 @@ use crate::binding::{self, VolumeCaches};
 use crate::cycle::{Cycle, Listed};
 use crate::diagnosis::Diagnosis;
 use crate::framework::Wake;
+use crate::kin::Families;
 use crate::plugins::PLUGINS;
 use crate::plugins::volume_binding::{Choice, choose};
 use crate::pod::{PodInfo, is_ours_to_schedule};
@@ -50,6 +51,7 @@ pub struct Scheduler {
     storage: Arc<Notify>,
     acting: Acting,
     cluster: Snapshot,
+    families: Families,
     /// Volumes chosen for a claim, until they show it.
     assumed: BTreeMap<String, String>,
     queue: Queue,
@@ -149,6 +151,7 @@ impl Scheduler {
             storage: Arc::default(),
             acting: Acting { client, recorder, volumes, tasks: TaskTracker::new(), failed },
             cluster: Snapshot::default(),
+            families: Families::default(),
             assumed: BTreeMap::new(),
             queue: Queue::default(),
             start: 0,
@@ -213,7 +216,7 @@ impl Scheduler {
         if is_new {
             // Pods that were bound to it before it was known here.
             for pod in self.pods.snapshot().iter().filter(|p| node_name(p) == Some(node.name()) && !is_finished(p)) {
-                self.cluster.add_pod(node.name(), Arc::new(PodInfo::new(pod.clone())));
+                self.cluster.add_pod(node.name(), Arc::new(PodInfo::new(pod.clone(), &mut self.families)));
             }
             self.queue.wake(Wake::NodeAdded, PLUGINS, now);
             return;
@@ -225,7 +228,7 @@ impl Scheduler {
 
     fn pod_changed(&mut self, delta: &Delta<Pod>) {
         let (now, pod) = (Instant::now(), delta.object().clone());
-        let info = Arc::new(PodInfo::new(pod.clone()));
+        let info = Arc::new(PodInfo::new(pod.clone(), &mut self.families));
         let gone = delta.new.is_none() || is_finished(&pod);
         if gone {
             self.queue.remove(&info.key());
@@ -238,7 +241,10 @@ impl Scheduler {
         if let Some(node) = node_name(&pod) {
             self.queue.remove(&info.key());
             self.cluster.forget_nomination(&info.uid);
-            let shrank = delta.old.as_ref().is_some_and(|old| asks_for_less(&info, &PodInfo::new(old.clone())));
+            let shrank = delta
+                .old
+                .as_ref()
+                .is_some_and(|old| asks_for_less(&info, &PodInfo::new(old.clone(), &mut self.families)));
             let is_news = delta
                 .old
                 .as_ref()
@@ -323,7 +329,7 @@ impl Scheduler {
         let Some(current) = current.filter(|p| is_ours_to_schedule(p)) else { return };
         let about = reference(&*current);
         self.acting.recorder.event(&about, EventType::Warning, "FailedScheduling", failure.error.clone());
-        self.queue.put(Arc::new(PodInfo::new(current)), now);
+        self.queue.put(Arc::new(PodInfo::new(current, &mut self.families)), now);
         self.queue.retry(&failure.pod.key(), now);
     }
 }

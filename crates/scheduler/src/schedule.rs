@@ -133,9 +133,8 @@ mod tests {
     use super::*;
     use crate::cycle::Listed;
     use crate::plugins::PLUGINS;
-    use crate::pod::PodInfo;
     use crate::snapshot::Snapshot;
-    use crate::testing::{cluster, node, pod, pod_info};
+    use crate::testing::{cluster, node, pod_info};
 
     fn decide(cluster: &Snapshot, spec: Value) -> Decision {
         let pod = pod_info(json!({"spec": spec}));
@@ -271,10 +270,7 @@ mod tests {
     #[test]
     fn removed_nodes_and_pods_leave_no_trace() {
         let mut cluster = cluster(&[node("a", json!({})), node("b", json!({})), node("c", json!({}))]);
-        cluster.add_pod(
-            "c",
-            Arc::new(PodInfo::new(Arc::new(pod(json!({"metadata": {"uid": "1"}, "spec": asks(json!({"cpu": "1"}))}))))),
-        );
+        cluster.add_pod("c", Arc::new(pod_info(json!({"metadata": {"uid": "1"}, "spec": asks(json!({"cpu": "1"}))}))));
         cluster.remove_node("a");
         assert_eq!(cluster.node("c").unwrap().requested.milli_cpu, 1000);
         cluster.remove_pod("1");

@@ -7,6 +7,7 @@ use orlop_api::typed::kinds::{Node, Pod};
 use serde_json::{Value, json};
 
 use crate::cycle::{Cycle, Listed};
+use crate::kin::Families;
 use crate::plugins::PLUGINS;
 use crate::pod::PodInfo;
 use crate::schedule::{Decision, schedule};
@@ -17,7 +18,7 @@ pub fn pod(value: Value) -> Pod {
 }
 
 pub fn pod_info(value: Value) -> PodInfo {
-    PodInfo::new(Arc::new(pod(value)))
+    PodInfo::new(Arc::new(pod(value)), &mut Families::default())
 }
 
 /// A node of 4 CPUs, 8 GiB and 10 pods, labelled with its name; `extra` is laid over it.

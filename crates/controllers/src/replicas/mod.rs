@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use orlop_api::typed::kinds::{Pod, ReplicaSet, ReplicationController};
 use orlop_client::engine::{Controller, Grant, Key, Note, Plan, Source, Step, View, Write};
 
-use crate::common::owners::{by_controller, claim, owned_and_orphans, wake_owner};
+use crate::common::owners::{by_controller, claim, owned, owned_and_orphans, wake_owner};
 use crate::common::pods;
 use owner::ReplicaOwner;
 
@@ -115,14 +115,13 @@ fn delete<O: ReplicaOwner>(owner: &O, pod: &Pod) -> Write {
     ))
 }
 
-/// Pods selected by any owner that has the same controller (the ReplicaSets of one Deployment):
-/// they are what a node should not hold too many of.
+/// Pods of every owner that has the same controller (the ReplicaSets of one Deployment): they are what a node should
+/// not hold too many of. Upstream takes those that the owners select, which differs for pods that are let go of, and
+/// looks at every pod of the namespace.
 fn related_pods<'a, O: ReplicaOwner>(owner: &O, view: &'a View) -> Vec<&'a Arc<Pod>> {
     let Some(reference) = crate::common::owners::controller_of(owner) else { return Vec::new() };
-    let selectors: Vec<_> =
-        crate::common::owners::owned::<O>(view, &reference.uid).map(|sibling| sibling.selector()).collect();
-    let selected = |pod: &&Arc<Pod>| selectors.iter().any(|s| s.matches_opt(pod.metadata.labels.as_ref()));
-    view.of::<Pod>().namespace(owner.namespace()).filter(selected).collect()
+    let siblings = owned::<O>(view, &reference.uid);
+    siblings.flat_map(|sibling| owned::<Pod>(view, sibling.uid())).collect()
 }
 
 /// Which `count` of `pods` to remove, of a controller whose pods have no siblings (`controller.ActivePods`).

@@ -1,13 +1,12 @@
 //! InterPodAffinity: near some pods, apart from others; the wishes of pods that run already count too.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use crate::affinity::Term;
 use crate::cycle::Cycle;
 use crate::framework::{MAX_SCORE, Plugin, Reason, Rejection, Score, Wake};
+use crate::kin::{Kin, Remembered};
 use crate::node::NodeInfo;
-use crate::pod::PodInfo;
 
 pub static PLUGIN: Plugin = Plugin {
     name: "InterPodAffinity",
@@ -26,13 +25,13 @@ const SYMMETRY_WEIGHT: i64 = 1;
 struct Counts(BTreeMap<String, HashMap<String, i64>>);
 
 impl Counts {
-    /// Counts at the place of a node, if it is one as the term sees it.
-    fn add(&mut self, node: &NodeInfo, term: &Term, number: i64) {
-        let Some(value) = node.labels().get(&term.topology_key) else { return };
-        if !self.0.contains_key(&term.topology_key) {
-            self.0.insert(term.topology_key.clone(), HashMap::new());
+    /// Counts at the place of a node, if it has that label.
+    fn add(&mut self, node: &NodeInfo, key: &str, number: i64) {
+        let Some(value) = node.labels().get(key) else { return };
+        if !self.0.contains_key(key) {
+            self.0.insert(key.to_owned(), HashMap::new());
         }
-        let Some(values) = self.0.get_mut(&term.topology_key) else { return };
+        let Some(values) = self.0.get_mut(key) else { return };
         match values.get_mut(value) {
             Some(count) => *count += number,
             None => drop(values.insert(value.clone(), number)),
@@ -66,35 +65,47 @@ pub struct Meetings {
     shunned: Counts,
 }
 
+/// What the new pod and those of one kin make of each other, as label keys of the places where it matters.
+#[derive(Default)]
+struct Regard {
+    shunning: Vec<String>,
+    wanted: Vec<String>,
+    shunned: Vec<String>,
+}
+
+impl Regard {
+    fn of(cycle: &Cycle, kin: &Kin) -> Self {
+        let (mine, namespaces) = (&cycle.pod.kin, &cycle.listed.namespaces);
+        let keys = |terms: &[Term], of: &Kin| -> Vec<String> {
+            terms.iter().filter(|term| term.matches(of, namespaces)).map(|term| term.topology_key.clone()).collect()
+        };
+        let wanted = keys(&mine.affinity.required, kin);
+        Self {
+            shunning: keys(&kin.affinity.required_anti, mine),
+            // All terms hold, or none counts.
+            wanted: if wanted.len() == mine.affinity.required.len() { wanted } else { Vec::new() },
+            shunned: keys(&mine.affinity.required_anti, kin),
+        }
+    }
+}
+
 impl Meetings {
     fn of(cycle: &Cycle) -> Self {
-        let mut all = Self::default();
-        cycle.cluster.nodes().for_each(|node| all.add(cycle, node, 1));
+        let (mut all, regards) = (Self::default(), Remembered::default());
+        cycle.cluster.nodes().for_each(|node| all.add(cycle, node, 1, &regards));
         all
     }
 
     /// Adds the pods of one node, or takes them away.
-    fn add(&mut self, cycle: &Cycle, node: &NodeInfo, sign: i64) {
-        let (wishes, namespaces) = (&cycle.pod.affinity, &cycle.listed.namespaces);
-        let add = |counts: &mut Counts, term: &Term| counts.add(node, term, sign);
-        for other in node.opinionated.values() {
-            for term in &other.affinity.required_anti {
-                if term.matches(&cycle.pod.pod, namespaces) {
-                    add(&mut self.shunning, term);
-                }
-            }
-        }
-        if wishes.required.is_empty() && wishes.required_anti.is_empty() {
-            return;
-        }
-        for other in node.pods.values() {
-            let terms = &wishes.required;
-            if !terms.is_empty() && terms.iter().all(|term| term.matches(&other.pod, namespaces)) {
-                terms.iter().for_each(|term| add(&mut self.wanted, term));
-            }
-            for term in wishes.required_anti.iter().filter(|term| term.matches(&other.pod, namespaces)) {
-                add(&mut self.shunned, term);
-            }
+    fn add(&mut self, cycle: &Cycle, node: &NodeInfo, sign: i64, regards: &Remembered<Regard>) {
+        for (kin, count) in node.census.iter() {
+            let regard = regards.get(kin, |kin| Regard::of(cycle, kin));
+            let add = |counts: &mut Counts, keys: &[String]| {
+                keys.iter().for_each(|key| counts.add(node, key, sign * count));
+            };
+            add(&mut self.shunning, &regard.shunning);
+            add(&mut self.wanted, &regard.wanted);
+            add(&mut self.shunned, &regard.shunned);
         }
     }
 
@@ -102,8 +113,9 @@ impl Meetings {
     fn with(&self, cycle: &Cycle, node: &NodeInfo) -> Option<Self> {
         let known = cycle.cluster.node(&node.name).filter(|known| !std::ptr::eq(*known, node))?;
         let mut changed = self.clone();
-        changed.add(cycle, known, -1);
-        changed.add(cycle, node, 1);
+        let regards = Remembered::default();
+        changed.add(cycle, known, -1, &regards);
+        changed.add(cycle, node, 1, &regards);
         Some(changed)
     }
 }
@@ -112,7 +124,7 @@ fn filter(cycle: &Cycle, node: &NodeInfo) -> Result<(), Rejection> {
     let all = cycle.meetings.get_or_init(|| Meetings::of(cycle));
     let changed = all.with(cycle, node);
     let meetings = changed.as_ref().unwrap_or(all);
-    let wishes = &cycle.pod.affinity;
+    let wishes = &cycle.pod.kin.affinity;
     if !is_near_wanted(cycle, meetings, |term| meetings.wanted.at(node, term)) {
         return Err(Rejection::final_(Reason::PodAffinity));
     }
@@ -126,23 +138,24 @@ fn filter(cycle: &Cycle, node: &NodeInfo) -> Result<(), Rejection> {
 }
 
 fn is_near_wanted(cycle: &Cycle, meetings: &Meetings, count: impl Fn(&Term) -> Option<i64>) -> bool {
-    let required = &cycle.pod.affinity.required;
+    let required = &cycle.pod.kin.affinity.required;
     let counts: Option<Vec<i64>> = required.iter().map(count).collect();
     let Some(counts) = counts else { return false };
     if counts.iter().all(|n| *n > 0) {
         return true;
     }
     // The first of a group that wants to be together may go anywhere.
-    meetings.wanted.are_zero() && required.iter().all(|term| term.matches(&cycle.pod.pod, &cycle.listed.namespaces))
+    meetings.wanted.are_zero() && required.iter().all(|term| term.matches(&cycle.pod.kin, &cycle.listed.namespaces))
 }
 
 fn score(cycle: &Cycle, nodes: &[&NodeInfo]) -> Vec<i64> {
-    let wishes = &cycle.pod.affinity;
-    let looks_at_all = !wishes.preferred.is_empty() || !wishes.preferred_anti.is_empty();
-    let mut liking = Counts::default();
+    let (mut liking, tastes) = (Counts::default(), Remembered::default());
     for node in cycle.cluster.nodes() {
-        let others: &BTreeMap<String, Arc<PodInfo>> = if looks_at_all { &node.pods } else { &node.opinionated };
-        others.values().for_each(|other| like(cycle, node, other, &mut liking));
+        for (kin, count) in node.census.iter() {
+            for (key, weight) in tastes.get(kin, |kin| taste(cycle, kin)).iter() {
+                liking.add(node, key, weight * count);
+            }
+        }
     }
     let scores: Vec<i64> = nodes.iter().map(|node| liking.around(node).sum()).collect();
     let (least, most) = (scores.iter().min().copied().unwrap_or(0), scores.iter().max().copied().unwrap_or(0));
@@ -150,18 +163,22 @@ fn score(cycle: &Cycle, nodes: &[&NodeInfo]) -> Vec<i64> {
     scores.into_iter().map(normal).collect()
 }
 
-/// What one running pod makes of the places near it.
-fn like(cycle: &Cycle, node: &NodeInfo, other: &PodInfo, liking: &mut Counts) {
-    let namespaces = &cycle.listed.namespaces;
-    let (mine, theirs) = (&cycle.pod.affinity, &other.affinity);
-    let mut add = |term: &Term, weight: i64| liking.add(node, term, weight);
-    let matches_other = |term: &Term| term.matches(&other.pod, namespaces);
-    let matches_pod = |term: &Term| term.matches(&cycle.pod.pod, namespaces);
-    mine.preferred.iter().filter(|(_, term)| matches_other(term)).for_each(|(weight, term)| add(term, *weight));
-    mine.preferred_anti.iter().filter(|(_, term)| matches_other(term)).for_each(|(weight, term)| add(term, -weight));
-    theirs.required.iter().filter(|term| matches_pod(term)).for_each(|term| add(term, SYMMETRY_WEIGHT));
-    theirs.preferred.iter().filter(|(_, term)| matches_pod(term)).for_each(|(weight, term)| add(term, *weight));
-    theirs.preferred_anti.iter().filter(|(_, term)| matches_pod(term)).for_each(|(weight, term)| add(term, -weight));
+/// What one running pod makes of the places near it: label keys and weights.
+fn taste(cycle: &Cycle, kin: &Kin) -> Vec<(String, i64)> {
+    let (pod, namespaces) = (&cycle.pod.kin, &cycle.listed.namespaces);
+    let (mine, theirs) = (&pod.affinity, &kin.affinity);
+    let mut all = Vec::new();
+    let mut add = |term: &Term, of: &Kin, weight: i64| {
+        if term.matches(of, namespaces) {
+            all.push((term.topology_key.clone(), weight));
+        }
+    };
+    mine.preferred.iter().for_each(|(weight, term)| add(term, kin, *weight));
+    mine.preferred_anti.iter().for_each(|(weight, term)| add(term, kin, -weight));
+    theirs.required.iter().for_each(|term| add(term, pod, SYMMETRY_WEIGHT));
+    theirs.preferred.iter().for_each(|(weight, term)| add(term, pod, *weight));
+    theirs.preferred_anti.iter().for_each(|(weight, term)| add(term, pod, -weight));
+    all
 }
 
 #[cfg(test)]

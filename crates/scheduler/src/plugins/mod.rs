@@ -13,7 +13,7 @@ mod node_unschedulable;
 pub mod pod_topology_spread;
 mod taint_toleration;
 pub mod volume_binding;
-mod volume_restrictions;
+pub mod volume_restrictions;
 mod volume_zone;
 
 /// The default profile.

@@ -13,6 +13,7 @@ use orlop_api::typed::k8s_openapi::api::core::v1::TopologySpreadConstraint;
 use crate::affinity::selector;
 use crate::cycle::Cycle;
 use crate::framework::{MAX_SCORE, Plugin, Reason, Rejection, Score, Wake};
+use crate::kin::{Kin, Remembered};
 use crate::node::NodeInfo;
 use crate::plugins::node_affinity;
 use crate::pod::PodInfo;
@@ -36,6 +37,8 @@ struct Constraint {
     min_domains: usize,
     honors_affinity: bool,
     honors_taints: bool,
+    /// Which pods it is about.
+    selected: Remembered<bool>,
 }
 
 /// A pod's constraints, and how many pods there are by each one's values.
@@ -56,6 +59,7 @@ impl Constraint {
             min_domains: given.min_domains.and_then(|n| usize::try_from(n).ok()).unwrap_or(1),
             honors_affinity: policy(given.node_affinity_policy.as_ref(), true),
             honors_taints: policy(given.node_taints_policy.as_ref(), false),
+            selected: Remembered::default(),
         }
     }
 
@@ -74,12 +78,10 @@ impl Constraint {
         if self.selector.is_empty() {
             return 0;
         }
-        let counts = |other: &&std::sync::Arc<PodInfo>| {
-            other.pod.metadata.deletion_timestamp.is_none()
-                && other.pod.namespace() == pod.pod.namespace()
-                && self.selector.matches_opt(other.pod.metadata.labels.as_ref())
+        let selects = |kin: &Kin| {
+            !kin.is_leaving() && kin.namespace() == pod.pod.namespace() && self.selector.matches_opt(kin.labels())
         };
-        node.pods.values().filter(counts).count() as i64
+        node.census.iter().filter(|(kin, _)| *self.selected.get(kin, selects)).map(|(_, count)| count).sum()
     }
 }
 
@@ -130,6 +132,7 @@ fn defaults(cycle: &Cycle) -> Vec<Constraint> {
         min_domains: 1,
         honors_affinity: true,
         honors_taints: false,
+        selected: Remembered::default(),
     };
     DEFAULTS.into_iter().map(constraint).collect()
 }
@@ -234,8 +237,12 @@ fn counts_for_score(
     }
     let values: BTreeSet<&String> = places.iter().filter_map(|node| node.labels().get(&constraint.key)).collect();
     let mut counts: BTreeMap<String, i64> = values.into_iter().map(|value| (value.clone(), 0)).collect();
-    for node in cycle.cluster.nodes().filter(|node| is_place(node) && constraint.includes(cycle, node)) {
-        if let Some(count) = node.labels().get(&constraint.key).and_then(|value| counts.get_mut(value)) {
+    if counts.is_empty() {
+        return counts;
+    }
+    for node in cycle.cluster.nodes().filter(|node| is_place(node)) {
+        let Some(count) = node.labels().get(&constraint.key).and_then(|value| counts.get_mut(value)) else { continue };
+        if constraint.includes(cycle, node) {
             *count += constraint.count(cycle.pod, node);
         }
     }

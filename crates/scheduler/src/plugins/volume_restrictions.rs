@@ -16,12 +16,10 @@ pub static PLUGIN: Plugin = Plugin {
 };
 
 fn filter(cycle: &Cycle, node: &NodeInfo) -> Result<(), Rejection> {
-    let volumes = cycle.pod.spec().volumes.as_deref().unwrap_or_default();
-    let conflicts = |other: &PodInfo| {
-        let theirs = other.spec().volumes.as_deref().unwrap_or_default();
-        volumes.iter().any(|mine| theirs.iter().any(|theirs| share_a_disk(mine, theirs)))
-    };
-    if node.pods.values().any(|other| conflicts(other)) {
+    let disks = &cycle.pod.disks;
+    let conflicts =
+        |other: &PodInfo| disks.iter().any(|mine| other.disks.iter().any(|theirs| share_a_disk(mine, theirs)));
+    if !disks.is_empty() && node.pods.values().any(|other| conflicts(other)) {
         return Err(Rejection::resolvable(Reason::DiskConflict));
     }
     if exclusive_claims(cycle).any(|claim| is_used(cycle, node, &claim)) {
@@ -50,6 +48,14 @@ fn is_used(cycle: &Cycle, node: &NodeInfo, claim: &String) -> bool {
     let uses = |other: &PodInfo| other.pod.namespace() == namespace && other.claims.contains(claim);
     let elsewhere = cycle.cluster.nodes().filter(|other| other.name != node.name);
     elsewhere.chain([node]).any(|node| node.pods.values().any(|other| uses(other)))
+}
+
+/// Of a kind that [`share_a_disk`] knows.
+pub fn is_disk(volume: &Volume) -> bool {
+    volume.gce_persistent_disk.is_some()
+        || volume.aws_elastic_block_store.is_some()
+        || volume.iscsi.is_some()
+        || volume.rbd.is_some()
 }
 
 /// The same disk, unless both only read it.
