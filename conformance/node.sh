@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # A machine of its own for one node, as far as the kernel is asked: run as process 1 of new network, mount,
 # process, IPC and host name namespaces. Whoever ends it ends all that runs there. Being process 1, bash reaps
-# what Orlop leaves running.
+# what is left running there.
 #
-#   node.sh ORLOP NAME NUMBER DIRECTORY
+#   node.sh NAME NUMBER DIRECTORY PROGRAM [ARGUMENT...]
 set -euo pipefail
-orlop=$1 name=$2 number=$3 dir=$4
+name=$1 number=$2 dir=$3
+shift 3
 
 hostname "$name"
 # An empty machine: what is in these directories of the host is none of this node's business.
@@ -23,6 +24,7 @@ ip link set wire up
 ip route add default via 192.168.77.254
 
 # Nothing is pulled from afar: what was imported counts as pulled.
-printf 'mirrors:\n  "*":\n    endpoint: [local]\n' >"$dir/registries.yaml"
-"$orlop" server --node-name "$name" --registries "$dir/registries.yaml" &
+printf 'mirrors:\n  "*":\n    endpoint: [local]\n' >/run/registries.yaml
+: >"$dir/up"
+"$@" &
 wait $!

@@ -18,6 +18,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::terminal;
+use crate::wish::Wish;
 use report::{Goal, Report, Row};
 use rival::Scale;
 
@@ -30,7 +31,7 @@ pub struct Args {
     #[arg(long)]
     vs: Option<Rival>,
     /// Measure only these: start, apply, pods, idle, creates, list, watch, size; of ratios api (or requests, watch,
-    /// lists, updates of it), control-plane, scheduler
+    /// lists, updates of it), control-plane, scheduler, node
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Ask for a part only, to try the command: figures of no worth
@@ -77,10 +78,11 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        let wish = Wish::listen()?;
         tokio::select! {
             outcome = alone_or_beside(&orlop, args) => outcome,
             // Dropping what is under way stops the servers and removes what they made.
-            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            why = wish.came() => Err(why),
         }
     })
 }

@@ -1,20 +1,21 @@
 //! `cargo xtask conformance`: the official suite, built from upstream's sources, run against a release binary
 //! that is started as a user would, on a machine of its own.
 
-mod images;
-mod machine;
+pub mod images;
 mod passed;
 mod report;
 mod root;
 mod suite;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::machine::{self, KUBECONFIG, Machine};
 use crate::terminal::{note, say};
 use crate::upstream;
-use machine::Machine;
 use passed::Verdict;
 use suite::{Outcome, Part, Selection};
 
@@ -49,6 +50,8 @@ pub struct Args {
     report: PathBuf,
 }
 
+const PATIENCE: Duration = Duration::from_secs(120);
+const ASK_EVERY: Duration = Duration::from_millis(100);
 const PARTS: [Part; 2] = [Part::Parallel, Part::Serial];
 
 pub fn run(args: &Args) -> Result<()> {
@@ -103,9 +106,27 @@ fn start(orlop: &Path, tests: &[String], reports: &Path) -> Result<Machine> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let archives = runtime.block_on(images::archives(tests))?;
-    let machine = Machine::start(&orlop, 1, &reports.join("orlop.log"))?;
-    archives.iter().try_for_each(|archive| machine.import(archive))?;
+    let log = reports.join("orlop.log");
+    let mut machine = Machine::start("conformance", 1, &log, |name| machine::orlop(&orlop, name))?;
+    machine.end_when_asked()?;
+    wait_until_ready(&mut machine)?;
+    let import = ["image", "import"].map(OsStr::new);
+    archives.iter().try_for_each(|archive| machine.run(&orlop, &[&import[..], &[archive.as_os_str()]].concat()))?;
     Ok(machine)
+}
+
+fn wait_until_ready(machine: &mut Machine) -> Result<()> {
+    let (began, kubectl) = (Instant::now(), upstream::tool("kubectl")?);
+    let node = format!("node/{}", machine.name());
+    let asked = ["--kubeconfig", KUBECONFIG, "wait", "--for=condition=Ready", "--timeout=10s", &node];
+    while !machine.command(&kubectl)?.args(asked).output()?.status.success() {
+        machine.check()?;
+        if began.elapsed() > PATIENCE {
+            bail!("the node was not ready in time");
+        }
+        std::thread::sleep(ASK_EVERY);
+    }
+    Ok(())
 }
 
 /// Writes the report and holds the run against the list.

@@ -4,10 +4,12 @@ mod bench;
 mod conformance;
 mod gen_api;
 mod layers;
+mod machine;
 mod oracle;
 mod process;
 mod terminal;
 mod upstream;
+mod wish;
 
 use clap::Parser;
 

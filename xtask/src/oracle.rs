@@ -13,17 +13,16 @@ mod report;
 mod sides;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::terminal::note;
 use crate::upstream;
+use crate::wish::Wish;
 use judge::{Judge, Tally};
 use known::Known;
 use sides::{Programs, Sides};
@@ -77,10 +76,11 @@ pub fn run(args: &Args) -> Result<()> {
     let programs = programs(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (tallies, outcome) = runtime.block_on(async {
+        let wish = Wish::listen()?;
         tokio::select! {
             judged = judged(args, &programs) => judged,
             // Dropping what is under way stops the servers and removes what they made.
-            Err(why) = interrupted() => Err(why),
+            why = wish.came() => Err(why),
         }
     })?;
     let known = Known::read()?;
@@ -92,15 +92,6 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let complete = args.kinds.is_empty() && args.only.is_empty();
     known.verdict(&tallies, complete && !args.write)
-}
-
-/// Fails at Ctrl-C and when the caller ends this.
-async fn interrupted() -> Result<Infallible> {
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-        _ = terminate.recv() => bail!("terminated"),
-    }
 }
 
 /// What was found out, also when not everything could be asked.

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::machine::{KUBECONFIG, Machine};
+use crate::machine::{KUBECONFIG, Machine};
 use crate::terminal::note;
 use crate::upstream;
 
