@@ -23,12 +23,11 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn start(name: &'static str, program: &Path, args: &[OsString], dir: &Path) -> Result<Self> {
+    pub fn start(name: &'static str, mut command: Command, args: &[OsString], dir: &Path) -> Result<Self> {
         let path = dir.join(format!("{name}.log"));
         let log = File::create(&path)?;
-        let mut command = Command::new(program);
         command.args(args).current_dir(dir).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
+        let child = command.spawn().with_context(|| format!("starting {name}"))?;
         Ok(Self { name, log: path, child })
     }
 

@@ -1,6 +1,7 @@
 //! Upstream's own programs, which judge ours: built from the modules that `conformance/go.mod` pins, once for
 //! each version, into a cache outside the checkout.
 
+pub mod node;
 pub mod plane;
 
 use std::ffi::OsString;
@@ -32,6 +33,11 @@ const fn program(name: &'static str, package: &'static str) -> Tool {
     Tool { name, package, module: "", kind: Kind::Program }
 }
 
+/// One of those that upstream's kubelet runs containers with.
+const fn containers(name: &'static str, package: &'static str) -> Tool {
+    Tool { module: "containerd", ..program(name, package) }
+}
+
 const TOOLS: &[Tool] = &[
     program("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
     program("etcd", "go.etcd.io/etcd/server/v3"),
@@ -47,6 +53,12 @@ const TOOLS: &[Tool] = &[
     program("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
     program("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
     program("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+    containers("containerd", "github.com/containerd/containerd/v2/cmd/containerd"),
+    containers("containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"),
+    containers("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
+    containers("bridge", "github.com/containernetworking/plugins/plugins/main/bridge"),
+    containers("host-local", "github.com/containernetworking/plugins/plugins/ipam/host-local"),
+    containers("loopback", "github.com/containernetworking/plugins/plugins/main/loopback"),
 ];
 
 /// The module whose version all of this has.

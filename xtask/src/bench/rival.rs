@@ -8,6 +8,7 @@ mod fan_out;
 mod figures;
 mod fleet;
 mod lists;
+mod node;
 mod scale;
 mod scheduler;
 mod side;
@@ -35,6 +36,7 @@ pub enum Part {
     Updates,
     ControlPlane,
     Scheduler,
+    Node,
 }
 
 /// The parts that a word names: one, or those of the API together.
@@ -54,6 +56,7 @@ impl Part {
             Self::Updates => "updates",
             Self::ControlPlane => "control-plane",
             Self::Scheduler => "scheduler",
+            Self::Node => "node",
         }
     }
 }
@@ -82,6 +85,7 @@ pub async fn measure(orlop: &Path, options: &Options<'_>) -> Result<()> {
             Part::Updates => api::updates(&contenders, scale, &mut figures).await,
             Part::ControlPlane => control_plane::measure(&contenders, scale, &mut figures).await,
             Part::Scheduler => scheduler::measure(&contenders, scale, &mut figures).await,
+            Part::Node => node::measure(&contenders, scale, &mut figures).await,
         };
         say(&format!("\n## {}\n\n{figures}", part.name()))?;
         if let Err(error) = measured {

@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -38,12 +39,13 @@ impl Sides {
         let (orlop_port, upstream_port) = (free_port()?, free_port()?);
         let mut processes = vec![orlop(&programs.orlop, dir.path(), orlop_port)?];
         let etcd_port = free_port()?;
-        let etcd = plane::etcd(&programs.etcd, dir.path(), etcd_port, Flush::Never)?;
+        let etcd = plane::etcd(Command::new(&programs.etcd), dir.path(), etcd_port, Flush::Never)?;
         let kubeconfig = dir.path().join("data/admin.kubeconfig");
         processes[0].wait(ASK_EVERY, || async { kubeconfig.exists() }).await?;
         let config = Config::load(Some(&kubeconfig), &Choice::default())?;
         let (pki, ports) = (dir.path().join("data/pki"), (upstream_port, etcd_port));
-        processes.insert(0, plane::kube_apiserver(&programs.kube_apiserver, dir.path(), &pki, ports, &[])?);
+        let kube_apiserver = Command::new(&programs.kube_apiserver);
+        processes.insert(0, plane::kube_apiserver(kube_apiserver, dir.path(), &pki, ports, &[])?);
         processes.push(etcd);
         let upstream = Config { server: format!("https://127.0.0.1:{upstream_port}"), ..config.clone() };
         let upstream = Side::new("upstream", &upstream, upstream_port)?;
@@ -82,5 +84,5 @@ fn orlop(program: &Path, dir: &Path, port: u16) -> Result<Process> {
     args.extend(["--bind-address=127.0.0.1", "--node-name=oracle", "--log-level=warn"].map(Into::into));
     args.extend([format!("--secure-port={port}"), format!("--service-cidr={SERVICE_CIDR}")].map(Into::into));
     args.push(format!("--node-ip={NODE_IP}").into());
-    Process::start("orlop", program, &args, dir)
+    Process::start("orlop", Command::new(program), &args, dir)
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -19,7 +20,7 @@ pub enum Flush {
     Never,
 }
 
-pub fn etcd(program: &Path, dir: &Path, port: u16, flush: Flush) -> Result<Process> {
+pub fn etcd(command: Command, dir: &Path, port: u16, flush: Flush) -> Result<Process> {
     let peer = format!("http://127.0.0.1:{}", free_port()?);
     let client = format!("http://127.0.0.1:{port}");
     let data = dir.join("etcd").display().to_string();
@@ -35,12 +36,12 @@ pub fn etcd(program: &Path, dir: &Path, port: u16, flush: Flush) -> Result<Proce
     if flush == Flush::Never {
         args.push("--unsafe-no-fsync".into());
     }
-    Process::start("etcd", program, &args, dir)
+    Process::start("etcd", command, &args, dir)
 }
 
 /// `pki` as Orlop lays it out; `more` flags beside upstream's defaults.
 pub fn kube_apiserver(
-    program: &Path,
+    command: Command,
     dir: &Path,
     pki: &Path,
     (port, etcd_port): (u16, u16),
@@ -80,14 +81,14 @@ pub fn kube_apiserver(
         ("requestheader-uid-headers", "X-Remote-Uid"),
     ]));
     args.extend(flags(more));
-    Process::start("kube-apiserver", program, &args, dir)
+    Process::start("kube-apiserver", command, &args, dir)
 }
 
 /// How many requests a second a part may send: upstream's defaults (20 and 50) would be all that is measured, and
 /// its own scheduler_perf lifts them as far.
 const REQUESTS_PER_SECOND: u32 = 5000;
 
-pub fn kube_scheduler(program: &Path, dir: &Path, kubeconfig: &Path) -> Result<Process> {
+pub fn kube_scheduler(command: Command, dir: &Path, kubeconfig: &Path) -> Result<Process> {
     let config = dir.join("scheduler.yaml");
     let text = format!(
         "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nclientConnection:\n  \
@@ -96,10 +97,10 @@ pub fn kube_scheduler(program: &Path, dir: &Path, kubeconfig: &Path) -> Result<P
     );
     std::fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
     let args = flags(&[("config", &config.display().to_string()), ("secure-port", "0")]);
-    Process::start("kube-scheduler", program, &args, dir)
+    Process::start("kube-scheduler", command, &args, dir)
 }
 
-pub fn kube_controller_manager(program: &Path, dir: &Path, pki: &Path, kubeconfig: &Path) -> Result<Process> {
+pub fn kube_controller_manager(command: Command, dir: &Path, pki: &Path, kubeconfig: &Path) -> Result<Process> {
     let key = |name: &str| pki.join(name).display().to_string();
     let requests = REQUESTS_PER_SECOND.to_string();
     let args = flags(&[
@@ -112,9 +113,9 @@ pub fn kube_controller_manager(program: &Path, dir: &Path, pki: &Path, kubeconfi
         ("kube-api-burst", &requests),
         ("secure-port", "0"),
     ]);
-    Process::start("kube-controller-manager", program, &args, dir)
+    Process::start("kube-controller-manager", command, &args, dir)
 }
 
-fn flags(all: &[(&str, &str)]) -> Vec<OsString> {
+pub(super) fn flags(all: &[(&str, &str)]) -> Vec<OsString> {
     all.iter().map(|(flag, value)| format!("--{flag}={value}").into()).collect()
 }

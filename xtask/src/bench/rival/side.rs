@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -18,6 +19,9 @@ use crate::upstream::tool;
 
 /// How often a starting server is asked; the error of the figures about starting.
 const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// The administrator's kubeconfig of upstream's control plane, in its directory.
+pub const ADMIN: &str = "admin.kubeconfig";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Who {
@@ -90,7 +94,7 @@ impl Contenders {
         if parts == Parts::Api {
             args.push("--disable-scheduler".into());
         }
-        processes.push(Process::start("orlop", &self.orlop, &args, dir)?);
+        processes.push(Process::start("orlop", Command::new(&self.orlop), &args, dir)?);
         let kubeconfig = kubeconfig(dir);
         processes[0].wait(ASK_EVERY, || async { kubeconfig.exists() }).await?;
         let config = Config::load(Some(&kubeconfig), &Choice::default())?;
@@ -99,24 +103,49 @@ impl Contenders {
     }
 
     async fn start_upstream(&self, dir: &Path, parts: Parts, processes: &mut Vec<Process>) -> Result<Config> {
+        self.upstream(dir, parts, |program| Ok(Command::new(program)), async |config| ready(&config).await, processes)
+            .await
+    }
+
+    /// Upstream's control plane where `command` runs programs and `ready` asks of the API.
+    pub async fn upstream(
+        &self,
+        dir: &Path,
+        parts: Parts,
+        command: impl Fn(PathBuf) -> Result<Command>,
+        ready: impl AsyncFn(Config) -> bool,
+        processes: &mut Vec<Process>,
+    ) -> Result<Config> {
         let (port, etcd_port) = (free_port()?, free_port()?);
         let keys = Config::load(Some(&kubeconfig(self.keys.path())), &Choice::default())?;
         let config = Config { server: format!("https://127.0.0.1:{port}"), ..keys.clone() };
-        let pki = self.keys.path().join("data/pki");
-        processes.push(plane::etcd(&tool("etcd")?, dir, etcd_port, Flush::Always)?);
-        processes.push(plane::kube_apiserver(&tool("kube-apiserver")?, dir, &pki, (port, etcd_port), &[])?);
-        processes[1].wait(ASK_EVERY, || ready(&config)).await?;
+        let (run, pki) = (|name: &str| command(tool(name)?), self.pki());
+        processes.push(plane::etcd(run("etcd")?, dir, etcd_port, Flush::Always)?);
+        processes.push(plane::kube_apiserver(run("kube-apiserver")?, dir, &pki, (port, etcd_port), &[])?);
+        processes[1].wait(ASK_EVERY, || ready(config.clone())).await?;
         if parts != Parts::Api {
             let text = std::fs::read_to_string(kubeconfig(self.keys.path()))?.replace(&keys.server, &config.server);
-            let kubeconfig = dir.join("admin.kubeconfig");
+            let kubeconfig = dir.join(ADMIN);
             std::fs::write(&kubeconfig, text)?;
-            processes.push(plane::kube_scheduler(&tool("kube-scheduler")?, dir, &kubeconfig)?);
+            processes.push(plane::kube_scheduler(run("kube-scheduler")?, dir, &kubeconfig)?);
             if parts == Parts::Whole {
-                let program = tool("kube-controller-manager")?;
-                processes.push(plane::kube_controller_manager(&program, dir, &pki, &kubeconfig)?);
+                processes.push(plane::kube_controller_manager(
+                    run("kube-controller-manager")?,
+                    dir,
+                    &pki,
+                    &kubeconfig,
+                )?);
             }
         }
         Ok(config)
+    }
+
+    pub fn orlop(&self) -> &Path {
+        &self.orlop
+    }
+
+    pub fn pki(&self) -> PathBuf {
+        self.keys.path().join("data/pki")
     }
 }
 
@@ -165,7 +194,7 @@ fn kubeconfig(dir: &Path) -> PathBuf {
     dir.join("data/admin.kubeconfig")
 }
 
-async fn ready(config: &Config) -> bool {
+pub async fn ready(config: &Config) -> bool {
     let Ok(mut connection) = Connection::open(config).await else { return false };
     matches!(connection.get("/readyz").await, Ok(answer) if answer.status.is_success())
 }
