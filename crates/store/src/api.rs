@@ -86,6 +86,9 @@ pub enum StoreError {
     /// The precondition's revision is not the newest; carries the newest entry.
     #[error("revision conflict")]
     Conflict(Arc<Entry>),
+    /// Something of the resource is newer than the writer knew.
+    #[error("others were faster")]
+    Overtaken,
     #[error("revision {requested} is compacted, oldest is {oldest}")]
     Compacted { requested: Revision, oldest: Revision },
     #[error("revision {requested} is in the future, newest is {newest}")]

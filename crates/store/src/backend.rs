@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::etcd::EtcdError;
 use crate::view::View;
 use crate::{Draft, Durability, Entry, Event, Key, Revision, State, StoreError};
 
 /// Decides and keeps writes. In order: `load` once, `follow` once, then any number of the others.
 ///
-/// * Revisions grow by one per write, over restarts too; the first write gets a small positive one. Only
-///   a restart after a crash may skip some: no revision that anybody was told is ever given out again,
-///   also when its relaxed write was lost.
+/// * Revisions grow by one per write, over restarts too; the first write gets a small positive one. Some
+///   are skipped after a crash, and where others write to the same cluster: no revision that anybody was
+///   told is ever given out again, also when its relaxed write was lost.
 /// * A successful `write` has been published to the feed before it answers, unless it was relaxed.
 /// * Publications come in revision order, without gap or repetition, and only once durable.
 pub trait Backend: Send + Sync {
@@ -35,6 +36,16 @@ pub trait Backend: Send + Sync {
     /// A revision which covers every write of `resource` that was acknowledged before the call. Sees
     /// to it that this revision gets published soon.
     fn read_fence(&self, resource: &str) -> BoxFuture<'_, Result<Revision, StoreError>>;
+
+    /// Whether other processes write, too.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Until `newest` shows every write that was acknowledged before the call, also by other processes.
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     fn stats(&self) -> BackendStats;
 
@@ -68,6 +79,8 @@ pub struct Change {
     pub key: Key,
     pub action: Action,
     pub durability: Durability,
+    /// Only if no entry of the key's resource is newer than this.
+    pub unless_newer: Option<Revision>,
 }
 
 #[derive(Clone, Debug)]
@@ -76,7 +89,8 @@ pub enum Action {
     Create(Draft),
     /// Only if the newest entry is at `expected`.
     Update { expected: Revision, draft: Draft },
-    /// Only if the newest entry is at `expected`; `last` is what watchers get to see.
+    /// Only if the newest entry is at `expected`; `last` is what watchers get to see. (Those of an etcd
+    /// cluster see the newest entry, which is the same unless a caller made `last` differ.)
     Delete { expected: Revision, last: Draft },
 }
 
@@ -88,6 +102,9 @@ pub struct Published {
     pub state: State,
     /// In revision order.
     pub events: Vec<Event>,
+    /// Whether these are all. Else they only lead from the last state to this one, and the states in
+    /// between cannot be read.
+    pub complete: bool,
 }
 
 /// A backend's way to tell what is durable.
@@ -149,4 +166,8 @@ pub enum OpenError {
     /// Something that had been flushed reads back differently. Nothing was changed.
     #[error("log file {file} is corrupt at offset {offset}: {what}")]
     Corrupt { file: String, offset: u64, what: String },
+    #[error("reading from etcd at {servers}")]
+    Etcd { servers: String, source: EtcdError },
+    #[error("etcd servers: {0}")]
+    Servers(String),
 }

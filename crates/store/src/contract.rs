@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 
-use crate::{Draft, Durability, Entry, Event, Key, Revision, Store, StoreError, Watch};
+use crate::{Action, Draft, Durability, Entry, Event, Key, Revision, Store, StoreError, Watch};
 
 /// A kind of backend under test.
 pub trait Subject: Sync {
@@ -50,6 +50,7 @@ pub const CASES: &[(&str, Case)] = cases![
     a_create_needs_a_free_key,
     a_change_needs_the_newest_revision,
     of_concurrent_changes_one_wins,
+    a_write_may_depend_on_its_whole_resource,
     a_key_can_be_used_again,
     bytes_carry_their_revision,
     lists_are_in_order,
@@ -190,6 +191,25 @@ async fn of_concurrent_changes_one_wins(place: Box<dyn Place>) {
     assert_eq!(content(&last)["value"], WRITERS * ROUNDS);
     let creates = join_all((0..WRITERS).map(|i| store.create(pod("one"), draft(i), FLUSHED))).await;
     assert_eq!(creates.iter().filter(|result| result.is_ok()).count(), 1);
+}
+
+async fn a_write_may_depend_on_its_whole_resource(place: Box<dyn Place>) {
+    let store = place.open().await;
+    let first = create(&store, pod("a"), 1).await;
+    let other = create(&store, key("services", "default", "a"), 1).await;
+    let write = |key: Key, action: Action, seen: Revision| store.write(key, action, FLUSHED, Some(seen));
+    for seen in [0, first.revision - 1] {
+        let refused = write(pod("b"), Action::Create(draft(1)), seen).await;
+        assert!(matches!(refused, Err(StoreError::Overtaken)), "{refused:?}");
+        let change = Action::Update { expected: first.revision, draft: draft(2) };
+        let refused = write(pod("a"), change, seen).await;
+        assert!(matches!(refused, Err(StoreError::Overtaken)), "{refused:?}");
+    }
+    let taken = write(pod("a"), Action::Create(draft(1)), first.revision).await;
+    assert!(matches!(taken, Err(StoreError::Exists)), "{taken:?}");
+    let made = write(pod("b"), Action::Create(draft(1)), first.revision).await.unwrap();
+    assert_eq!(made.revision, other.revision + 1, "other resources do not matter");
+    write(key("nodes", "", "first"), Action::Create(draft(1)), 0).await.unwrap();
 }
 
 async fn a_key_can_be_used_again(place: Box<dyn Place>) {

@@ -36,6 +36,8 @@ struct Group {
     parts: Vec<Part>,
     /// The state at `revision`.
     anchor: Option<State>,
+    /// Whether states between the last group's revision and this one can be read.
+    complete: bool,
 }
 
 /// A group's events of one resource.
@@ -68,7 +70,14 @@ impl History {
     }
 
     /// `state` is the one at `revision`, when it is at hand.
-    pub fn push(&mut self, revision: Revision, parts: Vec<Part>, state: Option<&State>, now: Instant) {
+    pub fn push(&mut self, revision: Revision, parts: Vec<Part>, state: Option<&State>, complete: bool, now: Instant) {
+        // However often there is nothing but a revision, it takes no room.
+        if parts.is_empty()
+            && let Some(last) = self.groups.back_mut()
+        {
+            last.revision = revision;
+            return;
+        }
         let events = parts.iter().map(|part| part.events.len()).sum();
         let bytes = parts.iter().flat_map(|part| part.events.iter()).map(held_bytes).sum();
         self.events += events;
@@ -78,7 +87,7 @@ impl History {
         if anchor.is_some() {
             self.since_anchor = 0;
         }
-        self.groups.push_back(Group { revision, at: now, events, bytes, parts, anchor });
+        self.groups.push_back(Group { revision, at: now, events, bytes, parts, anchor, complete });
     }
 
     /// Forgets what is over the limits.
@@ -107,6 +116,14 @@ impl History {
         self.events -= group.events;
         self.bytes -= group.bytes;
         group.parts.iter().for_each(|part| part.channel.evict_front());
+    }
+
+    /// The end of the gap that `revision` lies in, if it does.
+    pub fn gap(&self, revision: Revision) -> Option<Revision> {
+        let next = self.groups.partition_point(|group| group.revision <= revision);
+        let start = next.checked_sub(1).map_or(self.floor, |before| self.groups[before].revision);
+        let group = self.groups.get(next).filter(|group| !group.complete && revision > start)?;
+        Some(group.revision)
     }
 
     /// The way from `current` (state at `newest`) back to `revision`, which lies in the window.

@@ -50,7 +50,7 @@ impl Store {
 
     /// Fails with `Exists` when there is such a key.
     pub async fn create(&self, key: Key, draft: Draft, durability: Durability) -> Result<Arc<Entry>, StoreError> {
-        self.backend.write(Change { key, action: Action::Create(draft), durability }).await
+        self.write(key, Action::Create(draft), durability, None).await
     }
 
     /// Fails with `NotFound` or `Conflict` unless the newest entry is at `expected`.
@@ -61,8 +61,7 @@ impl Store {
         draft: Draft,
         durability: Durability,
     ) -> Result<Arc<Entry>, StoreError> {
-        let action = Action::Update { expected, draft };
-        self.backend.write(Change { key: key.clone(), action, durability }).await
+        self.write(key.clone(), Action::Update { expected, draft }, durability, None).await
     }
 
     /// Like `update`; the answer is `last` with the deletion's revision, as watchers get it.
@@ -73,8 +72,19 @@ impl Store {
         last: Draft,
         durability: Durability,
     ) -> Result<Arc<Entry>, StoreError> {
-        let action = Action::Delete { expected, last };
-        self.backend.write(Change { key: key.clone(), action, durability }).await
+        self.write(key.clone(), Action::Delete { expected, last }, durability, None).await
+    }
+
+    /// Any of these; with `unless_newer` it fails with `Overtaken` when an entry of the same resource is
+    /// newer than that, for what must be unique among them.
+    pub async fn write(
+        &self,
+        key: Key,
+        action: Action,
+        durability: Durability,
+        unless_newer: Option<Revision>,
+    ) -> Result<Arc<Entry>, StoreError> {
+        self.backend.write(Change { key, action, durability, unless_newer }).await
     }
 
     /// The durable entry.
@@ -85,6 +95,17 @@ impl Store {
     /// The newest entry, durable or not: what a writer prepares its change from.
     pub fn newest(&self, key: &Key) -> Option<Arc<Entry>> {
         self.backend.newest(key)
+    }
+
+    /// Whether other processes write to the same store.
+    pub fn is_shared(&self) -> bool {
+        self.backend.is_shared()
+    }
+
+    /// Until [`Store::newest`] shows every write acknowledged before the call, whoever made it. A writer
+    /// that would refuse for what `newest` shows, or does not show, calls this first.
+    pub async fn catch_up(&self) -> Result<(), StoreError> {
+        self.backend.catch_up().await
     }
 
     /// The last durable revision.

@@ -59,7 +59,7 @@ impl View {
             for part in &parts {
                 part.channel.push(part.events.clone());
             }
-            history.push(group[group.len() - 1].revision, parts, None, now);
+            history.push(group[group.len() - 1].revision, parts, None, true, now);
         }
         history.trim(now);
     }
@@ -84,6 +84,9 @@ impl View {
             }
             if revision < history.floor() {
                 return Err(StoreError::Compacted { requested: revision, oldest: history.floor() });
+            }
+            if let Some(oldest) = history.gap(revision) {
+                return Err(StoreError::Compacted { requested: revision, oldest });
             }
             history.rewind(&current.state, current.revision, revision)
         };
@@ -113,7 +116,7 @@ impl View {
     }
 
     pub fn publish(&self, published: Published) {
-        let Published { revision, state, events } = published;
+        let Published { revision, state, events, complete } = published;
         let now = Instant::now();
         let parts = self.parts(events);
         let bells: Vec<_> = parts.iter().map(|part| (part.channel.clone(), part.events.clone())).collect();
@@ -123,7 +126,7 @@ impl View {
             for part in &parts {
                 part.channel.push(part.events.clone());
             }
-            history.push(revision, parts, Some(&state), now);
+            history.push(revision, parts, Some(&state), complete, now);
             self.current.store(Arc::new(At { revision, state }));
             history.trim(now);
         }

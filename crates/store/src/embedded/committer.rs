@@ -103,7 +103,7 @@ impl Committer {
         match flushes {
             Ok(flushes) => {
                 let writes = events.len() as u64;
-                self.feed.publish(Published { revision, state, events });
+                self.feed.publish(Published { revision, state, events, complete: true });
                 commit.finish(None);
                 let reclaimed = self.log.as_mut().map_or(Ok(()), Log::reclaim);
                 self.count(writes, flushes);

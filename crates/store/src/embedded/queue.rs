@@ -55,7 +55,13 @@ impl Queue {
     }
 
     /// Decides and, if it may happen, gives the change its revision.
-    pub fn admit(&mut self, key: Key, action: &Action, filling: Filling) -> Result<Arc<Entry>, StoreError> {
+    pub fn admit(
+        &mut self,
+        key: Key,
+        action: &Action,
+        unless_newer: Option<Revision>,
+        filling: Filling,
+    ) -> Result<Arc<Entry>, StoreError> {
         if let Some(failure) = &self.failure {
             return Err(StoreError::Io(failure.clone()));
         }
@@ -63,6 +69,9 @@ impl Queue {
             return Err(StoreError::Closed);
         }
         let previous = decide(&self.newest, &key, action)?;
+        if unless_newer.is_some_and(|seen| self.newest.has_newer(&key.resource, seen)) {
+            return Err(StoreError::Overtaken);
+        }
         let revision = self.revision + 1;
         let (key, created) = match &previous {
             Some(previous) => (previous.key.clone(), previous.created),

@@ -39,7 +39,7 @@ impl Shared {
     }
 
     pub async fn write(&self, change: Change) -> Result<Arc<Entry>, StoreError> {
-        let Change { key, action, durability } = change;
+        let Change { key, action, durability, unless_newer } = change;
         let draft = action.draft().clone();
         if draft.json.len() > self.limits.object_bytes || !log::fits(&key) {
             return Err(StoreError::TooLarge { size: draft.json.len(), limit: self.limits.object_bytes });
@@ -48,7 +48,7 @@ impl Shared {
         let (entry, commit) = {
             let mut queue = self.queue();
             let first = queue.pending.is_empty();
-            let entry = queue.admit(key, &action, filling)?;
+            let entry = queue.admit(key, &action, unless_newer, filling)?;
             if durability == Durability::Relaxed {
                 self.last_relaxed.store(entry.revision, Ordering::Release);
                 queue.note_relaxed(&entry);

@@ -1,0 +1,99 @@
+//! Making a connection to a member.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::grpc::Sender;
+
+/// Upstream's keepaliveTime and keepaliveTimeout: what notices a silent member under an idle watch.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Room for answers under way: a page of a list, or a burst of events, in one round trip.
+const WINDOW_BYTES: u32 = 4 << 20;
+
+/// A member's client URL.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    /// Host and port.
+    authority: String,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+impl Endpoint {
+    /// `http://host:port`, or `https://` with `tls`.
+    pub fn parse(url: &str, tls: Option<&ClientConfig>) -> Result<Endpoint, String> {
+        let uri: http::Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(format!("{url}: want http://host:port or https://host:port"));
+        };
+        let host = authority.host();
+        let tls = match (scheme, tls) {
+            ("http", _) => None,
+            ("https", Some(tls)) => {
+                let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+                let name = ServerName::try_from(name).map_err(|error| format!("{url}: {error}"))?;
+                let mut tls = tls.clone();
+                tls.alpn_protocols = vec![b"h2".to_vec()];
+                Some((Arc::new(tls), name))
+            }
+            ("https", None) => return Err(format!("{url}: there is no CA to trust")),
+            _ => return Err(format!("{url}: want http:// or https://")),
+        };
+        Ok(Endpoint { authority: format!("{host}:{}", authority.port_u16().unwrap_or(2379)), tls })
+    }
+
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    pub async fn connect(&self) -> Result<Sender, String> {
+        let tcp = TcpStream::connect(&self.authority).await.map_err(|error| error.to_string())?;
+        tcp.set_nodelay(true).map_err(|error| error.to_string())?;
+        match &self.tls {
+            None => handshake(tcp).await,
+            Some((tls, name)) => {
+                let connecting = TlsConnector::from(tls.clone()).connect(name.clone(), tcp);
+                handshake(connecting.await.map_err(|error| error.to_string())?).await
+            }
+        }
+    }
+}
+
+async fn handshake(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, String> {
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .handshake(TokioIo::new(io))
+        .await
+        .map_err(|error| error.to_string())?;
+    // Ends with the last sender and stream, or with the connection.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_a_scheme_and_a_host() {
+        let authority = |url| Endpoint::parse(url, None).map(|endpoint| endpoint.authority);
+        assert_eq!(authority("http://127.0.0.1:2379").unwrap(), "127.0.0.1:2379");
+        assert_eq!(authority("http://[::1]").unwrap(), "[::1]:2379");
+        for bad in ["127.0.0.1:2379", "etcd", "ftp://a:1", "https://a:1", "http://"] {
+            assert!(authority(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Real etcd members on loopback, for one test each.
+#![allow(dead_code)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use orlop_store::{Etcd, EtcdConfig, HistoryLimits, Store};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// What etcd says when it takes requests.
+const READY: &str = "serving client traffic";
+
+/// One member, which ends with this value.
+pub struct Member {
+    arguments: Vec<String>,
+    process: Option<Child>,
+    pub url: String,
+}
+
+/// Members of one cluster.
+pub struct EtcdCluster {
+    pub members: Vec<Member>,
+    _data: tempfile::TempDir,
+}
+
+impl EtcdCluster {
+    /// Ready when this returns.
+    pub fn start(size: usize) -> EtcdCluster {
+        EtcdCluster::start_with("http", size, &[])
+    }
+
+    /// `scheme` is that of the client URLs, `more` goes to every member.
+    pub fn start_with(scheme: &str, size: usize, more: &[String]) -> EtcdCluster {
+        let data = tempfile::tempdir().unwrap();
+        let ports = free_ports(2 * size);
+        let peers: Vec<String> = ports[size..].iter().map(|port| format!("http://127.0.0.1:{port}")).collect();
+        let initial: Vec<String> = peers.iter().enumerate().map(|(i, url)| format!("m{i}={url}")).collect();
+        let member = |i: usize| {
+            let url = format!("{scheme}://127.0.0.1:{}", ports[i]);
+            let dir = data.path().join(format!("m{i}"));
+            let arguments = [
+                ("name", format!("m{i}")),
+                ("data-dir", dir.display().to_string()),
+                ("listen-client-urls", url.clone()),
+                ("advertise-client-urls", url.clone()),
+                ("listen-peer-urls", peers[i].clone()),
+                ("initial-advertise-peer-urls", peers[i].clone()),
+                ("initial-cluster", initial.join(",")),
+                ("logger", "zap".into()),
+                ("log-outputs", "stderr".into()),
+            ];
+            let arguments =
+                arguments.iter().map(|(name, value)| format!("--{name}={value}")).chain(more.iter().cloned());
+            Member { arguments: arguments.collect(), process: None, url }
+        };
+        let mut cluster = EtcdCluster { members: (0..size).map(member).collect(), _data: data };
+        // A member is ready only once most are there.
+        let starting: Vec<_> = cluster.members.iter_mut().map(Member::spawn).collect();
+        starting.into_iter().for_each(|ready| ready.recv().unwrap());
+        cluster
+    }
+
+    pub fn config(&self, prefix: &str) -> EtcdConfig {
+        EtcdConfig {
+            servers: self.members.iter().map(|member| member.url.clone()).collect(),
+            tls: None,
+            prefix: prefix.to_owned(),
+            builtin: Vec::new(),
+            compaction_interval: std::time::Duration::ZERO,
+        }
+    }
+
+    pub async fn open(&self, prefix: &str) -> Store {
+        open(self.config(prefix)).await
+    }
+
+    /// Which member the others follow.
+    pub fn leader(&self) -> usize {
+        let status = |member: &Member| member.call("/v3/maintenance/status", "{}");
+        let leads = |member: &Member| {
+            let status = status(member);
+            status["leader"] == status["header"]["member_id"]
+        };
+        self.members.iter().position(leads).expect("members that are ready have a leader")
+    }
+}
+
+pub async fn open(config: EtcdConfig) -> Store {
+    Store::over(std::sync::Arc::new(Etcd::new(config).unwrap()), HistoryLimits::default()).await.unwrap()
+}
+
+impl Member {
+    /// One call of etcd's JSON gateway.
+    pub fn call(&self, path: &str, body: &str) -> serde_json::Value {
+        let authority = self.url.trim_start_matches("http://");
+        let mut connection = TcpStream::connect(authority).unwrap();
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.0\r\nHost: {authority}\r\nContent-Length: {length}\r\n\r\n");
+        connection.write_all((head + body).as_bytes()).unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"))
+    }
+
+    /// The receiver hears when it takes requests.
+    fn spawn(&mut self) -> std::sync::mpsc::Receiver<()> {
+        let mut process = Command::new(program()).args(&self.arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(process.stderr.take().unwrap());
+        self.process = Some(process);
+        let (tell, ready) = std::sync::mpsc::channel();
+        // Reads to the end, or etcd would block on its log.
+        std::thread::spawn(move || {
+            let mut told = Vec::new();
+            for line in log.lines().map_while(Result::ok) {
+                if line.contains(READY) {
+                    let _ = tell.send(());
+                }
+                told.push(line);
+                if told.len() > 50 {
+                    told.remove(0);
+                }
+            }
+        });
+        ready
+    }
+
+    /// Starts it again; returns when it takes requests.
+    pub fn restart(&mut self) {
+        self.spawn().recv().unwrap();
+    }
+
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// As if the network to and from it were gone: connections stay, nothing comes.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().unwrap();
+        kill_process(Pid::from_child(process), signal).unwrap();
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+/// Ports that nobody listens on. Held together, so that they differ.
+fn free_ports(count: usize) -> Vec<u16> {
+    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+}
+
+/// Of `ORLOP_ETCD`, of `cargo xtask conformance`, or of the system.
+pub fn program() -> PathBuf {
+    if let Some(named) = std::env::var_os("ORLOP_ETCD") {
+        return named.into();
+    }
+    let built = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/orlop/conformance"));
+    let versions = built.and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten().flatten();
+    let mut candidates: Vec<PathBuf> = versions.map(|version| version.path().join("bin/etcd")).collect();
+    candidates.sort();
+    candidates.reverse();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    candidates.extend(std::env::split_paths(&path).map(|dir| dir.join("etcd")));
+    candidates
+        .into_iter()
+        .find(|path| path.is_file())
+        .expect("these tests need etcd: install Debian's etcd-server, or name one in ORLOP_ETCD")
+}

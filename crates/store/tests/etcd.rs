@@ -1,0 +1,56 @@
+//! The contract over a real etcd.
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/etcd.rs"]
+mod common;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::EtcdCluster;
+use futures_util::future::BoxFuture;
+use orlop_store::contract::{self, Place, Subject};
+use orlop_store::{EtcdConfig, Store};
+
+struct Prefixes {
+    cluster: EtcdCluster,
+    next: AtomicUsize,
+}
+
+struct Prefix(EtcdConfig);
+
+impl Subject for Prefixes {
+    fn place(&self) -> BoxFuture<'_, Box<dyn Place>> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let place = Prefix(self.cluster.config(&format!("/registry{number}")));
+        Box::pin(async { Box::new(place) as Box<dyn Place> })
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}
+
+impl Place for Prefix {
+    fn open(&self) -> BoxFuture<'_, Store> {
+        Box::pin(common::open(self.0.clone()))
+    }
+}
+
+async fn keeps_the_contract(size: usize) {
+    contract::run(&Prefixes { cluster: EtcdCluster::start(size), next: AtomicUsize::new(0) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_member() {
+    keeps_the_contract(1).await;
+}
+
+#[tokio::test]
+async fn one_member_from_one_thread() {
+    keeps_the_contract(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_members() {
+    keeps_the_contract(3).await;
+}
