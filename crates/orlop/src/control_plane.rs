@@ -10,6 +10,7 @@ use orlop_client::events::Recorder;
 use orlop_client::transport::UserInfo;
 use orlop_controllers::list::{Settings, Signer};
 use orlop_scheduler::run::Scheduler;
+use orlop_server::audit::Audit;
 use orlop_server::authz;
 use orlop_server::pki::kubeconfig::Access;
 use orlop_server::pki::{self, Pki};
@@ -27,6 +28,7 @@ pub struct ControlPlane {
     pub store: Store,
     pub pki: Arc<Pki>,
     pub server: Arc<Server>,
+    pub audit: Option<Arc<Audit>>,
 }
 
 impl ControlPlane {
@@ -45,8 +47,9 @@ impl ControlPlane {
         }
         let pki = Arc::new(Pki::open(pki_config(arguments, machine)).context("opening the cluster's keys")?);
         let security = security(arguments, &store, &pki)?;
-        let server = server(arguments, machine, &security);
-        let plane = Self { store, pki, server };
+        let audit = Audit::start(arguments.audit.options()?).context("setting up auditing")?;
+        let server = server(arguments, machine, &security, audit.clone());
+        let plane = Self { store, pki, server, audit };
         plane.listen(listener, shutdown, tasks)?;
         plane.bootstrap(&security).await?;
         tasks.spawn(plane.server.clone().maintain(shutdown.clone()));
@@ -160,8 +163,14 @@ fn security(arguments: &Arguments, store: &Store, pki: &Arc<Pki>) -> Result<Secu
     Security::new(store, pki.clone(), config).context("setting up authentication and authorization")
 }
 
-fn server(arguments: &Arguments, machine: &Machine, security: &Security) -> Arc<Server> {
+fn server(
+    arguments: &Arguments,
+    machine: &Machine,
+    security: &Security,
+    audit: Option<Arc<Audit>>,
+) -> Arc<Server> {
     let mut config = security.server_config();
+    config.audit = audit;
     security.serve_discovery(&mut config, format!("{}:{}", machine.node_ip, arguments.secure_port));
     config.advertise_address = machine.node_ip;
     config.secure_port = arguments.secure_port;

@@ -1,7 +1,9 @@
 //! `orlop`: Kubernetes in one binary. Arguments become roles; the roles live in the crates below.
 
 mod addons;
+mod audit;
 mod control_plane;
+mod duration;
 mod identity;
 mod image;
 mod image_store;

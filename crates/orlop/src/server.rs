@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::level_filters::LevelFilter;
 
+use crate::audit;
 use crate::control_plane::{self, ControlPlane};
 use crate::node;
 use crate::paths::{self, Paths};
@@ -84,6 +85,8 @@ pub struct Arguments {
     /// error, warn, info, debug or trace
     #[arg(long, default_value = "info")]
     pub log_level: LevelFilter,
+    #[command(flatten)]
+    pub audit: audit::Arguments,
 }
 
 impl Arguments {
@@ -138,6 +141,9 @@ async fn serve(arguments: Arguments) -> Result<()> {
     shutdown.cancel();
     tasks.close();
     tasks.wait().await;
+    if let Some(audit) = &plane.audit {
+        audit.close().await;
+    }
     plane.store.close().await.context("closing the store")
 }
 

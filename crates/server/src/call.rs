@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use orlop_client::transport::UserInfo;
 
+use crate::audit::Trail;
 use crate::request::RequestInfo;
 use crate::resource::Resource;
 
@@ -16,6 +17,7 @@ pub struct Call {
     pub head: http::request::Parts,
     pub warnings: Warnings,
     pub audit_id: Arc<str>,
+    pub trail: Trail,
 }
 
 impl Call {

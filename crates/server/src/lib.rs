@@ -23,6 +23,7 @@ mod pipeline;
 mod verbs;
 
 pub mod admission;
+pub mod audit;
 pub mod extend;
 mod services;
 

@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::Server;
+use crate::audit::Audit;
 use crate::request::RequestInfo;
 use crate::resource::Resource;
 use crate::wire::respond;
@@ -73,8 +74,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub fn new() -> Self {
+    pub fn new(audit: Option<&Audit>) -> Self {
         let mut registry = Registry::default();
+        if let Some(audit) = audit {
+            audit.register(&mut registry);
+        }
         let process = Process::register(&mut registry);
         let mut metrics = Self {
             registry,

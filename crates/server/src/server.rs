@@ -11,6 +11,7 @@ use orlop_store::{Durability, Store, StoreError};
 
 use crate::admission::{self, Plugin};
 use crate::aggregation::Aggregation;
+use crate::audit::Audit;
 use crate::auth::{Authenticator, Authorizer};
 use crate::custom::Definitions;
 use crate::discovery::Documents;
@@ -41,6 +42,8 @@ pub struct ServerConfig {
     pub paths: Vec<PathHandler>,
     /// Added to the built-in ones.
     pub health_checks: Vec<Check>,
+    /// Records requests; none: nothing is recorded.
+    pub audit: Option<Arc<Audit>>,
     /// Shown to extension API servers, to which it vouches for the callers that are named to them.
     pub front_proxy: Option<Arc<Leaf>>,
     /// Where the cluster reaches this server: the endpoint of the `kubernetes` Service.
@@ -63,6 +66,7 @@ impl ServerConfig {
             admission: Vec::new(),
             paths: Vec::new(),
             health_checks: Vec::new(),
+            audit: None,
             front_proxy: None,
             advertise_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             secure_port: 6443,
@@ -81,6 +85,7 @@ pub struct Server {
     pub(crate) extensions: Extensions,
     pub(crate) admission: Vec<Arc<dyn Plugin>>,
     pub(crate) paths: Vec<PathHandler>,
+    pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) documents: Documents,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
@@ -116,7 +121,8 @@ impl Server {
             admission: admission::ordered(plugins),
             paths: config.paths,
             documents: Documents::default(),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(config.audit.as_deref()),
+            audit: config.audit,
             recent_events: Recent::default(),
             definitions: Definitions::default(),
             aggregation: Aggregation::default(),

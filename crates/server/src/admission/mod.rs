@@ -34,6 +34,7 @@ use orlop_api::{Value, meta};
 use orlop_client::transport::UserInfo;
 
 use crate::Server;
+use crate::audit::Trail;
 use crate::call::Warnings;
 use crate::resource::Resource;
 pub use policy::{Conditions, policy_errors};
@@ -60,6 +61,7 @@ pub struct Attributes {
     pub dry_run: bool,
     pub user: Arc<UserInfo>,
     pub warnings: Warnings,
+    pub trail: Trail,
     /// An update by PATCH.
     pub patched: bool,
     /// `fieldManager` as the client gave it.

@@ -10,6 +10,7 @@ use orlop_client::streams::upgrade;
 use orlop_client::transport::{Body, empty};
 
 use super::dial::{DialError, Dialer, Target};
+use crate::audit::Trail;
 use crate::auth::Peer;
 
 /// What concerns the caller and this server only.
@@ -96,7 +97,12 @@ pub(super) async fn upgraded(
         return Err(StatusError::new(500, "", "request connection cannot be hijacked"));
     };
     let backend = hyper::upgrade::on(&mut response);
-    tokio::spawn(join(caller, backend));
+    // The record of the request is complete when the connections are.
+    let trail = head.extensions.remove::<Trail>();
+    tokio::spawn(async move {
+        join(caller, backend).await;
+        drop(trail);
+    });
     let (mut answer, _) = response.into_parts();
     // The two connections' own marks are not the caller's.
     answer.extensions.clear();

@@ -13,6 +13,7 @@ use orlop_client::transport::{Body, BoxError, Transport, empty};
 use tokio::io::AsyncWriteExt;
 
 use super::dial::{Dialer, Target};
+use crate::audit::Trail;
 
 /// What a kubelet declares that understands the newer protocols itself.
 const FEATURE: &str = "ExtendWebSocketsToKubelet";
@@ -44,11 +45,12 @@ pub(super) fn needed(node: &Value, headers: &HeaderMap) -> Option<Translation> {
 /// exec and attach.
 pub(super) async fn command(
     kubelet: Kubelet,
-    head: Parts,
+    mut head: Parts,
     path: &str,
     options: Options,
 ) -> Result<Response<Body>, StatusError> {
     let node = remote_command::connect_spdy(&kubelet, path, options).await.map_err(failed)?;
+    let trail = head.extensions.remove::<Trail>();
     let accepted = match remote_command::accept(&mut Request::from_parts(head, ()), options) {
         Ok(accepted) => accepted,
         Err(refusal) => return Ok(*refusal),
@@ -58,6 +60,7 @@ pub(super) async fn command(
             Ok(session) => converse(session, node).await,
             Err(error) => tracing::debug!(error = %orlop_base::error::chain(&error), "translated session ended"),
         }
+        drop(trail);
     });
     Ok(accepted.response)
 }
@@ -122,6 +125,7 @@ pub(super) async fn port_forward(kubelet: Kubelet, mut head: Parts, path: &str) 
     };
     let caller = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let caller = caller.ok_or_else(|| StatusError::new(500, "", "request connection cannot be hijacked"))?;
+    let trail = head.extensions.remove::<Trail>();
     tokio::spawn(async move {
         let joined = async {
             let mut node = upgrade::connection(hyper::upgrade::on(response)).await?;
@@ -133,6 +137,7 @@ pub(super) async fn port_forward(kubelet: Kubelet, mut head: Parts, path: &str) 
         if let Err(error) = joined.await {
             tracing::debug!(error = %orlop_base::error::chain(&error), "translated port-forward ended");
         }
+        drop(trail);
     });
     Ok(answer)
 }

@@ -17,6 +17,7 @@ use orlop_api::status::StatusError;
 use orlop_client::transport::Body;
 
 use crate::Server;
+use crate::audit::Trail;
 use crate::call::Warnings;
 use crate::request::RequestInfo;
 use crate::wire::respond;
@@ -34,39 +35,64 @@ pub(crate) struct Incoming {
     pub info: RequestInfo,
     pub warnings: Warnings,
     pub audit_id: Arc<str>,
+    pub trail: Trail,
 }
 
 impl Server {
     /// Answers one request. Never fails: every failure is a Status.
     pub async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let info = RequestInfo::parse(&head.method, path);
         let audit_id = audit_id(&head);
         let warnings = Warnings::default();
         let (headers, asked) = (head.headers.clone(), info.clone());
         let started = tokio::time::Instant::now();
-        let incoming = Incoming { head, body, info, warnings: warnings.clone(), audit_id: audit_id.clone() };
+        let trail = Trail::new(self.audit.as_ref(), &audit_id);
+        trail.accompany(&mut head);
+        let incoming =
+            Incoming { head, body, info, warnings: warnings.clone(), audit_id: audit_id.clone(), trail: trail.clone() };
         let guarded = AssertUnwindSafe(self.proceed(incoming)).catch_unwind().await;
-        let result = guarded.unwrap_or_else(|_| {
-            tracing::error!(path = %asked.path, verb = %asked.verb, "a request handler panicked");
-            Err(StatusError::new(
-                500,
-                "InternalError",
-                "This request caused apiserver to panic. Look in the logs for details.",
-            ))
+        let result = match guarded {
+            Ok(result) => result,
+            Err(panic) => {
+                tracing::error!(path = %asked.path, verb = %asked.verb, "a request handler panicked");
+                trail.panicked(panic_text(&*panic)).await;
+                Err(StatusError::new(
+                    500,
+                    "InternalError",
+                    "This request caused apiserver to panic. Look in the logs for details.",
+                ))
+            }
+        };
+        let mut response = result.unwrap_or_else(|error| {
+            trail.failed(&error);
+            respond::error(&headers, &asked, &error)
         });
-        let mut response = result.unwrap_or_else(|error| respond::error(&headers, &asked, &error));
         decorate(&mut response, &audit_id, &warnings);
+        let response = trail.answered(&asked, response).await;
         self.metrics.request_done(&asked, &response, started.elapsed());
         response
     }
 
     async fn proceed(self: &Arc<Self>, mut incoming: Incoming) -> Result<Response<Body>, StatusError> {
-        let user = self.identify(&incoming.head).await?;
+        let user = match self.identify(&incoming.head).await {
+            Ok(user) => user,
+            Err(refused) => {
+                incoming.trail.unidentified(&incoming.head, &incoming.info);
+                return Err(refused);
+            }
+        };
+        if !incoming.trail.begin(&incoming.head, &incoming.info, &user).await {
+            return Ok(respond::unaudited(&incoming.head.uri));
+        }
+        let caller = user.clone();
         let user = self.impersonate(user, &mut incoming.head).await?;
+        if !Arc::ptr_eq(&caller, &user) {
+            incoming.trail.impersonated(&user);
+        }
         if is_long_running(&incoming.info) {
-            self.permit(&user, &incoming.info).await?;
+            self.permit_request(&user, &incoming.info, &incoming.trail).await?;
             return self.route(user, incoming).await;
         }
         let slot = self.inflight.enter(&user, &incoming.info)?;
@@ -74,7 +100,7 @@ impl Server {
         let server = self.clone();
         let work = async move {
             let _slot = slot;
-            server.permit(&user, &incoming.info).await?;
+            server.permit_request(&user, &incoming.info, &incoming.trail).await?;
             server.route(user, incoming).await
         };
         let result = if writes {
@@ -101,6 +127,12 @@ impl Server {
 pub(crate) fn is_long_running(info: &RequestInfo) -> bool {
     let streams = ["attach", "exec", "log", "portforward", "proxy"];
     matches!(&*info.verb, "watch" | "proxy") || streams.contains(&&*info.subresource)
+}
+
+/// What a panic says of itself.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }
 
 /// The client's id for this request if it sent a sensible one, else a fresh one.

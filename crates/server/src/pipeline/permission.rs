@@ -5,6 +5,7 @@ use orlop_api::status::{GroupResource, StatusError};
 use orlop_client::transport::UserInfo;
 
 use crate::Server;
+use crate::audit::Trail;
 use crate::auth::Decision;
 use crate::request::RequestInfo;
 
@@ -12,6 +13,21 @@ impl Server {
     /// 403 unless the authorizer allows it.
     pub(crate) async fn permit(&self, user: &UserInfo, info: &RequestInfo) -> Result<(), StatusError> {
         match self.authorizer.authorize(user, info).await {
+            Decision::Allow { .. } => Ok(()),
+            refused => Err(refusal(user, info, refused)),
+        }
+    }
+
+    /// The same for a request as it came, with a note of what was decided.
+    pub(super) async fn permit_request(
+        &self,
+        user: &UserInfo,
+        info: &RequestInfo,
+        trail: &Trail,
+    ) -> Result<(), StatusError> {
+        let decision = self.authorizer.authorize(user, info).await;
+        trail.decided(&decision);
+        match decision {
             Decision::Allow { .. } => Ok(()),
             refused => Err(refusal(user, info, refused)),
         }

@@ -7,6 +7,7 @@ use orlop_api::status::StatusError;
 use orlop_client::transport::{Body, UserInfo};
 
 use super::Incoming;
+use crate::audit::PassedOn;
 use crate::call::Call;
 use crate::extend::Handler;
 use crate::{Server, discovery, extend, health, verbs};
@@ -18,19 +19,22 @@ impl Server {
         incoming: Incoming,
     ) -> Result<Response<Body>, StatusError> {
         if let Some(remote) = self.aggregation.of_path(&incoming.info.path) {
-            return Ok(remote.serve(&user, incoming.head, incoming.body).await);
+            let mut answer = remote.serve(&user, incoming.head, incoming.body).await;
+            answer.extensions_mut().insert(PassedOn);
+            return Ok(answer);
         }
         if !incoming.info.is_resource {
             return self.serve_path(&incoming);
         }
-        let Incoming { head, body, info, warnings, audit_id } = incoming;
+        let Incoming { head, body, info, warnings, audit_id, trail } = incoming;
         let resource = self
             .resource(&info.api_group, &info.api_version, &info.resource)
             .ok_or_else(StatusError::path_not_found)?;
         if let Some(text) = resource.kind().deprecation(resource.version()) {
+            trail.deprecated(&text);
             warnings.add(text);
         }
-        let call = Call { info, user, resource, head, warnings, audit_id };
+        let call = Call { info, user, resource, head, warnings, audit_id, trail };
         if call.info.subresource.is_empty() {
             self.serve_kind(call, body).await
         } else {

@@ -44,6 +44,7 @@ fn call(user: UserInfo, namespace: &str) -> Call {
         head: http::Request::new(()).into_parts().0,
         warnings: Warnings::default(),
         audit_id: "".into(),
+        trail: crate::audit::Trail::default(),
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) async fn create(server: &Arc<Server>, call: &Call, body: Body) -> Res
     resource.kind().set_defaults(resource.version(), &mut object);
     wipe_system_fields(&mut object);
     ensure_namespace(&mut object, call.namespace())?;
+    call.trail.request_object(&object);
     owner::deduplicate(&mut object, &call.warnings, false);
     fields::update(call, None, &mut object, &call.manager(&options.field_manager));
     resource.to_stored(&mut object);
@@ -219,6 +220,7 @@ pub(crate) async fn create_virtual(
         call.resource.kind().set_defaults(call.resource.version(), &mut object);
     }
     ensure_namespace(&mut object, call.namespace())?;
+    call.trail.request_object(&object);
     if call.info.subresource.is_empty() {
         fields::update(call, None, &mut object, &call.manager(&options.field_manager));
     }

@@ -41,7 +41,10 @@ pub(crate) async fn delete(server: &Arc<Server>, call: &Call, body: Body) -> Res
 pub(super) async fn read_options(call: &Call, body: Body) -> Result<DeleteOptions, StatusError> {
     let body = body::read(body).await?;
     match decode::delete_options(&call.head.headers, &body)? {
-        Some(object) => DeleteOptions::from_object(&object),
+        Some(object) => {
+            call.trail.request_body(&object);
+            DeleteOptions::from_object(&object)
+        }
         None => DeleteOptions::from_query(&call.info),
     }
 }

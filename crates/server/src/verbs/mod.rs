@@ -77,6 +77,7 @@ impl Call {
             dry_run,
             user: self.user.clone(),
             warnings: self.warnings.clone(),
+            trail: self.trail.clone(),
             patched: self.info.verb == "patch",
             field_manager: self.info.query("fieldManager").unwrap_or_default().to_owned(),
             connect_kind: None,

@@ -120,6 +120,9 @@ impl Patch {
         };
         let (parsed, broken) = parsed.map_or_else(|error| (Default::default(), Some(error)), |parsed| (parsed, None));
         let (value, duplicates) = parsed;
+        if broken.is_none() {
+            call.trail.request_body(&value);
+        }
         Ok(Self { options, format, value, broken, duplicates, schema })
     }
 

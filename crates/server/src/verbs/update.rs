@@ -26,6 +26,7 @@ pub(crate) async fn update(server: &Arc<Server>, call: &Call, body: Body) -> Res
     };
     // Decoded again only when another writer forces a second attempt.
     let mut decoded = Some(decode()?);
+    decoded.iter().for_each(|object| call.trail.request_object(object));
     let manager = call.manager(&options.field_manager);
     let mut transform = |old: Option<&Value>| -> Result<Value, StatusError> {
         let mut object = decoded.take().map_or_else(decode, Ok)?;

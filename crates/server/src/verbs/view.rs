@@ -42,6 +42,7 @@ pub(crate) async fn update_view(
     let expected = Expected { api_version: &api_version, kind: &kind, schema: schema.as_ref(), protobuf: true };
     let body = body::read(body).await?;
     let sent = decode::object(&call.head.headers, &body, expected, options.field_validation, &call.warnings)?;
+    call.trail.request_object(&sent);
     write(server, call, view, &options, &mut |current, fields| {
         let mut changed = sent.clone();
         fields.on_update(Some(current), &mut changed);

@@ -17,6 +17,7 @@ use orlop_store::Entry;
 use super::negotiate::{self, Media, MetaVersion, Offer, Output, Shape};
 use super::pieces::{Gzipped, Pieces};
 use super::shape::{self, Include};
+use crate::audit::StatusAnswer;
 use crate::request::RequestInfo;
 use crate::resource::{Resource, parse_stored};
 
@@ -51,7 +52,13 @@ pub fn object(
         }
         _ => plain(resource, output, &content)?,
     });
-    Ok(finish(headers, code, output.media, pieces))
+    let mut response = finish(headers, code, output.media, pieces);
+    if let Content::Value(value) = content
+        && value["kind"] == "Status"
+    {
+        response.extensions_mut().insert(StatusAnswer(value));
+    }
+    Ok(response)
 }
 
 fn is_status(content: &Content) -> bool {
@@ -194,6 +201,13 @@ pub fn error(headers: &HeaderMap, info: &RequestInfo, error: &StatusError) -> Re
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// 500 in upstream's plain text: without a record there is no request.
+pub fn unaudited(uri: &http::Uri) -> Response<Body> {
+    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let why = format!("Internal Server Error: {path:?}: failed to store audit event\n");
+    text(500, "text/plain; charset=utf-8", why)
 }
 
 /// A text answer of the non-resource paths.

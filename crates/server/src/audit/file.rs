@@ -1,0 +1,210 @@
+//! A log file that is begun anew when it is full, its predecessors named by the time they ended, packed, and
+//! removed when they are too many or too old.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use orlop_base::clock;
+
+/// As upstream names old files: `audit-2026-11-28T20-56-11.123.log`.
+const STAMP: &str = "%Y-%m-%dT%H-%M-%S%.3f";
+const PACKED: &str = "gz";
+const MEGABYTE: u64 = 1024 * 1024;
+const SECONDS_A_DAY: i64 = 24 * 60 * 60;
+
+/// When a file is full, and what becomes of old ones.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    pub path: PathBuf,
+    /// Megabytes; 0 never begins another file.
+    pub max_size: u64,
+    /// Old files kept; 0 keeps all.
+    pub max_backups: usize,
+    /// Days; 0 keeps files of any age.
+    pub max_age: i64,
+    pub compress: bool,
+}
+
+pub struct LogFile {
+    rotation: Rotation,
+    file: File,
+    size: u64,
+}
+
+impl LogFile {
+    pub fn open(rotation: Rotation) -> io::Result<Self> {
+        if let Some(dir) = rotation.path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        }
+        let file = begin(&rotation.path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { rotation, file, size })
+    }
+
+    fn limit(&self) -> Option<u64> {
+        (self.rotation.max_size > 0).then(|| self.rotation.max_size * MEGABYTE)
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let stamp = clock::now().strftime(STAMP).to_string();
+        fs::rename(&self.rotation.path, old_name(&self.rotation.path, &stamp))?;
+        self.file = begin(&self.rotation.path)?;
+        self.size = 0;
+        let rotation = self.rotation.clone();
+        // Packing takes a while, and nobody waits for it.
+        std::thread::Builder::new().name("audit-log-tidy".into()).spawn(move || {
+            if let Err(error) = tidy(&rotation, clock::now()) {
+                tracing::warn!(%error, path = %rotation.path.display(), "tidying old audit logs failed");
+            }
+        })?;
+        Ok(())
+    }
+}
+
+impl Write for LogFile {
+    /// Takes whole lines, and never divides them between files.
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let bytes = lines.len() as u64;
+        if let Some(limit) = self.limit() {
+            if bytes > limit {
+                return Err(io::Error::other(format!("write length {bytes} exceeds maximum file size {limit}")));
+            }
+            if self.size + bytes > limit {
+                self.rotate()?;
+            }
+        }
+        self.file.write_all(lines)?;
+        self.size += bytes;
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn begin(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+/// `DIR/NAME-STAMP.EXT`.
+fn old_name(path: &Path, stamp: &str) -> PathBuf {
+    let (prefix, suffix) = affixes(path);
+    path.with_file_name(format!("{prefix}{stamp}{suffix}"))
+}
+
+fn affixes(path: &Path) -> (String, String) {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().map(|ext| format!(".{}", ext.to_string_lossy()));
+    (format!("{stem}-"), extension.unwrap_or_default())
+}
+
+/// One file that ended.
+struct Old {
+    path: PathBuf,
+    stamp: String,
+    packed: bool,
+}
+
+/// Old files, the newest first.
+fn old_files(path: &Path) -> io::Result<Vec<Old>> {
+    let (prefix, suffix) = affixes(path);
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let plain = name.strip_suffix(&format!(".{PACKED}")).unwrap_or(&name);
+        let stamp = plain.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(&suffix));
+        if let Some(stamp) = stamp.filter(|stamp| DateTime::strptime(STAMP, stamp).is_ok()) {
+            found.push(Old { stamp: stamp.to_owned(), packed: plain.len() < name.len(), path });
+        }
+    }
+    found.sort_by(|a, b| b.stamp.cmp(&a.stamp));
+    Ok(found)
+}
+
+/// Removes what is too much or too old, and packs the rest.
+fn tidy(rotation: &Rotation, now: Timestamp) -> io::Result<()> {
+    let oldest = Timestamp::from_second(now.as_second() - rotation.max_age * SECONDS_A_DAY).unwrap_or_default();
+    let oldest = oldest.strftime(STAMP).to_string();
+    for (i, old) in old_files(&rotation.path)?.into_iter().enumerate() {
+        let too_many = rotation.max_backups > 0 && i >= rotation.max_backups;
+        let too_old = rotation.max_age > 0 && old.stamp < oldest;
+        if too_many || too_old {
+            fs::remove_file(&old.path)?;
+        } else if rotation.compress && !old.packed {
+            pack(&old.path)?;
+        }
+    }
+    Ok(())
+}
+
+fn pack(path: &Path) -> io::Result<()> {
+    let packed = PathBuf::from(format!("{}.{PACKED}", path.display()));
+    let unfinished = packed.with_extension("tmp");
+    let mut out = GzEncoder::new(begin(&unfinished)?, Compression::default());
+    io::copy(&mut File::open(path)?, &mut out)?;
+    out.finish()?.sync_all()?;
+    fs::rename(&unfinished, &packed)?;
+    fs::remove_file(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).expect("read");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_full_file_makes_room_for_another() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("logs/audit.log");
+        let rotation = Rotation { path: path.clone(), max_size: 1, max_backups: 0, max_age: 0, compress: false };
+        let mut file = LogFile::open(rotation).expect("opened");
+        let line = vec![b'x'; 700 * 1024];
+        file.write_all(&line).expect("written");
+        file.write_all(&line).expect("written");
+        let names = names(path.parent().expect("parent"));
+        assert_eq!(names.len(), 2, "{names:?}");
+        assert!(names[0].starts_with("audit-20") && names[1] == "audit.log", "{names:?}");
+        assert_eq!(fs::metadata(&path).expect("metadata").len(), line.len() as u64);
+        let too_long = vec![b'x'; 1024 * 1024 + 1];
+        let error = file.write_all(&too_long).expect_err("refused").to_string();
+        assert_eq!(error, "write length 1048577 exceeds maximum file size 1048576");
+    }
+
+    #[test]
+    fn old_files_are_packed_and_removed() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("audit.log");
+        for name in [
+            "audit.log",
+            "audit-2026-01-01T00-00-00.000.log",
+            "audit-2026-01-09T00-00-00.000.log.gz",
+            "audit-2026-01-10T00-00-00.000.log",
+            "audit-old.log",
+        ] {
+            fs::write(dir.path().join(name), name).expect("written");
+        }
+        let now: Timestamp = "2026-01-11T00:00:00Z".parse().expect("time");
+        let rotation = Rotation { path, max_size: 1, max_backups: 0, max_age: 5, compress: true };
+        tidy(&rotation, now).expect("tidied");
+        let (ninth, tenth) = ("audit-2026-01-09T00-00-00.000.log.gz", "audit-2026-01-10T00-00-00.000.log.gz");
+        assert_eq!(names(dir.path()), [ninth, tenth, "audit-old.log", "audit.log"]);
+        tidy(&Rotation { max_backups: 1, ..rotation }, now).expect("tidied");
+        assert_eq!(names(dir.path()), [tenth, "audit-old.log", "audit.log"]);
+    }
+}
