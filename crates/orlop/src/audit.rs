@@ -220,7 +220,10 @@ mod tests {
             "--audit-log-mode=blocking-strict",
         ]);
         let (log, hook) = (options.log.expect("log"), options.hook.expect("hook"));
-        assert_eq!((log.mode, log.format, log.max_size, log.batch.max_size), (Mode::BlockingStrict, Format::Json, 100, 1));
+        assert_eq!(
+            (log.mode, log.format, log.max_size, log.batch.max_size),
+            (Mode::BlockingStrict, Format::Json, 100, 1)
+        );
         assert!(!log.batch.throttle_enable && !hook.batch.throttle_enable);
         assert_eq!((hook.mode, hook.batch.max_size, hook.batch.max_wait), (Mode::Batch, 400, Duration::from_secs(90)));
     }

@@ -163,12 +163,7 @@ fn security(arguments: &Arguments, store: &Store, pki: &Arc<Pki>) -> Result<Secu
     Security::new(store, pki.clone(), config).context("setting up authentication and authorization")
 }
 
-fn server(
-    arguments: &Arguments,
-    machine: &Machine,
-    security: &Security,
-    audit: Option<Arc<Audit>>,
-) -> Arc<Server> {
+fn server(arguments: &Arguments, machine: &Machine, security: &Security, audit: Option<Arc<Audit>>) -> Arc<Server> {
     let mut config = security.server_config();
     config.audit = audit;
     security.serve_discovery(&mut config, format!("{}:{}", machine.node_ip, arguments.secure_port));

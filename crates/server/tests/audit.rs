@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
 use futures_util::future::BoxFuture;
 use harness::{AllowAll, Api, DenyAll, hook, missing, with};
 use http::Request;
@@ -260,4 +261,63 @@ async fn a_webhook_gets_events_in_batches_and_cut_to_size() {
                "annotations": {"audit.k8s.io/truncated": "true"}}),
     ];
     assert_has(&lists[0], &json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": items}));
+}
+
+#[tokio::test]
+async fn admission_annotates_the_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = json!([{"level": "Request", "omitStages": ["RequestReceived"], "verbs": ["create"],
+                        "resources": [{"resources": ["pods", "configmaps"]}]}]);
+    let api = recording(&dir, rules, Arc::new(AllowAll::default())).await;
+    let labels =
+        json!({"pod-security.kubernetes.io/enforce": "privileged", "pod-security.kubernetes.io/audit": "baseline"});
+    api.post("/api/v1/namespaces", json!({"metadata": {"name": "a", "labels": labels}})).await.is(201);
+    api.post("/api/v1/namespaces/a/serviceaccounts", json!({"metadata": {"name": "default"}})).await.is(201);
+    let hook = hook::serve(|review| {
+        let patch =
+            base64::engine::general_purpose::STANDARD.encode(r#"[{"op":"add","path":"/data","value":{"x":"y"}}]"#);
+        json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": {
+            "uid": review["request"]["uid"], "allowed": true, "patch": patch, "patchType": "JSONPatch",
+            "auditAnnotations": {"seen": "yes"},
+        }})
+    })
+    .await;
+    let admission = "/apis/admissionregistration.k8s.io/v1";
+    let constraints =
+        json!([{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}]);
+    let hook = json!({"name": "h.example.com", "clientConfig": hook, "sideEffects": "None",
+                      "admissionReviewVersions": ["v1"], "rules": constraints});
+    let configuration = json!({"metadata": {"name": "m"}, "webhooks": [hook]});
+    api.post(&format!("{admission}/mutatingwebhookconfigurations"), configuration).await.is(201);
+    let policy = json!({"metadata": {"name": "p"}, "spec": {
+        "matchConstraints": {"resourceRules": constraints},
+        "validations": [{"expression": "true"}, {"expression": "false", "message": "never"}],
+        "auditAnnotations": [{"key": "name", "valueExpression": "'is ' + object.metadata.name"}],
+    }});
+    api.post(&format!("{admission}/validatingadmissionpolicies"), policy).await.is(201);
+    let binding = json!({"metadata": {"name": "b"}, "spec": {"policyName": "p", "validationActions": ["Audit"]}});
+    api.post(&format!("{admission}/validatingadmissionpolicybindings"), binding).await.is(201);
+    api.post("/api/v1/namespaces/a/configmaps", json!({"metadata": {"name": "c"}})).await.is(201);
+    let container = json!({"name": "c", "image": "i"});
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"hostNetwork": true, "containers": [container]}});
+    api.post("/api/v1/namespaces/a/pods", pod).await.is(201);
+    let events = recorded(dir.path());
+    assert_eq!(events.len(), 2);
+    let notes = &events[0]["annotations"];
+    let parsed = |key: &str| serde_json::from_str::<Value>(notes[key].as_str().unwrap()).unwrap();
+    let place = "webhook.admission.k8s.io/round_0_index_0";
+    assert_eq!(
+        parsed(&format!("mutation.{place}")),
+        json!({"configuration": "m", "webhook": "h.example.com", "mutated": true})
+    );
+    assert_eq!(parsed(&format!("patch.{place}"))["patch"][0]["op"], "add");
+    assert_eq!((&notes["h.example.com/seen"], &notes["p/name"]), (&json!("yes"), &json!("is c")));
+    assert_eq!(
+        parsed("validation.policy.admission.k8s.io/validation_failure"),
+        json!([{"message": "never", "policy": "p", "binding": "b", "expressionIndex": 1, "validationActions": ["Audit"]}])
+    );
+    let violation = "would violate PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)";
+    let notes = json!({"pod-security.kubernetes.io/enforce-policy": "privileged:latest",
+                       "pod-security.kubernetes.io/audit-violations": violation});
+    assert_has(&events[1], &json!({"annotations": notes}));
 }

@@ -43,7 +43,7 @@ impl fmt::Display for Bound {
 pub struct Policy {
     pub enforce: Bound,
     pub warn: Bound,
-    audit: Bound,
+    pub audit: Bound,
 }
 
 impl Policy {

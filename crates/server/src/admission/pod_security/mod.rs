@@ -64,7 +64,7 @@ fn subject(server: &Server, a: &Attributes) -> Result<(), StatusError> {
     let Some(namespace) = find(server, "namespaces", "", &a.namespace) else {
         return Err(StatusError::internal(format!("failed to lookup namespace {:?}", a.namespace)));
     };
-    let (policy, _) = Policy::of(&namespace);
+    let (policy, errors) = Policy::of(&namespace);
     let (pod, enforced) = match template_path(a) {
         None => (&a.object, true),
         Some(path) => match a.object.pointer(path) {
@@ -72,11 +72,22 @@ fn subject(server: &Server, a: &Attributes) -> Result<(), StatusError> {
             None => return Ok(()),
         },
     };
+    if policy.is_privileged() && enforced {
+        note(a, "enforce-policy", "privileged:latest");
+    }
     let untouched = |old: &Value| enforced && !is_significant(&a.object, old);
     if policy.is_privileged() || a.old_object.as_deref().is_some_and(untouched) {
         return Ok(());
     }
+    if !errors.is_empty() {
+        note(a, "error", &format!("Failed to parse policy: {}", errors.aggregate()));
+    }
+    let audited = violations(policy.audit, pod);
+    if !audited.is_empty() {
+        note(a, "audit-violations", &format!("would violate PodSecurity \"{}\": {}", policy.audit, list(&audited)));
+    }
     if enforced {
+        note(a, "enforce-policy", &policy.enforce.to_string());
         let found = violations(policy.enforce, pod);
         if !found.is_empty() {
             return Err(a.forbidden(&format!("violates PodSecurity \"{}\": {}", policy.enforce, list(&found))));
@@ -87,6 +98,11 @@ fn subject(server: &Server, a: &Attributes) -> Result<(), StatusError> {
         a.warnings.add(format!("would violate PodSecurity \"{}\": {}", policy.warn, list(&found)));
     }
     Ok(())
+}
+
+/// For the audit log.
+fn note(a: &Attributes, key: &str, value: &str) {
+    a.trail.annotate(&format!("pod-security.kubernetes.io/{key}"), value);
 }
 
 /// `reason (detail), reason`

@@ -7,6 +7,7 @@ mod environment;
 mod evaluate;
 mod matching;
 mod mutating;
+mod notes;
 mod params;
 mod patch;
 mod validating;

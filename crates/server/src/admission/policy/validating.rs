@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::environment::{Compiled, Place, compile, environment};
 use super::evaluate::{Asker, Common, Input, Scope, namespace_of};
+use super::notes::Notes;
 use super::{Policies, Policy, bindings, ignores_failures, is_exempt, matching, params, params_here};
 use crate::Server;
 use crate::admission::{Attributes, Plugin};
@@ -28,7 +29,7 @@ pub struct ValidatingAdmissionPolicy(Policies<Validations>);
 pub struct Validations {
     common: Common,
     validations: Vec<Validation>,
-    annotations: Vec<Compiled>,
+    annotations: Vec<(String, Compiled)>,
 }
 
 struct Validation {
@@ -42,11 +43,13 @@ struct Validation {
 struct Failure {
     message: String,
     reason: String,
+    /// Of the validation.
+    index: usize,
 }
 
 impl Failure {
     fn of(message: impl Into<String>) -> Self {
-        Self { message: message.into(), reason: String::new() }
+        Self { message: message.into(), reason: String::new(), index: 0 }
     }
 }
 
@@ -69,7 +72,9 @@ impl Validations {
                 .map(|expression| compile(&message_env, expression, &[Type::String])),
             reason: text(item, "reason"),
         };
-        let annotation = |item: &Json| compile(&env, &text(item, "valueExpression"), &[Type::String, Type::Null]);
+        let annotation = |item: &Json| {
+            (text(item, "key"), compile(&env, &text(item, "valueExpression"), &[Type::String, Type::Null]))
+        };
         Self {
             validations: items("validations").iter().map(validation).collect(),
             annotations: items("auditAnnotations").iter().map(annotation).collect(),
@@ -89,13 +94,13 @@ impl Validations {
             }
         }
         let path = Path::new("spec.auditAnnotations");
-        for (i, annotation) in self.annotations.iter().enumerate() {
+        for (i, (_, annotation)) in self.annotations.iter().enumerate() {
             annotation.check(&path.index(i).child("valueExpression"), errors);
         }
     }
 
     /// What does not hold of one request with one set of params.
-    fn failures(&self, policy: &Json, input: &Input, asker: &Asker<'_>) -> Vec<Failure> {
+    fn failures(&self, policy: &Json, input: &Input, asker: &Asker<'_>, notes: &mut Notes) -> Vec<Failure> {
         let ignore = ignores_failures(policy);
         let error = |message: String| if ignore { Vec::new() } else { vec![Failure::of(message)] };
         match self.common.conditions.hold(input, asker, ignore) {
@@ -106,24 +111,33 @@ impl Validations {
         let scope = Scope::new(input, Some(asker), &self.common.variables);
         let mut budget = RUNTIME_BUDGET;
         let mut failures = Vec::new();
-        for validation in &self.validations {
+        for (index, validation) in self.validations.iter().enumerate() {
+            let known = failures.len();
             match scope.run(&validation.holds, &mut budget) {
                 Ok(Ok(Value::Bool(true))) => {}
                 Ok(Ok(_)) => failures.push(validation.failure(input, &self.common, &mut budget)),
                 Ok(Err(why)) => failures.extend(error(why)),
                 Err(why) => return error(why),
             }
+            failures[known..].iter_mut().for_each(|failure| failure.index = index);
         }
-        failures.extend(self.annotation_failures(&scope, ignore));
+        failures.extend(self.annotation_failures(orlop_api::meta::name(policy), &scope, ignore, notes));
         failures
     }
 
     /// Annotations whose values cannot be made. Those that can go to the audit log.
-    fn annotation_failures<'a>(&'a self, scope: &Scope<'a>, ignore: bool) -> Vec<Failure> {
+    fn annotation_failures<'a>(
+        &'a self,
+        policy: &str,
+        scope: &Scope<'a>,
+        ignore: bool,
+        notes: &mut Notes,
+    ) -> Vec<Failure> {
         let mut budget = RUNTIME_BUDGET;
         let mut failures = Vec::new();
-        for annotation in &self.annotations {
+        for (key, annotation) in &self.annotations {
             match scope.run(annotation, &mut budget) {
+                Ok(Ok(Value::String(text))) => notes.annotate(policy, key, &text),
                 Ok(Ok(_)) => {}
                 Ok(Err(why)) | Err(why) if !ignore => failures.push(Failure::of(why)),
                 _ => {}
@@ -140,15 +154,19 @@ impl Validation {
         let made = self.message_expression.as_ref().map(|expression| scope.run(expression, budget));
         let message = match made {
             Some(Ok(Ok(Value::String(text)))) => Some(text.trim().to_owned()),
-            Some(Err(why)) => return Failure { message: format!("failed messageExpression: {why}"), reason },
+            Some(Err(why)) => return Failure { message: format!("failed messageExpression: {why}"), reason, index: 0 },
             _ => None,
         };
         let usable = |text: &String| !text.is_empty() && text.len() <= MAX_MESSAGE_BYTES && !text.contains('\n');
         let message = message.filter(usable).unwrap_or_else(|| self.message.clone());
         if message.is_empty() {
-            return Failure { message: format!("failed expression: {}", self.holds.expression.trim()), reason };
+            return Failure {
+                message: format!("failed expression: {}", self.holds.expression.trim()),
+                reason,
+                index: 0,
+            };
         }
-        Failure { message, reason }
+        Failure { message, reason, index: 0 }
     }
 }
 
@@ -164,17 +182,19 @@ impl Plugin for ValidatingAdmissionPolicy {
     fn validate<'a>(&'a self, server: &'a Server, a: &'a Attributes) -> BoxFuture<'a, Result<(), StatusError>> {
         Box::pin(async move {
             let mut denied = None;
+            let mut notes = Notes::default();
             for policy in self.0.all(server, POLICIES, Validations::compile) {
-                let found = check(server, a, &policy);
+                let found = check(server, a, &policy, &mut notes);
                 denied = denied.or(found);
             }
+            notes.publish(&a.trail);
             denied.map_or(Ok(()), Err)
         })
     }
 }
 
 /// The first refusal of one policy; warnings are given along the way.
-fn check(server: &Server, a: &Attributes, policy: &Policy<Validations>) -> Option<StatusError> {
+fn check(server: &Server, a: &Attributes, policy: &Policy<Validations>, notes: &mut Notes) -> Option<StatusError> {
     let object = &policy.object;
     let misconfigured = |binding: Option<&str>, why: String| {
         let what = if binding.is_some() { "binding" } else { "policy" };
@@ -204,8 +224,8 @@ fn check(server: &Server, a: &Attributes, policy: &Policy<Validations>) -> Optio
         let asker = Asker { server, user: &a.user };
         for params in params {
             let input = Input::new(a, &matched, params, namespace_of(server, a));
-            for failure in policy.compiled.failures(object, &input, &asker) {
-                denied = denied.or(act(a, &policy.name, &binding, &failure));
+            for failure in policy.compiled.failures(object, &input, &asker, notes) {
+                denied = denied.or(act(a, &policy.name, &binding, &failure, notes));
             }
         }
     }
@@ -213,7 +233,7 @@ fn check(server: &Server, a: &Attributes, policy: &Policy<Validations>) -> Optio
 }
 
 /// Does what the binding wants done about a failure.
-fn act(a: &Attributes, policy: &str, binding: &Json, failure: &Failure) -> Option<StatusError> {
+fn act(a: &Attributes, policy: &str, binding: &Json, failure: &Failure, notes: &mut Notes) -> Option<StatusError> {
     let name = orlop_api::meta::name(binding);
     let actions = binding["spec"]["validationActions"].as_array().into_iter().flatten();
     let mut denied = None;
@@ -226,6 +246,7 @@ fn act(a: &Attributes, policy: &str, binding: &Json, failure: &Failure) -> Optio
                     "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{name}': {message}"
                 ));
             }
+            "Audit" => notes.fail(policy, binding, failure.index, &failure.message),
             _ => {}
         }
     }

@@ -18,6 +18,9 @@ pub struct Hook {
     pub name: String,
     /// Tells hooks apart across configurations.
     pub id: String,
+    pub configuration: String,
+    /// Its place among all hooks that are asked.
+    pub index: usize,
     pub client: Value,
     pub conditions: Conditions,
     pub fails_open: bool,
@@ -62,6 +65,8 @@ impl Hook {
         Self {
             name: text("name").to_owned(),
             id: format!("{}/{}/{index}", meta::name(configuration), text("name")),
+            configuration: meta::name(configuration).to_owned(),
+            index: 0,
             client: hook["clientConfig"].clone(),
             conditions: Conditions::compile(&hook["matchConditions"], false),
             fails_open: text("failurePolicy") == "Ignore",
@@ -184,6 +189,7 @@ impl Hooks {
                     hooks.iter().enumerate().map(|(i, hook)| Hook::read(&configuration, i, hook)).collect::<Vec<_>>()
                 },
             );
+            let hooks = hooks.enumerate().map(|(index, hook)| Hook { index, ..hook });
             *read = (revisions, hooks.collect());
         }
         read.1.clone()

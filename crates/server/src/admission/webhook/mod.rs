@@ -39,10 +39,17 @@ async fn ask(
         Err(Refusal::Rejected(status)) => Err(status),
         Err(Refusal::Call(why)) if hook.fails_open => {
             tracing::warn!(webhook = hook.name, why, "failed calling webhook, failing open");
+            let kind = if mutating { "mutation" } else { "validating" };
+            a.trail.annotate(&format!("failed-open.{kind}.{}", place(hook, a)), &hook.name);
             Ok(None)
         }
         Err(Refusal::Call(why)) => Err(StatusError::internal(format!("failed calling webhook {:?}: {why}", hook.name))),
     }
+}
+
+/// How annotations of the audit log name a hook's turn.
+fn place(hook: &Hook, a: &Attributes) -> String {
+    format!("webhook.admission.k8s.io/round_{}_index_{}", u8::from(a.reinvocation.second), hook.index)
 }
 
 /// Whether the hook's conditions hold. One that fails open is not called where they cannot be judged.
@@ -80,6 +87,9 @@ async fn call(
     let answer = answer.map_err(|why| Refusal::Call(format!("failed to call webhook: {why}")))?;
     let verdict = review::verify(version, &uid, &answer, mutating);
     let verdict = verdict.map_err(|why| Refusal::Call(format!("received invalid webhook response: {why}")))?;
+    for (key, value) in answer["response"]["auditAnnotations"].as_object().into_iter().flatten() {
+        a.trail.annotate(&format!("{}/{key}", hook.name), value.as_str().unwrap_or_default());
+    }
     for text in &verdict.warnings {
         a.warnings.add(text);
     }

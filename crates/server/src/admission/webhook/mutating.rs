@@ -5,10 +5,12 @@ use orlop_api::codec::json::{self, FieldValidation};
 use orlop_api::patch;
 use orlop_api::status::StatusError;
 use orlop_api::{Value, equality};
+use serde_json::json;
 
 use super::hook::{Hook, Hooks, Invocation, is_exempt};
 use crate::Server;
 use crate::admission::{Attributes, Plugin};
+use crate::audit::Level;
 use crate::resource::Resource;
 
 pub struct MutatingAdmissionWebhook(Hooks);
@@ -51,8 +53,9 @@ async fn ask(server: &Server, hook: &Hook, a: &mut Attributes) -> Result<(), Sta
     if a.reinvocation.second && !a.reinvocation.again.contains(&hook.id) {
         return Ok(());
     }
-    let verdict = super::ask(server, hook, &invocation, a, true).await?;
-    let patch = verdict.and_then(|verdict| verdict.patch).filter(|patch| *patch != serde_json::json!([]));
+    let verdict = super::ask(server, hook, &invocation, a, true).await.inspect_err(|_| note(hook, a, false))?;
+    let patch = verdict.and_then(|verdict| verdict.patch).filter(|patch| *patch != json!([]));
+    let mut mutated = false;
     if let Some(patch) = patch {
         if a.object.is_null() {
             let name = &hook.name;
@@ -61,16 +64,28 @@ async fn ask(server: &Server, hook: &Hook, a: &mut Attributes) -> Result<(), Sta
             )));
         }
         let changed = apply(&invocation, &a.object, &patch)?;
-        if !equality::same(&changed, &a.object) {
+        mutated = !equality::same(&changed, &a.object);
+        if mutated {
             a.reinvocation.require();
             a.reinvocation.wanted = true;
         }
         a.object = changed;
+        let change = json!({"configuration": hook.configuration, "webhook": hook.name, "patch": patch,
+                            "patchType": "JSONPatch"});
+        let key = format!("patch.{}", super::place(hook, a));
+        a.trail.annotate_at(Level::Request, &key, &change.to_string());
     }
+    note(hook, a, mutated);
     if hook.reinvoke_if_needed {
         a.reinvocation.seen.insert(hook.id.clone());
     }
     Ok(())
+}
+
+/// Tells the audit log whether the hook changed the object.
+fn note(hook: &Hook, a: &Attributes, mutated: bool) {
+    let outcome = json!({"configuration": hook.configuration, "webhook": hook.name, "mutated": mutated});
+    a.trail.annotate(&format!("mutation.{}", super::place(hook, a)), &outcome.to_string());
 }
 
 /// The patched object, read and defaulted as if a client had sent it, in the stored version again.
