@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::encryption;
 use crate::server::{Arguments, Machine};
 
 /// A running control plane.
@@ -41,7 +42,10 @@ impl ControlPlane {
         tasks: &TaskTracker,
     ) -> Result<Self> {
         let paths = arguments.paths();
-        let store = Store::open(Config::at(paths.store())).await.context("opening the store")?;
+        let encryption = arguments.encryption.load()?;
+        let config = encryption::Arguments::apply(encryption.as_ref(), Config::at(paths.store()));
+        let store = Store::open(config).await.context("opening the store")?;
+        arguments.encryption.follow(encryption, shutdown, tasks);
         if let Some(torn) = store.torn() {
             tracing::warn!(?torn, "the last write was cut off by a crash; it was never acknowledged");
         }

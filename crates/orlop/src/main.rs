@@ -4,6 +4,7 @@ mod addons;
 mod audit;
 mod control_plane;
 mod duration;
+mod encryption;
 mod identity;
 mod image;
 mod image_store;

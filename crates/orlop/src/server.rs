@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::level_filters::LevelFilter;
 
-use crate::audit;
 use crate::control_plane::{self, ControlPlane};
 use crate::node;
 use crate::paths::{self, Paths};
+use crate::{audit, encryption};
 
 #[derive(Args, Clone, Debug)]
 pub struct Arguments {
@@ -87,6 +87,8 @@ pub struct Arguments {
     pub log_level: LevelFilter,
     #[command(flatten)]
     pub audit: audit::Arguments,
+    #[command(flatten)]
+    pub encryption: encryption::Arguments,
 }
 
 impl Arguments {

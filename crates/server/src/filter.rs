@@ -102,6 +102,10 @@ impl Filter {
         if self.fields.iter().any(|term| by_key(term) == Some(false)) {
             return false;
         }
+        // What cannot be read cannot be judged; whoever lists it is told.
+        if entry.json.is_empty() {
+            return true;
+        }
         if !self.labels.is_empty() && !Memo::of(entry).match_labels(&self.labels, entry) {
             return false;
         }

@@ -39,6 +39,7 @@ mod aggregation;
 mod bootstrap;
 mod custom;
 mod discovery;
+pub mod encryption;
 mod events;
 pub mod health;
 mod listen;

@@ -92,6 +92,8 @@ fn reject(kind: &str, errors: ErrorList) -> Result<(), StatusError> {
     if errors.is_empty() { Ok(()) } else { Err(StatusError::invalid("meta.k8s.io", kind, "", &errors)) }
 }
 
+const IGNORE_READ_ERROR: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Propagation {
     Orphan,
@@ -107,6 +109,8 @@ pub struct DeleteOptions {
     pub uid: Option<String>,
     pub resource_version: Option<String>,
     pub dry_run: bool,
+    /// `ignoreStoreReadErrorWithClusterBreakingPotential`: delete what cannot be read.
+    pub ignore_store_read_error: Option<bool>,
 }
 
 impl DeleteOptions {
@@ -117,6 +121,7 @@ impl DeleteOptions {
             orphan_dependents: info.query("orphanDependents").map(|_| info.query_flag("orphanDependents")),
             propagation: propagation(info.query("propagationPolicy"), &mut errors),
             dry_run: parse_dry_run(&values(info, "dryRun"), &mut errors),
+            ignore_store_read_error: info.query(IGNORE_READ_ERROR).map(|_| info.query_flag(IGNORE_READ_ERROR)),
             ..Self::default()
         };
         options.check(errors)
@@ -134,6 +139,7 @@ impl DeleteOptions {
             uid: text(&object["preconditions"]["uid"]),
             resource_version: text(&object["preconditions"]["resourceVersion"]),
             dry_run: parse_dry_run(&dry_run, &mut errors),
+            ignore_store_read_error: object[IGNORE_READ_ERROR].as_bool(),
         };
         options.check(errors)
     }
@@ -143,8 +149,33 @@ impl DeleteOptions {
             let text = "orphanDependents and deletionPropagation cannot be both set";
             errors.invalid(&Path::new("propagationPolicy"), format!("{policy:?}"), text);
         }
+        if self.ignore_store_read_error == Some(true) {
+            for (there, field) in [
+                (self.propagation.is_some(), "propagationPolicy"),
+                (self.orphan_dependents.is_some(), "orphanDependents"),
+                (self.grace_period_seconds.is_some(), "gracePeriodSeconds"),
+                (self.uid.is_some() || self.resource_version.is_some(), "preconditions"),
+            ] {
+                if there {
+                    let why = format!("cannot be set together with .{field}");
+                    errors.invalid(&Path::new(IGNORE_READ_ERROR), true, why);
+                }
+            }
+        }
         reject("DeleteOptions", errors)?;
         Ok(self)
+    }
+}
+
+impl DeleteOptions {
+    /// A whole collection is not deleted unread.
+    pub fn refuse_unsafe(&self) -> Result<(), StatusError> {
+        let mut errors = ErrorList::default();
+        if self.ignore_store_read_error == Some(true) {
+            let why = "is not allowed with DELETECOLLECTION, try again after removing the option";
+            errors.invalid(&Path::new(IGNORE_READ_ERROR), true, why);
+        }
+        reject("DeleteOptions", errors)
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::Kept;
+
 /// A cluster-wide write counter; 0 is "before anything".
 pub type Revision = u64;
 
@@ -20,6 +22,17 @@ pub struct Key {
     /// Empty for cluster-scoped kinds.
     pub namespace: Arc<str>,
     pub name: Arc<str>,
+}
+
+impl Key {
+    /// `/registry/secrets/default/x`: as upstream's keys in etcd begin, and how it names objects in errors.
+    pub fn path(&self) -> String {
+        let Self { resource, namespace, name } = self;
+        match &**namespace {
+            "" => format!("/registry/{resource}/{name}"),
+            namespace => format!("/registry/{resource}/{namespace}/{name}"),
+        }
+    }
 }
 
 /// JSON of an object with a hole where the resourceVersion digits go
@@ -46,6 +59,19 @@ pub struct Entry {
     pub memo: Memo,
 }
 
+impl Entry {
+    /// Why the object cannot be read, if so. It has a key and a revision, and no JSON.
+    pub fn unreadable(&self) -> Option<&str> {
+        if !self.json.is_empty() {
+            return None;
+        }
+        match self.memo.kept.get() {
+            Some(Kept::Unreadable(why)) => Some(why),
+            _ => None,
+        }
+    }
+}
+
 /// Write-once slots for what can be derived from an entry's bytes.
 #[derive(Debug, Default)]
 pub struct Memo {
@@ -53,6 +79,8 @@ pub struct Memo {
     pub protobuf: std::sync::OnceLock<Bytes>,
     /// Anything else, usually the label and field index the server filters by.
     pub index: std::sync::OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
+    /// The store's own: how the bytes lie where they are kept.
+    pub kept: std::sync::OnceLock<Kept>,
 }
 
 /// A durable change, in revision order.

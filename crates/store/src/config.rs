@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::Transformer;
 use crate::disk::Disk;
 
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) place: Place,
     pub limits: Limits,
+    pub(crate) transformer: Option<Arc<dyn Transformer>>,
 }
 
 #[derive(Clone, Debug)]
@@ -23,17 +25,23 @@ pub(crate) enum Place {
 impl Config {
     /// A durable store in `dir`, which is created when missing.
     pub fn at(dir: impl Into<PathBuf>) -> Config {
-        Config { place: Place::Directory(dir.into()), limits: Limits::default() }
+        Config { place: Place::Directory(dir.into()), limits: Limits::default(), transformer: None }
     }
 
     /// A store without a log, for tests.
     pub fn in_memory() -> Config {
-        Config { place: Place::Memory, limits: Limits::default() }
+        Config { place: Place::Memory, limits: Limits::default(), transformer: None }
     }
 
     /// A store on a disk of any kind, such as a simulated one.
     pub fn on(disk: Arc<dyn Disk>) -> Config {
-        Config { place: Place::Disk(disk), limits: Limits::default() }
+        Config { place: Place::Disk(disk), limits: Limits::default(), transformer: None }
+    }
+
+    /// Objects are sealed by this on their way to the disk.
+    pub fn with_transformer(mut self, transformer: Arc<dyn Transformer>) -> Config {
+        self.transformer = Some(transformer);
+        self
     }
 
     pub fn with_limits(mut self, limits: Limits) -> Config {

@@ -17,6 +17,7 @@
 mod api;
 mod config;
 mod store;
+mod transform;
 
 mod backend;
 mod decide;
@@ -42,4 +43,5 @@ pub use etcd::{Etcd, EtcdConfig, EtcdError};
 pub use snapshot::{Range, Snapshot};
 pub use state::State;
 pub use store::{Stats, Store};
+pub use transform::{Kept, Opened, SEALED_PREFIX, Transformer, UNEXPECTED};
 pub use watch::{Batch, Watch};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::embedded::Embedded;
 use crate::view::View;
 use crate::{
-    Action, Backend, BackendStats, Change, Config, Draft, Durability, Entry, Feed, HistoryLimits, Key, OpenError,
-    Revision, Snapshot, StoreError, Torn, Watch,
+    Action, Backend, BackendStats, Change, Config, Draft, Durability, Entry, Feed, HistoryLimits, Kept, Key, OpenError,
+    Revision, Snapshot, StoreError, Torn, Transformer, Watch,
 };
 
 /// A handle; clones share one store. The store stops, flushing what it has acknowledged, when the
@@ -16,6 +16,7 @@ pub struct Store {
     view: Arc<View>,
     backend: Arc<dyn Backend>,
     torn: Option<Torn>,
+    transformer: Option<Arc<dyn Transformer>>,
 }
 
 /// Sizes and counts.
@@ -35,8 +36,9 @@ pub struct Stats {
 impl Store {
     /// Opens with the embedded backend. Must be called within a tokio runtime.
     pub async fn open(config: Config) -> Result<Store, OpenError> {
-        let history = config.limits.history.clone();
-        Store::over(Arc::new(Embedded::new(config)), history).await
+        let (history, transformer) = (config.limits.history.clone(), config.transformer.clone());
+        let store = Store::over(Arc::new(Embedded::new(config)), history).await?;
+        Ok(Store { transformer, ..store })
     }
 
     /// Opens over any backend that has not been loaded yet.
@@ -45,7 +47,7 @@ impl Store {
         let torn = loaded.torn.clone();
         let view = Arc::new(View::new(loaded, history));
         backend.follow(Feed { view: view.clone() });
-        Ok(Store { view, backend, torn })
+        Ok(Store { view, backend, torn, transformer: None })
     }
 
     /// Fails with `Exists` when there is such a key.
@@ -106,6 +108,17 @@ impl Store {
     /// that would refuse for what `newest` shows, or does not show, calls this first.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
         self.backend.catch_up().await
+    }
+
+    /// Whether the entry is kept in another way than it would be today: its next write is worth making, even if it
+    /// changes nothing.
+    pub fn is_stale(&self, entry: &Entry) -> bool {
+        let Some(transformer) = &self.transformer else { return false };
+        let kept = match entry.memo.kept.get() {
+            Some(Kept::Generation(generation)) => *generation,
+            _ => 0,
+        };
+        kept < transformer.generation(&entry.key.resource)
     }
 
     /// The last durable revision.

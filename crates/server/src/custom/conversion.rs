@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::Server;
 use crate::connect::webhook;
+use crate::encryption::unreadable;
 use crate::filter::Filter;
 use crate::resource::{Resource, parse_stored};
 use crate::wire::raw;
@@ -59,6 +60,7 @@ impl Server {
         resource: &Resource,
         mut entries: Vec<Arc<Entry>>,
     ) -> Result<Vec<Arc<Entry>>, StatusError> {
+        unreadable::check_all(resource, &entries)?;
         let Some(conversion) = resource.conversion() else { return Ok(entries) };
         let wanted = resource.api_version();
         let mut others: VecDeque<usize> = (0..entries.len()).filter(|i| !is_of(&entries[*i], wanted)).collect();
@@ -75,6 +77,7 @@ impl Server {
     }
 
     pub(crate) async fn present_one(&self, resource: &Resource, entry: Arc<Entry>) -> Result<Arc<Entry>, StatusError> {
+        unreadable::check(&entry)?;
         if resource.conversion().is_none() {
             return Ok(entry);
         }

@@ -236,7 +236,8 @@ async fn write(
         }));
     }
     let stored = server.stored_draft(resource, &attributes.object).await?;
-    if draft::is_unchanged(stored.as_ref().unwrap_or(&new), &existing.json, existing.revision) {
+    let unchanged = draft::is_unchanged(stored.as_ref().unwrap_or(&new), &existing.json, existing.revision);
+    if unchanged && !server.store.is_stale(existing) {
         // Nobody may hear of a write before it is safe, not even of one that changes nothing.
         until_safe(server, existing).await?;
         return Ok(Some(Content::Entry(existing.clone())));

@@ -21,6 +21,7 @@ pub(crate) async fn delete_collection(
     let list_options = ListOptions::parse(&call.info, false)?;
     let filter = Filter::parse(&call.info, &call.resource)?;
     let options = delete::read_options(call, body).await?;
+    options.refuse_unsafe()?;
     let page = list::collect(server, call, &list_options, &filter).await?;
     for entry in &page.entries {
         let target = delete::Target {

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::change::{after_delete, unless_overtaken, until_safe};
 use super::deletion::{self, Step};
+use super::unsafe_delete::unsafe_delete;
 use crate::Server;
 use crate::admission::Operation;
 use crate::call::Call;
@@ -28,6 +29,10 @@ pub(crate) async fn delete(server: &Arc<Server>, call: &Call, body: Body) -> Res
         && let Some(text) = call.resource.kind().unsaid_propagation()
     {
         call.warnings.add(text);
+    }
+    if options.ignore_store_read_error == Some(true) {
+        let content = unsafe_delete(server, call, &options).await?;
+        return call.respond(output, 200, content);
     }
     let target =
         Target { resource: &call.resource, namespace: call.namespace(), name: &call.info.name, admission: Some(call) };

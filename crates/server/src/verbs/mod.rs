@@ -11,6 +11,7 @@ mod list;
 mod modify;
 mod owner;
 mod patch;
+mod unsafe_delete;
 mod update;
 mod view;
 mod watch;

@@ -10,7 +10,7 @@ use super::log::{Log, Opened};
 use crate::backend::{Loaded, OpenError};
 use crate::config::Place;
 use crate::disk::{Disk, RealDisk};
-use crate::{Config, Limits, Revision, State, Torn, UNFLUSHED_REVISIONS};
+use crate::{Config, Limits, Revision, State, Torn, Transformer, UNFLUSHED_REVISIONS};
 
 /// An empty store is at revision 1, as a new etcd is: lists of an empty cluster need a resourceVersion
 /// other than 0, which means "any".
@@ -33,14 +33,15 @@ pub(crate) struct Start {
 
 pub(crate) async fn open(config: &Config) -> Result<Start, OpenError> {
     let limits = config.limits.clone();
+    let sealer = config.transformer.clone();
     let (opened, host) = match config.place.clone() {
         Place::Memory => {
             let loaded = Loaded { revision: FIRST_REVISION, state: State::default(), events: vec![], torn: None };
             return Ok(Start { loaded, log: None, host: Host::Task });
         }
-        Place::Disk(disk) if !disk.blocks() => (open_log(disk, &limits)?, Host::Task),
-        Place::Disk(disk) => (blocking(limits, move || Ok(disk)).await?, Host::Thread),
-        Place::Directory(path) => (blocking(limits, move || open_directory(&path)).await?, Host::Thread),
+        Place::Disk(disk) if !disk.blocks() => (open_log(disk, &limits, sealer)?, Host::Task),
+        Place::Disk(disk) => (blocking(limits, sealer, move || Ok(disk)).await?, Host::Thread),
+        Place::Directory(path) => (blocking(limits, sealer, move || open_directory(&path)).await?, Host::Thread),
     };
     let Opened { log, state, revision, sealed, events, torn } = opened;
     if let Some(Torn { file, offset, bytes }) = &torn {
@@ -58,9 +59,10 @@ pub(crate) async fn open(config: &Config) -> Result<Start, OpenError> {
 
 async fn blocking(
     limits: Limits,
+    sealer: Option<Arc<dyn Transformer>>,
     disk: impl FnOnce() -> Result<Arc<dyn Disk>, OpenError> + Send + 'static,
 ) -> Result<Opened, OpenError> {
-    let opening = tokio::task::spawn_blocking(move || open_log(disk()?, &limits));
+    let opening = tokio::task::spawn_blocking(move || open_log(disk()?, &limits, sealer));
     opening.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
@@ -72,6 +74,6 @@ fn open_directory(path: &Path) -> Result<Arc<dyn Disk>, OpenError> {
     }
 }
 
-fn open_log(disk: Arc<dyn Disk>, limits: &Limits) -> Result<Opened, OpenError> {
-    Log::open(disk, limits.segment_bytes, &limits.history)
+fn open_log(disk: Arc<dyn Disk>, limits: &Limits, sealer: Option<Arc<dyn Transformer>>) -> Result<Opened, OpenError> {
+    Log::open(disk, limits.segment_bytes, &limits.history, sealer)
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::backend::{OpenError, Torn};
 use crate::disk::{Disk, DiskFile};
-use crate::{Event, HistoryLimits, Revision, State};
+use crate::{Event, HistoryLimits, Revision, State, Transformer, transform};
 use clean::Cleaner;
 use frame::{Frame, frame_size};
 use record::Kind;
@@ -32,6 +32,8 @@ const SUFFIX: &str = ".log";
 
 pub(crate) struct Log {
     disk: Arc<dyn Disk>,
+    /// What records are sealed by.
+    transformer: Option<Arc<dyn Transformer>>,
     segment_bytes: u64,
     /// Oldest first; frames go into the last.
     segments: VecDeque<Segment>,
@@ -76,8 +78,13 @@ pub(crate) struct LogStats {
 
 impl Log {
     /// Reads everything and makes the end ready to write to.
-    pub fn open(disk: Arc<dyn Disk>, segment_bytes: u64, history: &HistoryLimits) -> Result<Opened, OpenError> {
-        let mut found = recover::recover(&*disk, history)?;
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        segment_bytes: u64,
+        history: &HistoryLimits,
+        transformer: Option<Arc<dyn Transformer>>,
+    ) -> Result<Opened, OpenError> {
+        let mut found = recover::recover(&*disk, history, transformer.as_deref())?;
         let first = found.segments.is_empty();
         if first {
             found.segments.push_back(Segment { number: 1, used: 0 });
@@ -94,6 +101,7 @@ impl Log {
         let reserved = active.size().map_err(failed)?;
         let log = Log {
             disk,
+            transformer,
             segment_bytes,
             used_bytes: found.segments.iter().map(|segment| segment.used).sum(),
             live_bytes: found.state.entries().map(|entry| record::size(entry) as u64).sum(),
@@ -122,7 +130,9 @@ impl Log {
         self.frame.clear();
         for event in events {
             let kind = if event.deleted { Kind::Delete } else { Kind::Put };
-            record::encode(self.frame.records(), kind, &event.entry);
+            let sealed = transform::seal(self.transformer.as_deref(), &event.entry);
+            let kept = sealed.as_deref().unwrap_or(&event.entry.json);
+            record::encode(self.frame.records(), kind, &event.entry, kept);
             let previous = event.previous.as_ref().map_or(0, |entry| record::size(entry) as u64);
             let now = if event.deleted { 0 } else { record::size(&event.entry) as u64 };
             self.live_bytes = self.live_bytes + now - previous;

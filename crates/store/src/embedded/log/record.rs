@@ -11,9 +11,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::{Entry, Key, Revision};
+use crate::{Entry, Key, Revision, Transformer, transform};
 
 const FIXED: usize = 1 + 8 + 8 + 2 + 2 + 2 + 4;
 
@@ -50,7 +48,8 @@ pub(crate) fn fits(key: &Key) -> bool {
     [&key.resource, &key.namespace, &key.name].iter().all(|part| u16::try_from(part.len()).is_ok())
 }
 
-pub(crate) fn encode(out: &mut Vec<u8>, kind: Kind, entry: &Entry) {
+/// `kept` is the entry's JSON as it is to lie in the log.
+pub(crate) fn encode(out: &mut Vec<u8>, kind: Kind, entry: &Entry, kept: &[u8]) {
     let key = &entry.key;
     Record {
         kind,
@@ -59,7 +58,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, kind: Kind, entry: &Entry) {
         resource: &key.resource,
         namespace: &key.namespace,
         name: &key.name,
-        json: &entry.json,
+        json: kept,
     }
     .encode(out);
 }
@@ -106,14 +105,11 @@ impl<'a> Record<'a> {
         Some((record, rest))
     }
 
-    pub fn to_entry(&self, key: Key) -> Arc<Entry> {
-        Arc::new(Entry {
-            key,
-            revision: self.revision,
-            created: self.created,
-            json: Bytes::copy_from_slice(self.json),
-            memo: crate::Memo::default(),
-        })
+    pub fn to_entry(&self, key: Key, transformer: Option<&dyn Transformer>) -> Arc<Entry> {
+        let (json, kept) = transform::open(transformer, &key, self.json);
+        let memo = crate::Memo::default();
+        kept.into_iter().for_each(|kept| drop(memo.kept.set(kept)));
+        Arc::new(Entry { key, revision: self.revision, created: self.created, json, memo })
     }
 
     pub fn key(&self) -> Key {

@@ -10,7 +10,7 @@ use super::{Segment, segment_name, segment_number};
 use crate::backend::{OpenError, Torn};
 use crate::disk::Disk;
 use crate::history::held_bytes;
-use crate::{Event, HistoryLimits, Key, Revision, State, UNFLUSHED_REVISIONS};
+use crate::{Entry, Event, HistoryLimits, Key, Revision, State, Transformer, UNFLUSHED_REVISIONS};
 
 /// What the files say.
 pub(crate) struct Recovered {
@@ -26,9 +26,13 @@ pub(crate) struct Recovered {
     pub torn: Option<Torn>,
 }
 
-pub(crate) fn recover(disk: &dyn Disk, history: &HistoryLimits) -> Result<Recovered, OpenError> {
+pub(crate) fn recover(
+    disk: &dyn Disk,
+    history: &HistoryLimits,
+    transformer: Option<&dyn Transformer>,
+) -> Result<Recovered, OpenError> {
     let numbers = segment_numbers(disk)?;
-    let mut reader = Reader::new(history.clone());
+    let mut reader = Reader::new(history.clone(), transformer);
     let mut bytes = Vec::new();
     for (index, &number) in numbers.iter().enumerate() {
         let name = segment_name(number);
@@ -79,8 +83,9 @@ fn read(disk: &dyn Disk, name: &str, bytes: &mut Vec<u8>) -> io::Result<()> {
 /// Offset and description of what is wrong.
 type Wrong = (usize, String);
 
-struct Reader {
+struct Reader<'a> {
     out: Recovered,
+    transformer: Option<&'a dyn Transformer>,
     limits: HistoryLimits,
     history_bytes: usize,
     started: bool,
@@ -90,8 +95,8 @@ struct Reader {
     oldest: u64,
 }
 
-impl Reader {
-    fn new(limits: HistoryLimits) -> Reader {
+impl<'a> Reader<'a> {
+    fn new(limits: HistoryLimits, transformer: Option<&'a dyn Transformer>) -> Reader<'a> {
         let out = Recovered {
             state: State::default(),
             revision: None,
@@ -101,7 +106,7 @@ impl Reader {
             next_sequence: 1,
             torn: None,
         };
-        Reader { out, limits, history_bytes: 0, started: false, may_skip: false, oldest: 0 }
+        Reader { out, transformer, limits, history_bytes: 0, started: false, may_skip: false, oldest: 0 }
     }
 
     /// Reads one file; answers how far it is used.
@@ -152,7 +157,7 @@ impl Reader {
             return match previous {
                 None => {
                     let key = self.key(record);
-                    drop(self.out.state.put(record.to_entry(key)));
+                    drop(self.out.state.put(record.to_entry(key, self.transformer)));
                     Ok(())
                 }
                 Some(known) if known.revision == record.revision => Ok(()),
@@ -170,14 +175,16 @@ impl Reader {
             return Err(format!("revision {} creates what exists", record.revision));
         }
         let key = previous.as_ref().map_or_else(|| self.key(record), |entry| entry.key.clone());
-        let entry = record.to_entry(key);
+        let entry = record.to_entry(key, self.transformer);
         let deleted = record.kind == Kind::Delete;
         if deleted {
             self.out.state.remove(&entry.key);
         } else {
             self.out.state.put(entry.clone());
         }
-        let known = created || previous.is_some();
+        // Watchers cannot be told of what nobody can read: they start over from the state.
+        let readable = |entry: &Entry| entry.unreadable().is_none();
+        let known = (created || previous.is_some()) && readable(&entry) && previous.as_deref().is_none_or(readable);
         self.remember(known, Event { revision: record.revision, entry, previous, deleted });
         Ok(())
     }

@@ -1,0 +1,48 @@
+//! `--encryption-provider-config`, under kube-apiserver's names.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use orlop_server::encryption::Encryption;
+use orlop_store::Config;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Encryption at rest")]
+pub struct Arguments {
+    /// How objects are encrypted on disk: an apiserver.config.k8s.io/v1 EncryptionConfiguration
+    #[arg(long, value_name = "FILE")]
+    encryption_provider_config: Option<PathBuf>,
+    /// Read that file again whenever it changes
+    #[arg(long, requires = "encryption_provider_config")]
+    encryption_provider_config_automatic_reload: bool,
+}
+
+impl Arguments {
+    pub fn load(&self) -> Result<Option<Arc<Encryption>>> {
+        let load = |path| Encryption::load(path).context("loading the encryption configuration");
+        self.encryption_provider_config.as_deref().map(load).transpose()
+    }
+
+    /// The store's configuration, with what the file says.
+    pub fn apply(encryption: Option<&Arc<Encryption>>, config: Config) -> Config {
+        match encryption {
+            Some(encryption) => config.with_transformer(encryption.clone()),
+            None => config,
+        }
+    }
+
+    /// Follows the file, if that is wanted.
+    pub fn follow(&self, encryption: Option<Arc<Encryption>>, shutdown: &CancellationToken, tasks: &TaskTracker) {
+        let Some(encryption) = encryption.filter(|_| self.encryption_provider_config_automatic_reload) else { return };
+        let stop = shutdown.clone();
+        tasks.spawn(async move {
+            if let Some(Err(error)) = stop.run_until_cancelled(encryption.follow()).await {
+                tracing::error!(%error, "the encryption configuration is not followed any more");
+            }
+        });
+    }
+}

@@ -1,0 +1,96 @@
+//! `apiserver.config.k8s.io/v1 EncryptionConfiguration`.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use orlop_api::codec::yaml::from_yaml;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::validation;
+
+#[derive(Debug, thiserror::Error)]
+pub enum EncryptionError {
+    #[error("error while loading file: error reading encryption provider configuration file {path:?}: {source}")]
+    Read { path: String, source: std::io::Error },
+    #[error("error while loading file: encryption provider configuration file {0:?} is empty")]
+    Empty(String),
+    #[error("error decoding encryption provider configuration file {path:?}: {why}")]
+    Decode { path: String, why: String },
+    #[error("{0}")]
+    Invalid(String),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Configuration {
+    pub resources: Vec<Block>,
+}
+
+/// Resources, and who writes and reads them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Block {
+    pub resources: Vec<String>,
+    pub providers: Vec<ProviderConfiguration>,
+}
+
+/// One of these.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ProviderConfiguration {
+    pub aesgcm: Option<KeyList>,
+    pub aescbc: Option<KeyList>,
+    pub secretbox: Option<KeyList>,
+    pub identity: Option<Value>,
+    pub kms: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct KeyList {
+    pub keys: Vec<Key>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Key {
+    pub name: String,
+    /// Base64.
+    pub secret: String,
+}
+
+/// Only how many there are is for everybody's eyes.
+impl std::fmt::Debug for KeyList {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} keys", self.keys.len())
+    }
+}
+
+impl Key {
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(&self.secret).ok()
+    }
+}
+
+pub fn read(path: &Path) -> Result<Vec<u8>, EncryptionError> {
+    let name = path.display().to_string();
+    let text = std::fs::read(path).map_err(|source| EncryptionError::Read { path: name.clone(), source })?;
+    if text.is_empty() { Err(EncryptionError::Empty(name)) } else { Ok(text) }
+}
+
+impl Configuration {
+    pub fn parse(path: &Path, text: &[u8]) -> Result<Self, EncryptionError> {
+        let failed = |why: String| EncryptionError::Decode { path: path.display().to_string(), why };
+        let document = from_yaml(text).map_err(|error| failed(error.to_string()))?;
+        let field = |name: &str| document[name].as_str().unwrap_or_default();
+        let (api_version, kind) = (field("apiVersion"), field("kind"));
+        if (api_version, kind) != ("apiserver.config.k8s.io/v1", "EncryptionConfiguration") {
+            return Err(failed(format!("no kind {kind:?} is registered for version {api_version:?}")));
+        }
+        let configuration: Self = serde_json::from_value(document).map_err(|error| failed(error.to_string()))?;
+        let errors = validation::validate(&configuration);
+        if errors.is_empty() { Ok(configuration) } else { Err(EncryptionError::Invalid(errors.aggregate())) }
+    }
+}
