@@ -15,7 +15,7 @@ use orlop_server::authz;
 use orlop_server::pki::kubeconfig::Access;
 use orlop_server::pki::{self, Pki};
 use orlop_server::token::IssuerConfig;
-use orlop_server::{Security, SecurityConfig, Server};
+use orlop_server::{Limits, Security, SecurityConfig, Server};
 use orlop_store::{Config, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -52,7 +52,7 @@ impl ControlPlane {
         let pki = Arc::new(Pki::open(pki_config(arguments, machine)).context("opening the cluster's keys")?);
         let security = security(arguments, &store, &pki)?;
         let audit = Audit::start(arguments.audit.options()?).context("setting up auditing")?;
-        let server = server(arguments, machine, &security, audit.clone());
+        let server = server(arguments, machine, &security, arguments.serving.limits()?, audit.clone());
         let plane = Self { store, pki, server, audit };
         plane.listen(listener, shutdown, tasks)?;
         plane.bootstrap(&security).await?;
@@ -167,9 +167,16 @@ fn security(arguments: &Arguments, store: &Store, pki: &Arc<Pki>) -> Result<Secu
     Security::new(store, pki.clone(), config).context("setting up authentication and authorization")
 }
 
-fn server(arguments: &Arguments, machine: &Machine, security: &Security, audit: Option<Arc<Audit>>) -> Arc<Server> {
+fn server(
+    arguments: &Arguments,
+    machine: &Machine,
+    security: &Security,
+    limits: Limits,
+    audit: Option<Arc<Audit>>,
+) -> Arc<Server> {
     let mut config = security.server_config();
     config.audit = audit;
+    config.limits = limits;
     security.serve_discovery(&mut config, format!("{}:{}", machine.node_ip, arguments.secure_port));
     config.advertise_address = machine.node_ip;
     config.secure_port = arguments.secure_port;

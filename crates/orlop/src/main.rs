@@ -14,6 +14,7 @@ mod paths;
 mod registries;
 mod reset;
 mod server;
+mod serving;
 
 use std::process::ExitCode;
 

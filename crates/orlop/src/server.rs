@@ -18,7 +18,7 @@ use tracing::level_filters::LevelFilter;
 use crate::control_plane::{self, ControlPlane};
 use crate::node;
 use crate::paths::{self, Paths};
-use crate::{audit, encryption};
+use crate::{audit, encryption, serving};
 
 #[derive(Args, Clone, Debug)]
 pub struct Arguments {
@@ -89,6 +89,8 @@ pub struct Arguments {
     pub audit: audit::Arguments,
     #[command(flatten)]
     pub encryption: encryption::Arguments,
+    #[command(flatten)]
+    pub serving: serving::Arguments,
 }
 
 impl Arguments {
@@ -139,6 +141,8 @@ async fn serve(arguments: Arguments) -> Result<()> {
         node::start(&arguments, &machine, dataplane, &plane, &shutdown, &tasks).await?;
     }
     wait_for_signal().await?;
+    plane.server.leave();
+    tokio::time::sleep(arguments.serving.shutdown_delay_duration).await;
     tracing::info!("stopping; containers go on");
     shutdown.cancel();
     tasks.close();

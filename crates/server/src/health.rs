@@ -41,14 +41,15 @@ impl Check {
 
 pub struct Health {
     checks: Vec<Check>,
+    leaving: CancellationToken,
     shutdown: CancellationToken,
     bootstrap_pending: AtomicBool,
 }
 
 impl Health {
     pub fn new(added: Vec<Check>) -> Self {
-        let shutdown = CancellationToken::new();
-        let token = shutdown.clone();
+        let leaving = CancellationToken::new();
+        let token = leaving.clone();
         let mut checks =
             vec![Check::new("ping", |_| Ok(())), Check::new("log", |_| Ok(())), Check::new("etcd", store_works)];
         checks.push(Check::new("poststarthook/bootstrap-controller", |server| {
@@ -65,7 +66,7 @@ impl Health {
             })
             .readiness_only(),
         );
-        Self { checks, shutdown, bootstrap_pending: AtomicBool::new(false) }
+        Self { checks, leaving, shutdown: CancellationToken::new(), bootstrap_pending: AtomicBool::new(false) }
     }
 
     pub fn bootstrap_started(&self) {
@@ -76,7 +77,12 @@ impl Health {
         self.bootstrap_pending.store(false, Ordering::Relaxed);
     }
 
-    /// Cancelled when the server stops taking new work: readiness fails, watches end.
+    /// Readiness fails from now on.
+    pub fn leave(&self) {
+        self.leaving.cancel();
+    }
+
+    /// Cancelled when requests under way are answered: watches end.
     pub fn shutdown(&self) -> CancellationToken {
         self.shutdown.clone()
     }

@@ -48,6 +48,6 @@ mod transport;
 pub mod wire;
 
 pub use security::{Security, SecurityConfig};
-pub use server::{PathHandler, Server, ServerConfig};
+pub use server::{Limits, PathHandler, Server, ServerConfig};
 pub use services::{Cidr, ServiceConfig};
 pub use transport::Component;

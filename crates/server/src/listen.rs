@@ -11,14 +11,15 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use orlop_base::id;
 use orlop_client::transport::BoxError;
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::Server;
 use crate::auth::Peer;
@@ -40,8 +41,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_mins(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Server {
-    /// Serves `listener` until `shutdown`, then drains: readiness fails, watches end, requests under
-    /// way are answered. `tls` resolves its certificates at each handshake, so that renewed ones
+    /// Serves `listener` until `shutdown`, then drains: readiness fails, requests under way are answered,
+    /// and then watches end. `tls` resolves its certificates at each handshake, so that renewed ones
     /// take effect.
     pub async fn serve(
         self: Arc<Self>,
@@ -50,7 +51,7 @@ impl Server {
         shutdown: CancellationToken,
     ) -> io::Result<()> {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let draining = GracefulShutdown::new();
+        let (draining, open) = (CancellationToken::new(), TaskTracker::new());
         loop {
             let slot = tokio::select! {
                 biased;
@@ -64,9 +65,9 @@ impl Server {
             };
             match accepted {
                 Ok((stream, address)) => {
-                    let connection =
-                        Connection { server: self.clone(), address, watcher: draining.watcher(), _slot: slot };
-                    tokio::spawn(connection.run(stream, TlsAcceptor::from(tls.clone())));
+                    let draining = draining.clone();
+                    let connection = Connection { server: self.clone(), address, draining, _slot: slot };
+                    open.spawn(connection.run(stream, TlsAcceptor::from(tls.clone())));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection failed");
@@ -74,12 +75,23 @@ impl Server {
                 }
             }
         }
-        self.health.shutdown().cancel();
+        self.leave();
         drop(listener);
-        if tokio::time::timeout(DRAIN_TIMEOUT, draining.shutdown()).await.is_err() {
+        self.drain(&open, &draining).await;
+        Ok(())
+    }
+
+    async fn drain(&self, open: &TaskTracker, draining: &CancellationToken) {
+        self.under_way.close();
+        if tokio::time::timeout(DRAIN_TIMEOUT, self.under_way.wait()).await.is_err() {
+            tracing::warn!("some requests were not answered in time");
+        }
+        self.health.shutdown().cancel();
+        draining.cancel();
+        open.close();
+        if tokio::time::timeout(DRAIN_TIMEOUT, open.wait()).await.is_err() {
             tracing::warn!("some connections did not drain in time");
         }
-        Ok(())
     }
 }
 
@@ -92,10 +104,18 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// The server's end, or this connection's.
+async fn either(draining: &CancellationToken, away: &Notify) {
+    tokio::select! {
+        () = draining.cancelled() => {}
+        () = away.notified() => {}
+    }
+}
+
 struct Connection {
     server: Arc<Server>,
     address: SocketAddr,
-    watcher: Watcher,
+    draining: CancellationToken,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -121,9 +141,16 @@ impl Connection {
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let certificates = certificates.iter().map(|der| der.as_ref().to_vec()).collect();
         let peer = Peer { address: Some(self.address), certificates: Arc::new(certificates), component: None };
-        let server = self.server;
+        let Self { server, address, draining, _slot } = self;
+        let away = Arc::new(Notify::new());
+        let given_up = away.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let (server, peer) = (server.clone(), peer.clone());
+            // Behind a balancer, clients would stay with the server that they first came to.
+            let chance = server.limits.goaway_chance;
+            if chance > 0.0 && request.version() == http::Version::HTTP_2 && id::fraction() < chance {
+                given_up.notify_one();
+            }
             async move {
                 let mut request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
                 request.extensions_mut().insert(peer);
@@ -133,9 +160,18 @@ impl Connection {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-        if let Err(error) = self.watcher.watch(connection).await {
-            tracing::debug!(address = %self.address, %error, "connection ended");
+        let mut connection = std::pin::pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            () = either(&draining, &away) => {
+                // Takes no more requests; those under way are answered.
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%address, %error, "connection ended");
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::Response;
 use orlop_api::status::StatusError;
 use orlop_client::transport::{Body, UserInfo};
 use orlop_store::{Durability, Store, StoreError};
+use tokio_util::task::TaskTracker;
 
 use crate::admission::{self, Plugin};
 use crate::aggregation::Aggregation;
@@ -50,9 +52,34 @@ pub struct ServerConfig {
     pub advertise_address: IpAddr,
     pub secure_port: u16,
     pub services: ServiceConfig,
+    pub limits: Limits,
+}
+
+/// How much is served at once, and for how long.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Requests that are not long-running must finish within this.
+    pub request_timeout: Duration,
+    /// Watches that name no time end after once to twice as many seconds.
+    pub min_watch_seconds: u64,
     /// Reads and writes served at once, besides long-running ones; more get 429.
-    pub max_requests_inflight: usize,
-    pub max_mutating_requests_inflight: usize,
+    pub reads: usize,
+    pub writes: usize,
+    /// Share of requests after which an HTTP/2 connection is given up.
+    pub goaway_chance: f64,
+}
+
+impl Default for Limits {
+    /// Upstream's.
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_mins(1),
+            min_watch_seconds: 1800,
+            reads: 400,
+            writes: 200,
+            goaway_chance: 0.0,
+        }
+    }
 }
 
 impl ServerConfig {
@@ -71,8 +98,7 @@ impl ServerConfig {
             advertise_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             secure_port: 6443,
             services: ServiceConfig::default(),
-            max_requests_inflight: 400,
-            max_mutating_requests_inflight: 200,
+            limits: Limits::default(),
         }
     }
 }
@@ -94,6 +120,9 @@ pub struct Server {
     pub(crate) aggregation: Aggregation,
     pub(crate) front_proxy: Option<Arc<Leaf>>,
     pub(crate) inflight: Inflight,
+    /// Requests that are not long-running.
+    pub(crate) under_way: TaskTracker,
+    pub(crate) limits: Limits,
     pub(crate) allocators: Arc<Allocators>,
     pub(crate) advertise_address: IpAddr,
     pub(crate) secure_port: u16,
@@ -127,7 +156,9 @@ impl Server {
             definitions: Definitions::default(),
             aggregation: Aggregation::default(),
             front_proxy: config.front_proxy,
-            inflight: Inflight::new(config.max_requests_inflight, config.max_mutating_requests_inflight),
+            inflight: Inflight::new(config.limits.reads, config.limits.writes),
+            under_way: TaskTracker::new(),
+            limits: config.limits,
             allocators,
             advertise_address: config.advertise_address,
             secure_port: config.secure_port,
@@ -142,6 +173,11 @@ impl Server {
 
     pub fn authorizer(&self) -> &Arc<dyn Authorizer> {
         &self.authorizer
+    }
+
+    /// Lets readiness fail: the end is near, though everything is still served.
+    pub fn leave(&self) {
+        self.health.leave();
     }
 
     /// Everything served now.

@@ -1,6 +1,7 @@
 //! What every request passes: identity, permission, limits, then its handler
 //! (`k8s.io/apiserver/pkg/server/config.go`, `DefaultBuildHandlerChain`).
 
+mod deadline;
 mod identity;
 pub mod inflight;
 mod permission;
@@ -12,9 +13,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Request, Response};
 use orlop_api::status::StatusError;
-use orlop_client::transport::Body;
+use orlop_client::transport::{Body, UserInfo};
 
 use crate::Server;
 use crate::audit::Trail;
@@ -22,8 +24,6 @@ use crate::call::Warnings;
 use crate::request::RequestInfo;
 use crate::wire::respond;
 
-/// Requests that are not long-running must finish within this (`--request-timeout`).
-const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// Longer ids from clients are replaced.
 const AUDIT_ID_MAX_LENGTH: usize = 64;
@@ -76,8 +76,9 @@ impl Server {
     }
 
     async fn proceed(self: &Arc<Self>, mut incoming: Incoming) -> Result<Response<Body>, StatusError> {
-        let user = match self.identify(&incoming.head).await {
-            Ok(user) => user,
+        let long_running = is_long_running(&incoming.info);
+        let (allotted, user) = match self.introduce(&incoming.head, &incoming.info).await {
+            Ok(known) => known,
             Err(refused) => {
                 incoming.trail.unidentified(&incoming.head, &incoming.info);
                 return Err(refused);
@@ -91,15 +92,21 @@ impl Server {
         if !Arc::ptr_eq(&caller, &user) {
             incoming.trail.impersonated(&user);
         }
-        if is_long_running(&incoming.info) {
+        if long_running {
             self.permit_request(&user, &incoming.info, &incoming.trail).await?;
             return self.route(user, incoming).await;
         }
+        // Whoever looks after the server may ask to the end how it is.
+        if self.under_way.is_closed() && incoming.info.is_resource {
+            let why = "The apiserver is shutting down, please try again later.";
+            return Err(StatusError::unavailable(why));
+        }
+        let under_way = self.under_way.token();
         let slot = self.inflight.enter(&user, &incoming.info)?;
         let writes = !matches!(&*incoming.info.verb, "get" | "list");
         let server = self.clone();
         let work = async move {
-            let _slot = slot;
+            let _held = (slot, under_way);
             server.permit_request(&user, &incoming.info, &incoming.trail).await?;
             server.route(user, incoming).await
         };
@@ -107,7 +114,7 @@ impl Server {
             // A write that has begun is finished even when its client hangs up or its time is out:
             // what it holds (addresses, ports) is settled only once the store has answered.
             let task = tokio::spawn(work);
-            tokio::time::timeout(REQUEST_TIMEOUT, task).await.map(|joined| match joined {
+            tokio::time::timeout(allotted, task).await.map(|joined| match joined {
                 Ok(answer) => answer,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
@@ -115,11 +122,20 @@ impl Server {
                 },
             })
         } else {
-            tokio::time::timeout(REQUEST_TIMEOUT, work).await
+            tokio::time::timeout(allotted, work).await
         };
         result.unwrap_or_else(|_| {
             Err(StatusError::timeout("Timeout: request did not complete within the allotted timeout"))
         })
+    }
+}
+
+impl Server {
+    /// How long the request may take, and who sends it: what must be known before anything is done about it.
+    async fn introduce(&self, head: &Parts, info: &RequestInfo) -> Result<(Duration, Arc<UserInfo>), StatusError> {
+        let most = self.limits.request_timeout;
+        let allotted = if is_long_running(info) { most } else { deadline::of(info, most)? };
+        Ok((allotted, self.identify(head).await?))
     }
 }
 

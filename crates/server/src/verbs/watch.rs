@@ -33,8 +33,6 @@ use crate::wire::draft;
 use crate::wire::negotiate::Media;
 use crate::wire::shape::Include;
 
-/// `--min-request-timeout`: watches without `timeoutSeconds` end after once to twice this long.
-const MIN_REQUEST_TIMEOUT_SECONDS: u64 = 1800;
 /// About how often an idle watcher hears how far it has got.
 const BOOKMARK_PERIOD: Duration = Duration::from_mins(1);
 /// A last bookmark comes this long before the end, so that the next watch starts fresh.
@@ -49,7 +47,7 @@ pub(crate) async fn watch(server: &Arc<Server>, call: &Call) -> Result<Response<
     let include = Include::parse(call.info.query("includeObject").unwrap_or_default())?;
     let encoder = Encoder::new(server.clone(), call.resource.clone(), output, include);
     let started = start(server, call, &options, &filter).await;
-    let end = Instant::now() + timeout(&options);
+    let end = Instant::now() + timeout(&options, server.limits.min_watch_seconds);
     let mut stream = EventStream {
         server: server.clone(),
         resource: call.resource.clone(),
@@ -88,11 +86,12 @@ fn retired(resource: Resource) -> BoxFuture<'static, ()> {
     Box::pin(async move { resource.retired().await })
 }
 
-fn timeout(options: &ListOptions) -> Duration {
+/// Watches without `timeoutSeconds` do not all end at once.
+fn timeout(options: &ListOptions, least: u64) -> Duration {
     let seconds = options
         .timeout_seconds
         .filter(|seconds| *seconds > 0)
-        .unwrap_or_else(|| MIN_REQUEST_TIMEOUT_SECONDS + id::with_rng(|rng| rng.u64(..MIN_REQUEST_TIMEOUT_SECONDS)));
+        .unwrap_or_else(|| least + id::with_rng(|rng| rng.u64(..=least)));
     Duration::from_secs(seconds)
 }
 
