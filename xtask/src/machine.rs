@@ -1,6 +1,8 @@
 //! A machine of its own for a node, as far as the kernel is asked: namespaces, so that nodes do not meet each other or
 //! a cluster of the host's. One for now; a second is a second `Machine` whose cable is plugged into the first's.
 
+mod groups;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -19,9 +21,6 @@ use crate::wish::Wish;
 
 /// The administrator's, of an Orlop that runs there, as the machine itself sees it.
 pub const KUBECONFIG: &str = "/var/lib/orlop/admin.kubeconfig";
-const CGROUPS: &str = "/sys/fs/cgroup";
-/// Where a machine's control groups are below each hierarchy's root, each machine's in one of its name.
-const GROUP: &str = "orlop";
 const PATIENCE: Duration = Duration::from_secs(20);
 const END_SECONDS: i64 = 10;
 const ASK_EVERY: Duration = Duration::from_millis(5);
@@ -63,11 +62,7 @@ impl Machine {
 
     /// Makes its control group in every hierarchy, for a node that does not do so itself; its name there.
     pub fn make_group(&self) -> Result<String> {
-        for hierarchy in hierarchies()? {
-            let group = hierarchy.join(GROUP).join(&self.name);
-            std::fs::create_dir_all(&group).with_context(|| format!("making {}", group.display()))?;
-        }
-        Ok(format!("/{GROUP}/{}", self.name))
+        groups::make(&self.name)
     }
 
     /// The process that all which is left alone there becomes a child of.
@@ -133,15 +128,7 @@ impl Machine {
         // It ends when all that runs there has, and no control group is in use any more.
         let patience = Timespec { tv_sec: END_SECONDS, tv_nsec: 0 };
         poll(&mut [PollFd::new(&self.first_fd, PollFlags::IN)], Some(&patience))?;
-        for hierarchy in hierarchies()? {
-            let ours = hierarchy.join(GROUP).join(&self.name);
-            if ours.is_dir() {
-                remove_groups(&ours)?;
-                // The kernel keeps it where another node's stand beside.
-                let _ = std::fs::remove_dir(hierarchy.join(GROUP));
-            }
-        }
-        Ok(())
+        groups::remove(&self.name)
     }
 }
 
@@ -179,21 +166,4 @@ fn first_process(holder: &mut Child, up: &Path) -> Result<u32> {
 fn watch(pid: u32) -> Result<OwnedFd> {
     let pid = Pid::from_raw(pid.cast_signed()).context("no process has the number 0")?;
     pidfd_open(pid, PidfdFlags::empty()).context("watching the node")
-}
-
-/// One where there is version 2 alone.
-fn hierarchies() -> Result<Vec<PathBuf>> {
-    if Path::new(CGROUPS).join("cgroup.controllers").exists() {
-        return Ok(vec![CGROUPS.into()]);
-    }
-    let mounted = std::fs::read_dir(CGROUPS)?.flatten();
-    Ok(mounted.map(|entry| entry.path()).filter(|path| path.is_dir() && !path.is_symlink()).collect())
-}
-
-/// A control group and those below it, which the kernel removes one by one.
-fn remove_groups(group: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(group)?.flatten().filter(|entry| entry.path().is_dir()) {
-        remove_groups(&entry.path())?;
-    }
-    std::fs::remove_dir(group).with_context(|| format!("removing {}", group.display()))
 }
