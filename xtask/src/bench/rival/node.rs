@@ -1,6 +1,7 @@
 //! A node's work: pods that start and end, one by one and a hundred at once, and what that costs. Beside Orlop,
 //! upstream's kubelet with containerd and runc, each under its own control plane on a machine of its own.
 
+mod cpu;
 mod network;
 mod pods;
 mod side;
@@ -102,17 +103,17 @@ async fn no_shims(side: &Side) -> Result<()> {
 
 async fn many(side: &Side, count: usize, round: usize, image: &str, figures: &mut Figures) -> Result<()> {
     let (before, image) = (side.tree(), image.to_owned());
-    let (cpu, pss) = (before.cpu_seconds(), before.pss_mb());
+    let (cpu, pss) = (before.cpu(), before.pss_mb());
     let seconds = side.ask(|config| pods::burst(config, count, round, image)).await?;
-    let cpu = side.tree().cpu_seconds() - cpu;
+    let cpu = side.tree().cpu().since(&cpu);
     let mut add = |figure: &str, unit, sample| figures.add(side.who, &format!("{count} pods{figure}"), unit, sample);
     add(" at once: created to all Ready", Unit::Seconds, seconds)?;
     add(" at once: CPU of control plane and node until then", Unit::CpuSeconds, cpu)?;
     tokio::time::sleep(SETTLE).await;
     let (tree, began) = (side.tree(), Instant::now());
-    let cpu = tree.cpu_seconds();
+    let cpu = tree.cpu();
     tokio::time::sleep(WINDOW).await;
-    let idle = 100.0 * (side.tree().cpu_seconds() - cpu) / began.elapsed().as_secs_f64();
+    let idle = 100.0 * side.tree().cpu().since(&cpu) / began.elapsed().as_secs_f64();
     add(" idle: CPU of control plane and node", Unit::PercentOfCore, idle)?;
     for (figure, megabytes) in memory(&tree, pss, count)? {
         add(figure, Unit::Megabytes, megabytes)?;

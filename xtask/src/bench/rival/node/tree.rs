@@ -5,10 +5,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::bench::process::{command_line, cpu_seconds, megabytes, pss_mb};
-
-/// Of the times that /proc tells, on every architecture that Orlop runs on.
-const TICKS_PER_SECOND: f64 = 100.0;
+use super::cpu::{Cpu, Spent};
+use crate::bench::process::{command_line, megabytes, pss_mb};
 
 /// What a process is to its side.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,11 +26,11 @@ impl Tree {
     /// These processes and all that descend from them.
     pub fn below(roots: &[u32]) -> Self {
         let mut children = BTreeMap::<u32, Vec<u32>>::new();
-        for (pid, stat) in std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
+        for (pid, parent) in std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
             let pid = entry.file_name().to_str()?.parse().ok()?;
-            Some((pid, Stat::of(pid)?))
+            Some((pid, parent(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?))
         }) {
-            children.entry(stat.parent).or_default().push(pid);
+            children.entry(parent).or_default().push(pid);
         }
         let mut found = roots.to_vec();
         let mut next = 0;
@@ -47,11 +45,8 @@ impl Tree {
         self.0.iter().filter(|(_, r)| *r == role).count()
     }
 
-    /// Also of processes that have ended: who waited for one has its time. They may be as short as one moment, so
-    /// that ticks are all that is known of them; of those that live, nanoseconds are.
-    pub fn cpu_seconds(&self) -> f64 {
-        let ended = |pid| Stat::of(pid).map_or(0.0, |stat| stat.ticks_of_ended / TICKS_PER_SECOND);
-        self.0.iter().map(|(pid, _)| cpu_seconds(*pid).unwrap_or_default() + ended(*pid)).sum()
+    pub fn cpu(&self) -> Cpu {
+        self.0.iter().filter_map(|(pid, _)| Some((*pid, Spent::of(*pid)?))).collect()
     }
 
     /// What is shared is counted once, in parts.
@@ -79,32 +74,7 @@ fn role(pid: u32) -> Role {
     }
 }
 
-/// Of /proc/PID/stat.
-struct Stat {
-    parent: u32,
-    ticks_of_ended: f64,
-}
-
-impl Stat {
-    fn of(pid: u32) -> Option<Self> {
-        Self::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-    }
-
-    /// A program's name may hold anything, a parenthesis too.
-    fn parse(text: &str) -> Option<Self> {
-        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
-        Some(Self { parent: fields.get(1)?.parse().ok()?, ticks_of_ended: ticks(13)? + ticks(14)? })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_parent_and_the_time_of_ended_children_stand_behind_the_name() {
-        let stat = Stat::parse("12 (a) b) S 7 12 12 0 -1 4194560 1 2 3 4 50 60 70 80 20 0 1 0 9 9 9").unwrap();
-        assert_eq!((stat.parent, stat.ticks_of_ended), (7, 150.0));
-    }
+/// The parent of a process. A program's name may hold anything, a parenthesis too.
+fn parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
