@@ -15,7 +15,7 @@ use crate::process::Process;
 pub const SOCKET: &str = "/run/containerd/containerd.sock";
 /// The programs that containerd looks for by itself: its shim, and what it attaches pods to networks with.
 const HELPERS: [&str; 4] = ["containerd-shim-runc-v2", "bridge", "host-local", "loopback"];
-/// A number of another's range; only this one node has pods.
+/// Of the cluster's range; only this one node has pods.
 const POD_CIDR: &str = "10.244.0.0/24";
 
 /// `sandbox` is the image that holds a pod's namespaces.
@@ -33,7 +33,7 @@ pub fn containerd(command: Command, dir: &Path, sandbox: &str) -> Result<Process
     Process::start("containerd", command, &args, dir)
 }
 
-/// Its defaults but for what a machine without systemd, and with parts of its memory and disk in use, asks for.
+/// Its defaults but for places, and for machines where even root may give no process a negative OOM score.
 fn settings(bin: &Path, networks: &Path, sandbox: &str) -> String {
     let (bin, networks) = (bin.display(), networks.display());
     format!(
