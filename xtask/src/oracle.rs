@@ -50,6 +50,9 @@ pub struct Args {
     /// Put the counts into docs/oracle.md, and take what differs no more off the list of known differences
     #[arg(long, conflicts_with_all = ["kinds", "only"])]
     write: bool,
+    /// Ask nothing; only write docs/differences.md from the list of known differences
+    #[arg(long)]
+    page: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -73,6 +76,9 @@ impl Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    if args.page {
+        return Known::read()?.write_page();
+    }
     let programs = programs(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (tallies, outcome) = runtime.block_on(async {
@@ -88,6 +94,7 @@ pub fn run(args: &Args) -> Result<()> {
     outcome?;
     if args.write {
         known.without_stale(&tallies)?;
+        Known::read()?.write_page()?;
         report::write(&tallies, &known)?;
     }
     let complete = args.kinds.is_empty() && args.only.is_empty();

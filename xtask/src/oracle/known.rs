@@ -2,6 +2,7 @@
 //! `kind | gist | reason`, where `*` stands for any text.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -11,6 +12,7 @@ use super::judge::Tally;
 struct Entry {
     kind: String,
     gist: String,
+    reason: String,
     line: String,
 }
 
@@ -36,7 +38,12 @@ impl Known {
             if reason.trim().is_empty() {
                 bail!("without a reason: {line}");
             }
-            entries.push(Entry { kind: kind.to_owned(), gist: gist.to_owned(), line: line.to_owned() });
+            entries.push(Entry {
+                kind: kind.to_owned(),
+                gist: gist.to_owned(),
+                reason: reason.trim().to_owned(),
+                line: line.to_owned(),
+            });
         }
         Ok(Self { path, head, entries })
     }
@@ -64,7 +71,46 @@ impl Known {
         let text: String = self.head.iter().chain(lines).map(|line| format!("{line}\n")).collect();
         std::fs::write(&self.path, text).with_context(|| format!("writing {}", self.path.display()))
     }
+
+    /// `docs/differences.md`: the reasons, each with what it is the reason of.
+    pub fn page(&self) -> String {
+        let mut reasons: Vec<(&str, Vec<&Entry>)> = Vec::new();
+        for entry in &self.entries {
+            match reasons.iter_mut().find(|(reason, _)| *reason == entry.reason) {
+                Some((_, entries)) => entries.push(entry),
+                None => reasons.push((&entry.reason, vec![entry])),
+            }
+        }
+        let mut page = PAGE.to_owned();
+        for (reason, entries) in reasons {
+            let _ = writeln!(page, "\n- {reason}");
+            for entry in entries {
+                let whose = if entry.kind == "*" { String::new() } else { format!("{}: ", entry.kind) };
+                // A code span of two backticks may hold one.
+                let _ = writeln!(page, "  - {whose}`` {} ``", entry.gist);
+            }
+        }
+        page
+    }
+
+    pub fn write_page(&self) -> Result<()> {
+        let path = page_path();
+        std::fs::write(&path, self.page()).with_context(|| format!("writing {}", path.display()))
+    }
 }
+
+fn page_path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/differences.md")
+}
+
+const PAGE: &str = "\
+# Differences from upstream
+
+What `cargo xtask oracle` finds that Orlop's API server answers otherwise than upstream's kube-apiserver, and why it
+stays so. `cargo xtask oracle --page` writes this page from `conformance/oracle/known.txt`; what a difference looks
+like is said there in the oracle's words: `*` stands for any text, `items[*].kind: extra` is a field that only Orlop
+answers, `missing` one that only upstream does, `a became b` upstream's value and Orlop's.
+";
 
 impl Entry {
     fn is(&self, kind: &str, gist: &str) -> bool {
@@ -88,7 +134,13 @@ fn findings(tallies: &BTreeMap<String, Tally>) -> impl Iterator<Item = (&str, &s
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{Known, matches, page_path};
+
+    #[test]
+    fn the_page_tells_the_list() {
+        let page = std::fs::read_to_string(page_path()).unwrap();
+        assert!(page == Known::read().unwrap().page(), "cargo xtask oracle --page writes docs/differences.md");
+    }
 
     #[test]
     fn a_star_stands_for_any_text() {

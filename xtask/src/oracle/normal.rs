@@ -9,8 +9,9 @@ const SUFFIX: &str = "?????";
 const UUID: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
 /// The volume that the ServiceAccount plugin adds.
 const TOKEN_VOLUME: &str = "kube-api-access-?????";
-/// What a failed precondition says before the revision that is stored.
-const RECORD: &str = "does not match the ResourceVersion in record (";
+/// What errors say before a revision.
+const BEFORE_REVISIONS: [&str; 3] =
+    ["does not match the ResourceVersion in record (", "ResourceVersion in object meta: ", ", current: "];
 const TIME: &str = "dddd-dd-ddTdd:dd:dd";
 /// Where upstream and Orlop draw node ports from.
 const NODE_PORTS: std::ops::RangeInclusive<u64> = 30000..=32767;
@@ -22,6 +23,15 @@ pub fn normalize(mut answer: Answer, ask: &Ask, side: &Side) -> Answer {
     let normal = Normal { sent, generated, port: format!(":{}", side.port) };
     if answer.body["kind"] == "Table" {
         ages(&mut answer.body);
+    }
+    if answer.body["reason"] == "Conflict" {
+        sort_conflicts(&mut answer.body);
+    }
+    for rules in ["/status/resourceRules", "/status/nonResourceRules"] {
+        // What a subject may do stands in no order.
+        if let Some(Value::Array(rules)) = answer.body.pointer_mut(rules) {
+            rules.sort_by_key(ToString::to_string);
+        }
     }
     normal.value(&mut answer.body, "");
     for (_, value) in &mut answer.headers {
@@ -62,6 +72,7 @@ impl Normal {
     }
 
     fn fields(&self, fields: &mut Map<String, Value>) {
+        without_generated_name(fields);
         for (key, value) in fields {
             if key == "managedFields"
                 && let Value::Array(entries) = value
@@ -85,11 +96,16 @@ impl Normal {
         if let Some(prefix) = self.generated.as_ref().filter(|prefix| text.contains(*prefix)) {
             text = self.mask(&text, &format!("{prefix}{SUFFIX}"), &format!("{prefix}<random>"));
         }
-        if let Some((head, tail)) =
-            text.split_once(RECORD).filter(|(_, tail)| tail.starts_with(|c: char| c.is_ascii_digit()))
-        {
-            let tail = tail.trim_start_matches(|c: char| c.is_ascii_digit());
-            text = format!("{head}{RECORD}<resourceVersion>{tail}");
+        for before in BEFORE_REVISIONS {
+            if let Some((head, tail)) =
+                text.split_once(before).filter(|(_, tail)| tail.starts_with(|c: char| c.is_ascii_digit()))
+            {
+                let tail = tail.trim_start_matches(|c: char| c.is_ascii_digit());
+                text = format!("{head}{before}<resourceVersion>{tail}");
+            }
+        }
+        if text == self.port[1..] {
+            return "<port>".into();
         }
         if is_service_address(&text) && !self.sent.contains(&text) {
             text = "<cluster IP>".into();
@@ -113,6 +129,24 @@ impl Normal {
             }
         }
         masked
+    }
+}
+
+/// Of metadata.
+fn without_generated_name(fields: &mut Map<String, Value>) {
+    let prefix = fields.get("generateName").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if let Some(Value::String(name)) = fields.get_mut("name")
+        && !prefix.is_empty()
+        && name.strip_prefix(&prefix).is_some_and(|random| random.len() == SUFFIX.len())
+    {
+        *name = format!("{prefix}<random>");
+    }
+}
+
+/// Conflicts stand in the order of a Go map.
+fn sort_conflicts(status: &mut Value) {
+    if let Some(Value::Array(causes)) = status.pointer_mut("/details/causes") {
+        causes.sort_by_key(ToString::to_string);
     }
 }
 

@@ -8,7 +8,12 @@ use super::super::judge::Judge;
 
 pub async fn run(judge: &Judge<'_>) -> Result<()> {
     let ask = Ask::get("/openapi/v2");
-    let (upstream, orlop) = judge.both(&ask, &ask).await?;
+    let (mut upstream, mut orlop) = judge.both(&ask, &ask).await?;
+    for answer in [&mut upstream, &mut orlop] {
+        let parameters = answer.body["parameters"].take();
+        in_place(&mut answer.body, &parameters);
+        plain(&mut answer.body);
+    }
     judge.note("openapi v2", "/openapi/v2", &ask, &upstream, &orlop);
     let ask = Ask::get("/openapi/v3");
     let (mut upstream, mut orlop) = judge.both(&ask, &ask).await?;
@@ -18,9 +23,45 @@ pub async fn run(judge: &Judge<'_>) -> Result<()> {
     }
     judge.note("openapi v3", "/openapi/v3", &ask, &upstream, &orlop);
     for path in paths {
-        judge.one("openapi v3", path.clone(), Ask::get(format!("/openapi/v3/{path}"))).await?;
+        let ask = Ask::get(format!("/openapi/v3/{path}"));
+        let (mut upstream, mut orlop) = judge.both(&ask, &ask).await?;
+        plain(&mut upstream.body);
+        plain(&mut orlop.body);
+        judge.note("openapi v3", &path, &ask, &upstream, &orlop);
     }
     Ok(())
+}
+
+/// Without what says the same in other words: prose, which is compared for being there, and the order of
+/// sets.
+fn plain(document: &mut Value) {
+    match document {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match (name.as_str(), &mut *value) {
+                    ("description", Value::String(_)) => *value = "<prose>".into(),
+                    ("required" | "produces" | "consumes", Value::Array(set)) => set.sort_by_key(Value::to_string),
+                    _ => plain(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(plain),
+        _ => {}
+    }
+}
+
+/// Upstream writes a parameter that many operations share once, and refers to it.
+fn in_place(document: &mut Value, parameters: &Value) {
+    let shared = document.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix("#/parameters/"));
+    if let Some(parameter) = shared.and_then(|name| parameters.get(name)) {
+        *document = parameter.clone();
+        return;
+    }
+    match document {
+        Value::Object(fields) => fields.values_mut().for_each(|value| in_place(value, parameters)),
+        Value::Array(items) => items.iter_mut().for_each(|item| in_place(item, parameters)),
+        _ => {}
+    }
 }
 
 /// Documents that differ have other hashes, and their differences are told elsewhere.
