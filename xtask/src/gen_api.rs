@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let packages = args.packages()?;
     let go = go::Source::read(&packages)?;
     let proto = proto::read(&packages)?;
-    let openapi = openapi::Documents::read(&args.kubernetes.join("api/openapi-spec"))?;
+    let openapi = openapi::Documents::read(&args.kubernetes)?;
     let text = table::build(&go, &proto, &openapi)?;
     std::fs::write(&args.out, text).with_context(|| format!("write {}", args.out.display()))
 }

@@ -369,6 +369,11 @@ pub trait Kind: Send + Sync + 'static {
         false
     }
 
+    /// Whether OpenAPI says so of DELETE, which is not always true.
+    fn publishes_deleted(&self) -> bool {
+        self.returns_deleted()
+    }
+
     /// The `openAPIV3Schema` that a custom resource's definition wrote for a version, for OpenAPI to publish;
     /// built-in kinds publish their field table.
     fn published_schema(&self, _version: &str) -> Option<Value> {

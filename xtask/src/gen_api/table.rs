@@ -145,7 +145,7 @@ impl Builder<'_> {
         }
         text.push('\n');
         let mut lines = BTreeMap::new();
-        self.add_fields(fields, Nesting::None, &name, message, &mut lines)?;
+        self.add_fields(fields, Nesting::None, (id, &name), message, &mut lines)?;
         check_against(schema, &lines)?;
         text.extend(lines.into_values());
         Ok(text)
@@ -155,7 +155,8 @@ impl Builder<'_> {
     fn api_versions(&self, id: &TypeId, name: &str) -> anyhow::Result<Vec<String>> {
         let listed = self.openapi.api_versions(name);
         let stable = |v: &String| v.rsplit('/').next().is_some_and(super::is_stable);
-        let mut versions: Vec<String> = listed.into_iter().filter(stable).collect();
+        // Options and events are of every group and version, whether it is served or not.
+        let mut versions: Vec<String> = listed.into_iter().filter(|v| stable(v) || id.0 == META).collect();
         let package = self.package(&id.0)?;
         let has_kind = matches!(self.go.get(&id.0, &id.1)?, GoType::Struct(f) if f.iter().any(|f| is_type_meta(&f.ty)));
         if has_kind && versions.is_empty() {
@@ -178,7 +179,7 @@ impl Builder<'_> {
         &mut self,
         fields: &[GoField],
         nesting: Nesting,
-        owner: &str,
+        owner: (&TypeId, &str),
         message: Option<&Message>,
         lines: &mut BTreeMap<String, String>,
     ) -> anyhow::Result<()> {
@@ -228,7 +229,7 @@ impl Builder<'_> {
         options: &str,
         tag: u32,
         inlined_from: u32,
-        owner: &str,
+        (owner_id, owner): (&TypeId, &str),
     ) -> anyhow::Result<String> {
         let schema = self.openapi.definition(owner);
         let property = schema.map_or(&Value::Null, |s| &s["properties"][json]);
@@ -261,6 +262,10 @@ impl Builder<'_> {
         }
         if let Some(go_type) = ty.go_type {
             flag(true, &format!("go:{go_type}"));
+        }
+        if let Some(values) = self.openapi.enumeration(&owner_id.0, &owner_id.1, json) {
+            // Words stand between spaces.
+            flag(true, &format!("enum:{}", values.to_string().replace(' ', "\\u0020")));
         }
         let plain_zero = !has("omitempty") && !pointer;
         let implied = implied_default(&ty.text, ty.is_struct && !pointer, plain_zero);

@@ -37,6 +37,9 @@ impl Descriptions {
     }
 
     pub fn of_field(&self, ty: &str, field: &str) -> Option<&str> {
+        if let Some(words) = own_words(ty, field) {
+            return Some(words);
+        }
         let mut fields = self.parts(ty)?.skip(2);
         while let Some(name) = fields.next() {
             let description = fields.next()?;
@@ -70,6 +73,42 @@ pub fn of_metadata(field: &str) -> &'static str {
 /// Upstream's conformance suite looks for the first two words.
 pub const API_VERSION: &str = "APIVersion defines the group and the version of the schema in which this is written.";
 pub const KIND: &str = "The type of object that this is.";
+
+/// Fields of types that `k8s-openapi` does not have.
+fn own_words(ty: &str, field: &str) -> Option<&'static str> {
+    Some(match (ty.strip_prefix("io.k8s.apimachinery.pkg.apis.meta.v1.")?, field) {
+        ("WatchEvent", "object") => {
+            "The object as it is after the change, or as it was before it was deleted. Of a bookmark only the revision; of an \
+             error a Status."
+        }
+        ("ListOptions", "allowWatchBookmarks") => {
+            "Whether a watch may have events that say only which revision it has got to."
+        }
+        ("ListOptions", "continue") => "From the metadata of a list that was cut short by `limit`: where to go on.",
+        ("ListOptions", "fieldSelector") => "Only objects with these values in fields, as `metadata.name=a`.",
+        ("ListOptions", "labelSelector") => "Only objects with these labels, as `app=a,tier!=b`.",
+        ("ListOptions", "limit") => "The most objects of one answer; the rest is had with `continue`.",
+        ("ListOptions", "resourceVersion") => "The revision to read at or to watch from.",
+        ("ListOptions", "resourceVersionMatch") => {
+            "`NotOlderThan` or `Exact`: how `resourceVersion` is meant in a list."
+        }
+        ("ListOptions", "sendInitialEvents") => "Whether a watch begins with an event for every object there is.",
+        ("ListOptions", "shardSelector") => "Only objects of this share of all.",
+        ("ListOptions", "timeoutSeconds") => "After how many seconds the request ends, whatever it does.",
+        ("ListOptions", "watch") => "Answer with a stream of changes in place of a list.",
+        ("CreateOptions" | "UpdateOptions" | "PatchOptions" | "DeleteOptions", "dryRun") => {
+            "`All`: go through everything but storing."
+        }
+        ("CreateOptions" | "UpdateOptions" | "PatchOptions", "fieldManager") => {
+            "Under which name the changed fields are noted in managedFields."
+        }
+        ("CreateOptions" | "UpdateOptions" | "PatchOptions", "fieldValidation") => {
+            "`Ignore`, `Warn` or `Strict`: what to do about unknown and repeated fields."
+        }
+        ("PatchOptions", "force") => "Take fields over from other managers when applying.",
+        _ => return None,
+    })
+}
 
 /// Fields that `k8s-openapi` has for all kinds in one place, without words of its own.
 fn common_field(field: &str) -> Option<&'static str> {

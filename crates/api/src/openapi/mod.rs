@@ -11,6 +11,7 @@ pub(crate) mod descriptions;
 mod names;
 mod operations;
 mod parameters;
+pub mod roots;
 mod schemas;
 
 pub(crate) use descriptions::Descriptions;
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 const MEDIA_TYPES: [&str; 3] = ["application/json", "application/vnd.kubernetes.protobuf", "application/yaml"];
 
 fn info() -> Value {
-    json!({ "title": "Kubernetes", "version": "v1.37.0" })
+    json!({ "title": "Kubernetes", "version": "1.37" })
 }
 
 /// How requests prove who they are, under the name that both versions refer to.

@@ -49,18 +49,20 @@ pub enum Answer {
     Anything,
     /// Log lines.
     Text,
+    /// In this form only: of a type, or text.
+    Only(&'static str, Option<String>),
 }
 
 const ANY_MEDIA: &[&str] = &["*/*"];
 const PATCH_MEDIA: &[&str] = &[
-    "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
 ];
 /// Custom resources know no strategic merge.
 const CUSTOM_PATCH_MEDIA: &[&str] =
-    &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
+    &["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
 
 /// Adds a kind in one of its versions.
 pub fn add(paths: &mut Paths, kind: &dyn Kind, version: &str, common: &Common, descriptions: &Descriptions) {
@@ -73,14 +75,27 @@ pub fn add_discovery(paths: &mut Paths, group: &str, version: &str) {
         id: format!("get{}{}APIResources", group_name(group), capital(version)),
         description: "get available resources".to_owned(),
         tag: tag(group, version),
-        action: "",
-        kind: None,
-        parameters: Vec::new(),
-        body: None,
         answer: Answer::Schema(API_RESOURCE_LIST.to_owned()),
-        also: &[],
+        ..Operation::plain()
     };
     paths.entry(format!("{}/", root(group, version))).or_default().insert("get", operation);
+}
+
+impl Operation {
+    /// On no resource, with nothing to say.
+    pub fn plain() -> Self {
+        Self {
+            id: String::new(),
+            description: String::new(),
+            tag: String::new(),
+            action: "",
+            kind: None,
+            parameters: Vec::new(),
+            body: None,
+            answer: Answer::Anything,
+            also: &[],
+        }
+    }
 }
 
 struct Builder<'a> {
@@ -147,7 +162,7 @@ impl Builder<'_> {
             operation.description = format!("delete {} {}", article(&self.info.kind), self.info.kind);
             operation.parameters.extend(self.common.delete.clone());
             operation.body = Some(Body { schema: DELETE_OPTIONS.into(), required: false, media_types: ANY_MEDIA });
-            operation.answer = Answer::Schema(if self.kind.returns_deleted() { schema } else { STATUS.into() });
+            operation.answer = Answer::Schema(if self.kind.publishes_deleted() { schema } else { STATUS.into() });
             operation.also = &[202];
             self.put(path, "delete", operation);
         }
@@ -353,6 +368,7 @@ impl Builder<'_> {
 pub fn schemas_of(operation: &Operation) -> impl Iterator<Item = &str> {
     let answer = match &operation.answer {
         Answer::Schema(name) | Answer::Watchable(name) => Some(name.as_str()),
+        Answer::Only(_, name) => name.as_deref(),
         Answer::Anything | Answer::Text => None,
     };
     answer.into_iter().chain(operation.body.as_ref().map(|b| b.schema.as_str()))

@@ -68,8 +68,9 @@ impl<'a> Schemas<'a> {
     fn own(&self, kinds: &[Value]) -> Vec<Value> {
         match &self.group_version {
             Some((group, version)) if kinds.len() > 1 => {
-                let own = kinds.iter().filter(|kind| kind["group"] == **group && kind["version"] == **version);
-                own.cloned().collect()
+                let is_core = |kind: &Value| kind["group"] == "" && kind["version"] == "v1";
+                let is_own = |kind: &Value| kind["group"] == **group && kind["version"] == **version;
+                kinds.iter().filter(|kind| is_own(kind) || is_core(kind)).cloned().collect()
             }
             _ => kinds.to_vec(),
         }
@@ -161,6 +162,9 @@ impl<'a> Schemas<'a> {
 
     fn property(&mut self, owner: &ObjectType, field: &Field) -> Value {
         let mut schema = self.ty(&field.ty);
+        if !field.values.is_empty() {
+            innermost(&mut schema).insert("enum".into(), field.values.iter().map(|v| Value::from(&**v)).collect());
+        }
         let default = if self.flavor == Flavor::V3 { default_of(field) } else { None };
         let description = self.descriptions.of_field(&owner.name, &field.json).map(Value::from);
         if self.flavor == Flavor::V3 && schema.contains_key("$ref") && (default.is_some() || description.is_some()) {
@@ -231,6 +235,18 @@ impl<'a> Schemas<'a> {
             schema.insert("x-kubernetes-map-type".into(), "atomic".into());
         }
         schema
+    }
+}
+
+/// Of a list its items, of a map its values.
+fn innermost(schema: &mut Map<String, Value>) -> &mut Map<String, Value> {
+    let inner = ["items", "additionalProperties"].into_iter().find(|part| schema.contains_key(*part));
+    match inner {
+        Some(part) => match &mut schema[part] {
+            Value::Object(inner) => innermost(inner),
+            _ => unreachable!("parts of schemas are schemas"),
+        },
+        None => schema,
     }
 }
 

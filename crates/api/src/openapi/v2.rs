@@ -1,6 +1,6 @@
 //! OpenAPI v2 (Swagger): one document for everything served.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +8,7 @@ use super::descriptions::Descriptions;
 use super::operations::{self, Answer, Operation, Paths};
 use super::parameters::Common;
 use super::schemas::{Flavor, Schemas};
-use super::{MEDIA_TYPES, custom, info, security_schemes};
+use super::{MEDIA_TYPES, custom, info, roots, security_schemes};
 use crate::kind::Kind;
 
 /// The document with all these kinds, each in one of the versions it serves.
@@ -17,6 +17,10 @@ pub fn document(kinds: &[(&dyn Kind, &str)]) -> Value {
     let common = Common::new(&descriptions);
     let mut paths = Paths::new();
     let mut schemas = Schemas::new(Flavor::V2, &descriptions);
+    let groups: BTreeSet<&str> = kinds.iter().map(|(kind, _)| &*kind.info().group).filter(|g| !g.is_empty()).collect();
+    for path in roots::FIXED.into_iter().map(str::to_owned).chain(groups.iter().map(|group| format!("apis/{group}"))) {
+        roots::add(&mut paths, &path);
+    }
     for (kind, version) in kinds {
         operations::add_discovery(&mut paths, &kind.info().group, version);
         operations::add(&mut paths, *kind, version, &common, &descriptions);
@@ -50,7 +54,12 @@ fn path_item(operations: &BTreeMap<&'static str, Operation>) -> Value {
 }
 
 fn render(operation: &Operation, mut parameters: Vec<Value>) -> Value {
-    let mut consumes: &[&str] = &["*/*"];
+    let (produces, schema) = answer(operation);
+    let mut consumes: &[&str] = match operation.answer {
+        _ if operation.kind.is_some() => &["*/*"],
+        Answer::Only("application/jwk-set+json", _) => &[],
+        _ => &produces,
+    };
     if let Some(body) = &operation.body {
         consumes = body.media_types;
         let mut parameter = json!({ "name": "body", "in": "body", "schema": Flavor::V2.reference(&body.schema) });
@@ -59,7 +68,6 @@ fn render(operation: &Operation, mut parameters: Vec<Value>) -> Value {
         }
         parameters.insert(0, parameter);
     }
-    let (produces, schema) = answer(operation);
     let mut responses =
         json!({ "200": { "description": "OK", "schema": schema }, "401": { "description": "Unauthorized" } });
     for code in operation.also {
@@ -71,10 +79,12 @@ fn render(operation: &Operation, mut parameters: Vec<Value>) -> Value {
         "description": operation.description,
         "tags": [operation.tag],
         "schemes": ["https"],
-        "consumes": consumes,
         "produces": produces,
         "responses": responses,
     });
+    if !consumes.is_empty() {
+        rendered["consumes"] = consumes.into();
+    }
     if !parameters.is_empty() {
         rendered["parameters"] = parameters.into();
     }
@@ -97,6 +107,10 @@ fn answer(operation: &Operation) -> (Vec<&'static str>, Value) {
         Answer::Anything => {
             produces = vec!["*/*"];
             json!({ "type": "string" })
+        }
+        Answer::Only(media_type, name) => {
+            produces = vec![media_type];
+            name.as_ref().map_or_else(|| json!({ "type": "string" }), |name| Flavor::V2.reference(name))
         }
         Answer::Text => {
             produces.push("text/plain");

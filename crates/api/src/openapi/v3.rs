@@ -6,7 +6,7 @@ use super::descriptions::Descriptions;
 use super::operations::{self, Answer, Operation, Paths};
 use super::parameters::Common;
 use super::schemas::{Flavor, Schemas};
-use super::{MEDIA_TYPES, custom, info, security_schemes};
+use super::{MEDIA_TYPES, custom, info, roots, security_schemes};
 use crate::kind::Kind;
 
 /// The document of one group and version (`v1`, `apps/v1`) with these kinds.
@@ -21,14 +21,31 @@ pub fn document(group_version: &str, kinds: &[&dyn Kind]) -> Value {
         operations::add(&mut paths, *kind, version, &common, &descriptions);
         custom::add(&mut schemas, *kind, version);
     }
+    whole(paths, schemas)
+}
+
+/// The document of a place that is no group and version (`version`, `apis/apps`); nothing where there is none.
+pub fn root_document(path: &str) -> Option<Value> {
+    let descriptions = Descriptions::load();
+    let mut paths = Paths::new();
+    roots::add(&mut paths, path)?;
+    Some(whole(paths, Schemas::new(Flavor::V3, &descriptions)))
+}
+
+fn whole(paths: Paths, mut schemas: Schemas<'_>) -> Value {
     paths.values().flat_map(|p| p.values()).flat_map(operations::schemas_of).for_each(|name| schemas.add(name));
     let paths: Map<String, Value> = paths.into_iter().map(|(path, ops)| (path, path_item(&ops))).collect();
-    json!({
+    let mut document = json!({
         "openapi": "3.0.0",
         "info": info(),
         "paths": paths,
-        "components": { "schemas": schemas.finish(), "securitySchemes": security_schemes() },
-    })
+        "components": { "securitySchemes": security_schemes() },
+    });
+    let schemas = schemas.finish();
+    if !schemas.is_empty() {
+        document["components"]["schemas"] = schemas.into();
+    }
+    document
 }
 
 fn path_item(operations: &std::collections::BTreeMap<&'static str, Operation>) -> Value {
@@ -77,6 +94,8 @@ fn responses(operation: &Operation) -> Value {
             let media_types: Vec<&str> = MEDIA_TYPES.into_iter().chain(streams).collect();
             self::content(&media_types, &Flavor::V3.reference(name))
         }
+        Answer::Only(media_type, Some(name)) => content(&[*media_type], &Flavor::V3.reference(name)),
+        Answer::Only(media_type, None) => content(&[*media_type], &json!({ "type": "string" })),
         Answer::Anything => content(&["*/*"], &json!({ "type": "string" })),
         Answer::Text => {
             let media_types: Vec<&str> = MEDIA_TYPES.into_iter().chain(["text/plain"]).collect();

@@ -7,7 +7,7 @@
 //! - a space is a field of the open type: `name tag type` and any of
 //!   `*` Go pointer, `?` left out when empty, `!` required, `^7` nested in message 7 on the protobuf wire,
 //!   `granular` (map type of this field only), `%merge,retainKeys:name` patch strategy and merge key,
-//!   `go:v1.Protocol` Go's name of the type, `="TCP"` published default.
+//!   `go:v1.Protocol` Go's name of the type, `enum:["TCP","UDP"]` published values, `="TCP"` published default.
 //!   A field named `-` is the nested message itself.
 //!
 //! Types are letters (see [`Reader::leaf`]), `[item|kind]`, `{value|atomic}`, `w[…]` for a list that protobuf
@@ -108,6 +108,9 @@ impl<'a> Reader<'a> {
                 b'%' => field.patch = patch_strategy(&word[1..]),
                 b'=' => field.default = serde_json::from_str(&word[1..]).ok(),
                 _ if word == "granular" => field.granular = true,
+                _ if word.starts_with("enum:") => {
+                    field.values = serde_json::from_str(&word["enum:".len()..]).expect("values are a list");
+                }
                 _ => field.go_type = word.strip_prefix("go:").map(Into::into),
             }
         }

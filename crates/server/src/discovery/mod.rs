@@ -10,9 +10,9 @@ mod openapi;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use http::Response;
 use http::header::ACCEPT;
 use http::request::Parts;
+use http::{Method, Response};
 use orlop_api::Value;
 use orlop_api::status::StatusError;
 use orlop_client::transport::Body;
@@ -20,6 +20,7 @@ use serde_json::json;
 
 use crate::Server;
 use crate::aggregation::Remotes;
+use crate::pipeline::route;
 use crate::request::RequestInfo;
 use crate::resource::Resources;
 use crate::wire::respond;
@@ -63,11 +64,19 @@ impl Documents {
     }
 }
 
-/// Answers GET on every path that is no resource, health or metrics.
+/// Answers every path that is no resource, health or metrics.
 pub fn serve(server: &Server, head: &Parts, info: &RequestInfo) -> Result<Response<Body>, StatusError> {
     let set = server.documents.of(server.resources(), server.aggregation.remotes());
     let parts: Vec<&str> = info.path.trim_matches('/').split('/').collect();
+    let is_read = matches!(head.method, Method::GET | Method::HEAD);
     match parts[..] {
+        ["version" | "api"] if !is_read => Err(route::method_not_allowed()),
+        ["api", version] if !is_read && set.resources.has_group_version("", version) => {
+            Err(route::method_not_allowed())
+        }
+        ["apis", group, version] if !is_read && set.resources.has_group_version(group, version) => {
+            Err(route::method_not_allowed())
+        }
         [""] => Ok(json_document(head, &paths(&set.resources, &set.remotes))),
         ["version"] => Ok(json_document(head, &version())),
         ["api" | "apis"] => roots(server, &set, head, parts[0]),
@@ -122,14 +131,18 @@ fn json_document(head: &Parts, value: &Value) -> Response<Body> {
 /// `/`: every path that answers something.
 fn paths(resources: &Resources, remotes: &Remotes) -> Value {
     let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration",
         "/api",
         "/api/v1",
         "/apis",
+        "/apis/",
         "/healthz",
         "/livez",
         "/metrics",
         "/openapi/v2",
         "/openapi/v3",
+        "/openapi/v3/",
+        "/openid/v1/jwks",
         "/readyz",
         "/version",
     ]

@@ -7,7 +7,7 @@ use http::Response;
 use http::header::{ACCEPT, CACHE_CONTROL, EXPIRES, HeaderValue, LOCATION};
 use http::request::Parts;
 use orlop_api::kind::Kind;
-use orlop_api::openapi::{v2, v3};
+use orlop_api::openapi::{roots, v2, v3};
 use orlop_api::status::StatusError;
 use orlop_client::transport::{self, Body};
 
@@ -16,9 +16,14 @@ use crate::aggregation::Remotes;
 use crate::request::RequestInfo;
 use crate::resource::Resource;
 
+/// Upstream writes the index as it is, and lets Go guess.
+const INDEX_MEDIA: &str = "text/plain; charset=utf-8";
+
 /// Documents by path (`api/v1`, `apis/apps/v1`) and the index over them.
 pub struct V3 {
     group_versions: BTreeMap<String, (Vec<Resource>, OnceLock<Document>)>,
+    /// Places above groups and versions.
+    roots: BTreeMap<String, OnceLock<Document>>,
     index: OnceLock<Document>,
 }
 
@@ -29,10 +34,16 @@ impl V3 {
             let path = v3::path_of(resource.api_version());
             group_versions.entry(path).or_default().0.push(resource.clone());
         }
-        Self { group_versions, index: OnceLock::new() }
+        let groups = set.resources.iter().map(|resource| &*resource.info().group).filter(|group| !group.is_empty());
+        let groups = groups.map(|group| format!("apis/{group}"));
+        let roots = roots::FIXED.into_iter().map(str::to_owned).chain(groups).map(|path| (path, OnceLock::new()));
+        Self { group_versions, roots: roots.collect(), index: OnceLock::new() }
     }
 
     fn document(&self, path: &str) -> Option<&Document> {
+        if let Some(document) = self.roots.get(path) {
+            return Some(document.get_or_init(|| Document::new(&v3::root_document(path).unwrap_or_default())));
+        }
         let (resources, document) = self.group_versions.get(path)?;
         Some(document.get_or_init(|| {
             let group_version = resources.first().map(Resource::api_version).unwrap_or_default();
@@ -44,7 +55,8 @@ impl V3 {
     /// With the documents of other servers, which they serve themselves.
     fn index(&self, remotes: &Remotes) -> &Document {
         self.index.get_or_init(|| {
-            let documents = self.group_versions.keys().filter_map(|path| Some((&**path, self.document(path)?.etag())));
+            let paths = self.group_versions.keys().chain(self.roots.keys());
+            let documents = paths.filter_map(|path| Some((&**path, self.document(path)?.etag())));
             let mut index = v3::index(documents);
             for remote in remotes.values() {
                 let path = v3::path_of(&format!("{}/{}", remote.group, remote.version));
@@ -83,7 +95,7 @@ pub fn serve_v3(set: &Set, head: &Parts, info: &RequestInfo, path: &str) -> Resu
     }
     let documents = set.openapi_v3.get_or_init(|| V3::new(set));
     if path.is_empty() {
-        return Ok(documents.index(&set.remotes).serve(head, "application/json"));
+        return Ok(documents.index(&set.remotes).serve(head, INDEX_MEDIA));
     }
     let document = documents.document(path).ok_or_else(StatusError::path_not_found)?;
     match info.query("hash") {

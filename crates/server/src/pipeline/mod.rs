@@ -5,7 +5,7 @@ mod deadline;
 mod identity;
 pub mod inflight;
 mod permission;
-mod route;
+pub mod route;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -43,16 +43,16 @@ impl Server {
     }
 
     fn serve_path(self: &Arc<Self>, incoming: &Incoming) -> Result<Response<Body>, StatusError> {
-        if !matches!(incoming.head.method, Method::GET | Method::HEAD) {
-            return Err(method_not_allowed());
-        }
         let (head, info) = (&incoming.head, &incoming.info);
-        if let Some(response) = self.paths.iter().find_map(|handler| handler(head)) {
+        let is_read = matches!(head.method, Method::GET | Method::HEAD);
+        if let Some(response) = self.paths.iter().filter(|_| is_read).find_map(|handler| handler(head)) {
             return Ok(response);
         }
         match info.path.trim_matches('/').split('/').next().unwrap_or_default() {
+            "healthz" | "livez" | "readyz" | "metrics" if !is_read => Err(method_not_allowed()),
             "healthz" | "livez" | "readyz" => health::serve(self, info),
             "metrics" => Ok(self.metrics.serve(self)),
+            // Documents are answered whatever the method, upstream's too.
             _ => discovery::serve(self, head, info),
         }
     }
@@ -62,7 +62,14 @@ impl Server {
         let kind = call.resource.info();
         let verb = &*call.info.verb;
         check_scope(&call)?;
-        if !kind.verbs.iter().any(|v| v == verb) {
+        let has_verb = kind.verbs.iter().any(|v| v == verb);
+        // A name more or less than the verb is about.
+        let fits = match verb {
+            "create" => call.info.name.is_empty(),
+            "update" | "patch" => !call.info.name.is_empty(),
+            _ => call.head.method != Method::HEAD,
+        };
+        if !has_verb || !fits {
             return Err(method_not_allowed());
         }
         if let Some(handler) = self.extensions.handler(call.resource.storage_key(), "") {
@@ -155,7 +162,7 @@ fn check_scope(call: &Call) -> Result<(), StatusError> {
     }
 }
 
-fn method_not_allowed() -> StatusError {
+pub fn method_not_allowed() -> StatusError {
     StatusError::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
         .with_details(serde_json::json!({}))
 }

@@ -28,6 +28,10 @@ impl Kind for Namespace {
         true
     }
 
+    fn publishes_deleted(&self) -> bool {
+        false
+    }
+
     fn field_labels(&self) -> FieldLabels {
         field_labels!["status.phase"]
     }
