@@ -229,6 +229,15 @@ impl ErrorList {
         self.push(Error::new(ErrorType::TooLong, path, None, format!("may not be more than {max_length} {plural}")));
     }
 
+    /// The same, counted in characters.
+    pub fn at_most_characters(&mut self, value: &str, max_length: usize, path: &Path<'_>) {
+        if value.chars().count() > max_length {
+            let plural = if max_length == 1 { "character" } else { "characters" };
+            let detail = format!("may not be more than {max_length} {plural}");
+            self.push(Error::new(ErrorType::TooLong, path, None, detail));
+        }
+    }
+
     /// `actual` items where at most `max` may stand.
     pub fn too_many(&mut self, path: &Path<'_>, actual: usize, max: usize) {
         let plural = if max == 1 { "item" } else { "items" };

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
+use super::device_claim::template_metadata;
 use super::prelude::*;
 use super::resources::{quantity, resource_amount};
 use super::selector::label_selector;
-use crate::object_meta::{check_annotations, check_labels, label_rule, subdomain_rule};
+use crate::object_meta::{label_rule, subdomain_rule};
 
 pub(crate) const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 
@@ -23,14 +24,7 @@ pub(crate) fn template(volume: &Value, path: &Path<'_>, errors: &mut ErrorList) 
     if template.is_null() {
         return errors.required(&path, "");
     }
-    let at = path.child("metadata");
-    check_annotations(template.at("metadata.annotations"), &at.child("annotations"), errors);
-    check_labels(template.at("metadata.labels"), &at.child("labels"), errors);
-    for field in template.map("metadata").iter().filter(|(_, value)| !value.is_null()).map(|(field, _)| field) {
-        if !matches!(field.as_str(), "annotations" | "labels" | "creationTimestamp") {
-            errors.forbidden(&at.child(field), "cannot be set");
-        }
-    }
+    template_metadata(&template["metadata"], &path.child("metadata"), errors);
     claim_spec(&template["spec"], &path.child("spec"), ClaimOptions::default(), errors);
 }
 

@@ -37,6 +37,7 @@ use crate::Server;
 use crate::audit::Trail;
 use crate::call::Warnings;
 use crate::resource::Resource;
+pub(crate) use cluster::find;
 pub use policy::{Conditions, policy_errors};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -84,7 +84,7 @@ fn check_preconditions(pod: &Value, binding: &Value) -> Result<(), StatusError> 
     for (what, wanted, actual) in pairs {
         if !wanted.is_empty() && wanted != actual {
             let why = format!(
-                "StorageError: invalid object, Code: 4, Key: /registry/pods/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
+                "StorageError: invalid object, Code: 4, Key: /pods/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
                  Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {actual}",
                 meta::namespace(pod),
                 meta::name(pod)

@@ -5,6 +5,7 @@ use orlop_api::Value;
 use orlop_api::field::{ErrorList, Path};
 
 use super::{Extension, Hooks};
+use crate::Server;
 use crate::admission::{Conditions, policy_errors};
 
 pub fn extensions() -> [Extension; 4] {
@@ -20,7 +21,7 @@ struct Webhooks;
 
 impl Hooks for Webhooks {
     /// Conditions that an update leaves alone are not held against it.
-    fn validate(&self, configuration: &Value, old: Option<&Value>) -> ErrorList {
+    fn validate(&self, _server: &Server, configuration: &Value, old: Option<&Value>) -> ErrorList {
         let conditions = |configuration: &Value| -> Vec<Value> {
             let hooks = configuration["webhooks"].as_array().into_iter().flatten();
             hooks.map(|hook| hook["matchConditions"].clone()).collect()
@@ -41,7 +42,7 @@ impl Hooks for Webhooks {
 struct Policies;
 
 impl Hooks for Policies {
-    fn validate(&self, policy: &Value, old: Option<&Value>) -> ErrorList {
+    fn validate(&self, _server: &Server, policy: &Value, old: Option<&Value>) -> ErrorList {
         policy_errors(policy, old)
     }
 }

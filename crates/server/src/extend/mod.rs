@@ -6,6 +6,7 @@
 mod binding;
 mod component_statuses;
 mod conditions;
+mod devices;
 mod eviction;
 mod expressions;
 mod namespaces;
@@ -129,7 +130,7 @@ pub trait Hooks: Send + Sync + 'static {
     }
 
     /// Rules that the object model alone cannot check; `old` is what an update starts from.
-    fn validate(&self, _object: &Value, _old: Option<&Value>) -> ErrorList {
+    fn validate(&self, _server: &Server, _object: &Value, _old: Option<&Value>) -> ErrorList {
         ErrorList::default()
     }
 
@@ -195,9 +196,9 @@ impl Extensions {
     }
 
     /// The rules of all that a kind has.
-    pub fn validate(&self, storage_key: &str, object: &Value, old: Option<&Value>) -> ErrorList {
+    pub fn validate(&self, server: &Server, storage_key: &str, object: &Value, old: Option<&Value>) -> ErrorList {
         let mut errors = ErrorList::default();
-        self.hooks(storage_key).for_each(|hooks| errors.extend(hooks.validate(object, old)));
+        self.hooks(storage_key).for_each(|hooks| errors.extend(hooks.validate(server, object, old)));
         errors
     }
 
@@ -225,6 +226,7 @@ pub fn builtin(allocators: &Arc<Allocators>) -> Vec<Extension> {
         pods::extension(),
         Extension::new("services").hooks(ServiceHooks(allocators.clone())),
     ];
+    all.extend(devices::extensions());
     all.extend(expressions::extensions());
     all.extend(scale::extensions());
     all

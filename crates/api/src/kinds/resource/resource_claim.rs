@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use super::gated;
 use crate::kinds::prelude::*;
 use crate::table::{Now, age, cells, columns};
 
@@ -13,8 +14,9 @@ impl Kind for ResourceClaim {
     }
 
     validation! {
-        create: devices::claim,
-        update: devices::claim_update,
+        create: device_claim::claim,
+        update: device_claim::claim_update,
+        "status": device_claim_status::claim_status,
     }
 
     fn returns_deleted(&self) -> bool {
@@ -32,8 +34,13 @@ impl Kind for ResourceClaim {
     fn prepare_subresource(&self, subresource: &str, obj: &mut Value, old: &Value) {
         self.reset_fields(subresource).keep_old(obj, old);
         if subresource == "status" {
+            gated::drop_in_status(obj, old);
             forget_deallocated_devices(obj, old);
         }
+    }
+
+    fn drop_disabled(&self, obj: &mut Value, old: &Value) {
+        gated::drop_in_claim(obj, old, "spec.devices");
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -1,3 +1,4 @@
+use super::gated;
 use crate::kinds::prelude::*;
 use crate::table::{Now, age, cells, columns};
 
@@ -11,12 +12,16 @@ impl Kind for ResourceClaimTemplate {
     }
 
     validation! {
-        create: devices::template,
-        update: devices::template_update,
+        create: device_claim::template,
+        update: device_claim::template_update,
     }
 
     fn returns_deleted(&self) -> bool {
         true
+    }
+
+    fn drop_disabled(&self, obj: &mut Value, old: &Value) {
+        gated::drop_in_claim(obj, old, "spec.spec.devices");
     }
 
     fn columns(&self) -> Vec<Column> {

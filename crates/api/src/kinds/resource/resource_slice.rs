@@ -1,3 +1,4 @@
+use super::gated;
 use crate::kinds::prelude::*;
 use crate::table::{Now, age, cells, columns};
 
@@ -11,12 +12,17 @@ impl Kind for ResourceSlice {
     }
 
     validation! {
-        create: devices::slice,
-        update: devices::slice_update,
+        create: device_slice::slice,
+        update: device_slice::slice_update,
+        warn: device_slice::slice_warnings,
     }
 
     fn returns_deleted(&self) -> bool {
         true
+    }
+
+    fn drop_disabled(&self, obj: &mut Value, old: &Value) {
+        gated::drop_in_slice(obj, old);
     }
 
     fn field_labels(&self) -> FieldLabels {
