@@ -14,7 +14,7 @@ const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 pub(crate) fn definition(obj: &Value, errors: &mut ErrorList) {
     metadata(obj, false, object_meta::subdomain_rule, errors);
     let wanted = format!("{}.{}", obj.text("spec.names.plural"), obj.text("spec.group"));
-    if obj.text("metadata.name") != wanted {
+    if obj.has("metadata.name") && obj.text("metadata.name") != wanted {
         let why = r#"must be spec.names.plural+"."+spec.group"#;
         errors.invalid(&Path::new("metadata.name"), obj.text("metadata.name"), why);
     }
@@ -45,6 +45,7 @@ pub(crate) fn update(obj: &Value, old: &Value, errors: &mut ErrorList) {
 
 pub(crate) fn status(obj: &Value, old: &Value, errors: &mut ErrorList) {
     metadata_update(obj, old, errors);
+    stored_versions(obj, errors);
 }
 
 /// Versions objects may stand in the store in must stay listed.
@@ -121,9 +122,16 @@ fn spec(spec: &Value, errors: &mut ErrorList) {
     }
     one_of(spec.text("scope"), &["Cluster", "Namespaced"], &path.child("scope"), errors);
     let versions = spec.list("versions");
+    let mut without_schema = ErrorList::default();
     for i in (0..versions.len()).filter(|i| !versions[*i].has("schema.openAPIV3Schema")) {
-        errors.required(&path.child("versions").index(i).child("schema.openAPIV3Schema"), "");
+        without_schema.required(&path.child("versions").index(i).child("schema.openAPIV3Schema"), "");
     }
+    let before = errors.0.len();
+    let alike = |field: &str| {
+        versions.first().is_some_and(|first| versions.iter().all(|v| crate::equality::same_field(v, first, field)))
+    };
+    // What is selectable is then without its schema for upstream.
+    let bare = alike("schema") && !alike("selectableFields");
     for (i, version) in versions.iter().enumerate() {
         let path = path.child("versions");
         let path = path.index(i);
@@ -131,7 +139,7 @@ fn spec(spec: &Value, errors: &mut ErrorList) {
         if !broken.is_empty() {
             errors.invalid(&path.child("name"), version.text("name"), broken.join(","));
         }
-        self::version(version, &path, errors);
+        self::version(version, bare, &path, errors);
     }
     let list = || spec.at("versions").clone();
     if (1..versions.len()).any(|i| versions[..i].iter().any(|v| v["name"] == versions[i]["name"])) {
@@ -143,11 +151,12 @@ fn spec(spec: &Value, errors: &mut ErrorList) {
     }
     let first = versions.first().map_or("", |version| version.text("name"));
     let broken = names::dns1035_label(first);
-    if !versions.is_empty() && !broken.is_empty() {
+    if !first.is_empty() && !broken.is_empty() {
         errors.invalid(&path.child("version"), first, broken.join(","));
     }
     self::names(spec.at("names"), &path.child("names"), errors);
     hoist(versions, errors);
+    errors.0.splice(before..before, without_schema.0);
     conversion(spec.at("conversion"), &path.child("conversion"), errors);
 }
 
@@ -169,7 +178,8 @@ fn hoist(versions: &[Value], errors: &mut ErrorList) {
         errors.0.retain_mut(|error| !(1..versions.len()).any(|i| about(error, i)));
         errors.0.extend(hoisted.into_iter().map(|error| {
             let field = format!("spec.{shown}{}", &error.field[of(0).len()..]);
-            Error { field, ..error }
+            let detail = error.detail.replace(&of(0), &format!("spec.{shown}"));
+            Error { field, detail, ..error }
         }));
     }
 }
@@ -211,7 +221,7 @@ fn names(names: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn version(version: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+fn version(version: &Value, bare: bool, path: &Path<'_>, errors: &mut ErrorList) {
     let deprecation = path.child("deprecationWarning");
     if let Some(text) = version.at("deprecationWarning").as_str() {
         let mut refuse = |why: &str| errors.invalid(&deprecation, text, why);
@@ -235,7 +245,7 @@ fn version(version: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     for (i, column) in version.list("additionalPrinterColumns").iter().enumerate() {
         self::column(column, &columns.index(i), errors);
     }
-    selectable(version, &path.child("selectableFields"), errors);
+    selectable(version, bare, &path.child("selectableFields"), errors);
 }
 
 fn scale(scale: &Value, path: &Path<'_>, errors: &mut ErrorList) {
@@ -251,7 +261,7 @@ fn scale(scale: &Value, path: &Path<'_>, errors: &mut ErrorList) {
             }
             continue;
         }
-        if !simple_path(text) {
+        if !text.starts_with('.') {
             errors.invalid(&path, text, "must be a simple json path starting with .");
         } else if required && !text.starts_with(root) {
             errors.invalid(&path, text, format!("should be a json path under {}", root.trim_end_matches('.')));
@@ -259,14 +269,6 @@ fn scale(scale: &Value, path: &Path<'_>, errors: &mut ErrorList) {
             errors.invalid(&path, text, "should be a json path under either .spec or .status");
         }
     }
-}
-
-/// `.a.b`, with nothing but names in it.
-fn simple_path(text: &str) -> bool {
-    text.strip_prefix('.').is_some_and(|rest| {
-        !rest.is_empty()
-            && rest.split('.').all(|part| !part.is_empty() && !part.contains(['[', ']', '*', '?', '{', '}']))
-    })
 }
 
 fn column(column: &Value, path: &Path<'_>, errors: &mut ErrorList) {
@@ -294,9 +296,12 @@ fn column(column: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn selectable(version: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+fn selectable(version: &Value, bare: bool, path: &Path<'_>, errors: &mut ErrorList) {
     let fields = version.list("selectableFields");
     let schema = version.at("schema.openAPIV3Schema");
+    if !fields.is_empty() && (bare || schema.is_null()) {
+        return errors.invalid(path, "", "may only be set when `version.schema.openAPIV3Schema` is not included");
+    }
     for (i, field) in fields.iter().enumerate() {
         let (at, text) = (path.index(i), field.text("jsonPath"));
         let path = at.child("jsonPath");
@@ -304,17 +309,9 @@ fn selectable(version: &Value, path: &Path<'_>, errors: &mut ErrorList) {
             errors.required(&path, "");
             continue;
         }
-        let mut found = Some(schema);
-        for part in text.trim_start_matches('.').split('.') {
-            found = found.and_then(|schema| {
-                schema["properties"]
-                    .get(part)
-                    .or_else(|| Some(&schema["additionalProperties"]).filter(|values| values.is_object()))
-            });
-        }
-        match found {
-            None => errors.invalid(&path, text, "is an invalid path: does not refer to a valid field"),
-            Some(schema) => {
+        match at_path(schema, text) {
+            Err(why) => errors.invalid(&path, text, format!("is an invalid path: {why}")),
+            Ok(schema) => {
                 if text.starts_with(".metadata") {
                     errors.invalid(&path, text, "must not point to fields in metadata");
                 }
@@ -332,6 +329,46 @@ fn selectable(version: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     if fields.len() > MAX_SELECTABLE_FIELDS {
         errors.too_many(path, fields.len(), MAX_SELECTABLE_FIELDS);
     }
+}
+
+/// What a schema says of `.a.b`.
+fn at_path<'a>(schema: &'a Value, text: &str) -> Result<&'a Value, String> {
+    const NOWHERE: &str = "does not refer to a valid field";
+    let (mut schema, mut rest) = (schema, text);
+    while !rest.is_empty() {
+        let end = |text: &str| text.find(['.', '[', ']']).unwrap_or(text.len()).max(1);
+        if rest.starts_with('[') {
+            return Err("array notation is not allowed".to_owned());
+        }
+        let Some(after) = rest.strip_prefix('.') else {
+            let token = rest.get(..end(rest)).unwrap_or(rest);
+            return Err(format!("expected [ or . but got: {token}"));
+        };
+        if after.is_empty() {
+            return Err("unexpected end of JSON path".to_owned());
+        }
+        let (name, next) = after.split_at_checked(end(after)).ok_or(NOWHERE)?;
+        schema = match schema["properties"].as_object() {
+            Some(properties) => properties.get(name).ok_or(NOWHERE)?,
+            None => Some(&schema["additionalProperties"]).filter(|values| values.is_object()).ok_or(NOWHERE)?,
+        };
+        rest = next;
+    }
+    Ok(schema)
+}
+
+/// Formats without a meaning, which an update brings in.
+pub(crate) fn warnings(obj: &Value, old: Option<&Value>) -> Vec<String> {
+    let formats = |obj: &Value| {
+        let mut found = Vec::new();
+        for version in obj.list("spec.versions") {
+            definition_schema::unknown_formats(version.at("schema.openAPIV3Schema"), &mut found);
+        }
+        found
+    };
+    let known = old.map(formats).unwrap_or_default();
+    let new = formats(obj).into_iter().filter(|format| !known.contains(format));
+    new.map(|format| format!("unrecognized format {}", crate::quote::quote(&format))).collect()
 }
 
 fn conversion(conversion: &Value, path: &Path<'_>, errors: &mut ErrorList) {

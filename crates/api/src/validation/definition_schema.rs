@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::prelude::*;
-use crate::structural::{Schema, defaulting, prune, validate};
+use crate::structural::{Schema, prune, validate};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
@@ -15,10 +15,9 @@ enum Level {
 
 /// A version's whole schema. Rules in CEL are checked by whoever can read CEL.
 pub(crate) fn root(schema: &Value, status: bool, path: &Path<'_>, errors: &mut ErrorList) {
-    if status && schema.has("type") && schema.text("type") != "object" {
-        let why =
-            "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
-        errors.invalid(&path.child("type"), schema.text("type"), why);
+    let before = errors.0.len();
+    if status {
+        root_with_status(schema, path, errors);
     }
     if schema.flag("nullable") {
         errors.forbidden(&path.child("nullable"), "nullable cannot be true at the root");
@@ -29,9 +28,156 @@ pub(crate) fn root(schema: &Value, status: bool, path: &Path<'_>, errors: &mut E
     let complete = found.is_empty();
     errors.extend(found);
     if complete && let Ok(parsed) = Schema::read(schema) {
-        defaults(&parsed, path, errors);
+        defaults(&parsed, true, path, errors);
     }
     extensions(schema, path, errors);
+    if errors.0.len() == before && names_dialect(schema) {
+        errors.invalid(path, "", "OpenAPIV3Schema 'schema' is not supported");
+    }
+}
+
+/// What the root may say where the status is taken out of it: else some of that would be lost.
+fn root_with_status(schema: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+    // In the order of upstream's fields; of these the first counts, as does another type than an object.
+    const BEFORE_TYPE: [&str; 3] = ["id", "$schema", "$ref"];
+    const REFUSED: [&str; 19] = [
+        "nullable",
+        "default",
+        "enum",
+        "maxProperties",
+        "minProperties",
+        "allOf",
+        "oneOf",
+        "anyOf",
+        "not",
+        "additionalProperties",
+        "patternProperties",
+        "dependencies",
+        "additionalItems",
+        "definitions",
+        "x-kubernetes-embedded-resource",
+        "x-kubernetes-int-or-string",
+        "x-kubernetes-list-map-keys",
+        "x-kubernetes-list-type",
+        "x-kubernetes-map-type",
+    ];
+    let says = |field: &&&str| match &schema[**field] {
+        Value::Null | Value::Bool(false) => **field == "additionalProperties" && schema[**field] == false,
+        Value::String(text) => !text.is_empty() || **field == "$ref",
+        _ => true,
+    };
+    let is_other = schema.has("type") && schema.text("type") != "object";
+    if BEFORE_TYPE.iter().any(|field| says(&field)) || !is_other && REFUSED.iter().any(|field| says(&field)) {
+        let why = "only [Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength \
+                   Pattern MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example \
+                   XPreserveUnknownFields XValidations] fields are allowed at the root of the schema if the status \
+                   subresource is enabled";
+        errors.invalid(path, Value::Null, why);
+    } else if is_other {
+        let why =
+            "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
+        errors.invalid(&path.child("type"), schema.text("type"), why);
+    }
+}
+
+/// Whether a `$schema` stands anywhere.
+fn names_dialect(schema: &Value) -> bool {
+    !schema.text("$schema").is_empty() || parts(schema).any(|(_, part)| names_dialect(part))
+}
+
+/// The schemas of items, properties and other values, each with where it stands.
+fn parts(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let single = ["items", "additionalProperties"].into_iter().map(|field| (field, &schema[field]));
+    let properties = members(schema, "properties").map(|(_, property)| ("properties", property));
+    single.filter(|(_, part)| part.is_object()).chain(properties)
+}
+
+/// Formats that nothing checks.
+pub(super) fn unknown_formats(schema: &Value, found: &mut Vec<String>) {
+    const TEXTS: [&str; 24] = [
+        "bsonobjectid",
+        "uri",
+        "email",
+        "hostname",
+        "ipv4",
+        "ipv6",
+        "cidr",
+        "mac",
+        "uuid",
+        "uuid3",
+        "uuid4",
+        "uuid5",
+        "isbn",
+        "isbn10",
+        "isbn13",
+        "creditcard",
+        "ssn",
+        "hexcolor",
+        "rgbcolor",
+        "byte",
+        "password",
+        "date",
+        "duration",
+        "datetime",
+    ];
+    let format = schema.text("format");
+    let known = match schema.text("type") {
+        _ if format.is_empty() => true,
+        "" | "string" => {
+            TEXTS.contains(&format.replace('-', "").as_str()) || matches!(format, "k8s-short-name" | "k8s-long-name")
+        }
+        "integer" => matches!(format, "int32" | "int64"),
+        "number" => matches!(format, "float" | "double"),
+        _ => false,
+    };
+    if !known {
+        found.push(format.to_owned());
+    }
+    parts(schema).for_each(|(_, part)| unknown_formats(part, found));
+    let combined = ["allOf", "anyOf", "oneOf"].into_iter().flat_map(|combination| schema.list(combination));
+    combined.chain([schema.at("not")]).filter(|part| part.is_object()).for_each(|part| unknown_formats(part, found));
+}
+
+/// What a combination speaks of, the schema itself must have.
+fn complete(schema: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+    for combination in ["allOf", "anyOf", "oneOf"] {
+        let at = path.child(combination);
+        for (i, nested) in schema.list(combination).iter().enumerate() {
+            covered(nested, &at.index(i), schema, path, errors);
+        }
+    }
+    if schema.at("not").is_object() {
+        covered(schema.at("not"), &path.child("not"), schema, path, errors);
+    }
+}
+
+fn covered(nested: &Value, nested_path: &Path<'_>, schema: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+    let missing = |there: &Path<'_>| format!("because it is defined in {there}");
+    if nested.at("items").is_object() {
+        let (there, here) = (nested_path.child("items"), path.child("items"));
+        if schema.at("items").is_object() {
+            covered(nested.at("items"), &there, schema.at("items"), &here, errors);
+        } else {
+            errors.required(&here, missing(&there));
+        }
+    }
+    let (there, here) = (nested_path.child("properties"), path.child("properties"));
+    for (name, property) in members(nested, "properties") {
+        let (there, here) = (there.key(name), here.key(name));
+        match schema["properties"].get(name) {
+            Some(own) => covered(property, &there, own, &here, errors),
+            None => errors.required(&here, missing(&there)),
+        }
+    }
+    for combination in ["allOf", "anyOf", "oneOf"] {
+        let at = nested_path.child(combination);
+        for (i, deeper) in nested.list(combination).iter().enumerate() {
+            covered(deeper, &at.index(i), schema, path, errors);
+        }
+    }
+    if nested.at("not").is_object() {
+        covered(nested.at("not"), &nested_path.child("not"), schema, path, errors);
+    }
 }
 
 fn members<'a>(schema: &'a Value, field: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
@@ -70,6 +216,10 @@ fn structural(schema: &Value, level: Level, path: &Path<'_>, errors: &mut ErrorL
         errors.invalid(&path.child("x-kubernetes-embedded-resource"), true, why);
     }
     value_rules(schema, path, errors);
+    // Upstream asks it of the root, and of what its combinations speak of.
+    if matches!(level, Level::Root) {
+        complete(schema, path, errors);
+    }
     let ty_path = path.child("type");
     if embedded && ty != "object" {
         let why = "must be object if x-kubernetes-embedded-resource is true";
@@ -197,17 +347,20 @@ fn nested(schema: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     }
 }
 
-/// Defaults are pruned, whole and valid themselves.
-fn defaults(schema: &Schema, path: &Path<'_>, errors: &mut ErrorList) {
+/// Defaults are pruned and valid themselves. `root`: of a whole resource, which says what it is.
+fn defaults(schema: &Schema, root: bool, path: &Path<'_>, errors: &mut ErrorList) {
     if let Some(default) = &schema.default {
         let path = path.child("default");
+        let lacks = |field: &&str| root && default.is_object() && default.text(field).is_empty();
+        for field in ["apiVersion", "kind"].into_iter().filter(lacks) {
+            errors.required(&path.child(field), "");
+        }
         let mut pruned = json!({ "x": default.clone() });
         let around = Schema { properties: [("x".to_owned(), schema.clone())].into(), ..Schema::default() };
         prune::stored(&mut pruned, &around);
         if pruned["x"] != *default {
             errors.invalid(&path, default.clone(), "must not have unknown fields");
         } else {
-            defaulting::apply(&mut pruned, &around);
             let mut found = validate::value(&pruned["x"], None, schema, "");
             for error in &mut found.0 {
                 let field = if error.field == "<nil>" { String::new() } else { format!(".{}", error.field) };
@@ -217,13 +370,13 @@ fn defaults(schema: &Schema, path: &Path<'_>, errors: &mut ErrorList) {
         }
     }
     for (name, property) in &schema.properties {
-        defaults(property, &path.child("properties").key(name), errors);
+        defaults(property, false, &path.child("properties").key(name), errors);
     }
     if let Some(items) = &schema.items {
-        defaults(items, &path.child("items"), errors);
+        defaults(items, false, &path.child("items"), errors);
     }
     if let Some(crate::structural::Additional::Schema(values)) = &schema.additional_properties {
-        defaults(values, &path.child("additionalProperties"), errors);
+        defaults(values, false, &path.child("additionalProperties"), errors);
     }
 }
 
@@ -266,8 +419,23 @@ fn keywords(schema: &Value, path: &Path<'_>, errors: &mut ErrorList) {
         ("patternProperties", "patternProperties is not supported"),
         ("$ref", "$ref is not supported"),
     ] {
-        if schema.get(field).is_some_and(|value| !value.is_null()) {
+        let is_nothing = match &schema[field] {
+            Value::Null => true,
+            Value::String(text) => text.is_empty() && field == "id",
+            Value::Object(entries) => entries.is_empty() && matches!(field, "definitions" | "patternProperties"),
+            _ => false,
+        };
+        if !is_nothing {
             errors.forbidden(&path.child(field), why);
+        }
+    }
+    if schema["items"].as_array().is_some_and(|list| !list.is_empty()) {
+        errors.forbidden(&path.child("items"), "items must be a schema object and not an array");
+    }
+    let rules = path.child("x-kubernetes-validations");
+    for (i, rule) in schema.list("x-kubernetes-validations").iter().enumerate() {
+        if rule.text("rule").trim().is_empty() {
+            errors.required(&rules.index(i).child("rule"), "rule is not specified");
         }
     }
     if schema.flag("uniqueItems") {
@@ -327,7 +495,11 @@ fn lists(schema: &Value, path: &Path<'_>, errors: &mut ErrorList) {
         errors.required(&keys_path, "must not be empty if x-kubernetes-list-type is map");
     }
     let items_path = path.child("items");
-    if !items.is_object() {
+    if !items.is_null() && !items.is_object() {
+        let why = "must only have a single schema if x-kubernetes-list-type is map";
+        return errors.invalid(&items_path, Value::Null, why);
+    }
+    if items.is_null() {
         return errors.required(&items_path, "must have a schema if x-kubernetes-list-type is map");
     }
     if items.text("type") != "object" {

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::cleanup::FINALIZER;
 use super::rules;
 use super::status::{condition, set_condition};
+use crate::Server;
 use crate::extend::{Extension, Hooks};
 
 pub fn extension() -> Extension {
@@ -17,7 +18,7 @@ pub fn extension() -> Extension {
 struct Definition;
 
 impl Hooks for Definition {
-    fn validate(&self, definition: &Value, old: Option<&Value>) -> ErrorList {
+    fn validate(&self, _server: &Server, definition: &Value, old: Option<&Value>) -> ErrorList {
         rules::definition::check(definition, old)
     }
 

@@ -21,6 +21,7 @@ impl Kind for CustomResourceDefinition {
         create: definition::definition,
         update: definition::update,
         "status": definition::status,
+        warn: definition::warnings,
     }
 
     fn unconditional_update(&self) -> bool {
