@@ -1,13 +1,16 @@
 //! The objects every cluster has: made at start, made again when somebody removes them, and those
 //! that name this server kept true (`pkg/controlplane/controller`).
 
+mod addresses;
+mod api_services;
+mod dangling;
 mod flow_control;
 mod objects;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
@@ -29,7 +32,9 @@ impl Server {
     pub async fn maintain(self: Arc<Self>, stop: CancellationToken) {
         let definitions = self.clone().follow_definitions(stop.clone());
         let api_services = self.clone().follow_api_services(stop.clone());
-        tokio::join!(definitions, api_services, self.maintain_bootstrap(stop));
+        let addresses = self.clone().keep_addresses(stop.clone());
+        let dangling = self.clone().mark_dangling(stop.clone());
+        tokio::join!(definitions, api_services, addresses, dangling, self.maintain_bootstrap(stop));
     }
 
     async fn maintain_bootstrap(self: Arc<Self>, stop: CancellationToken) {
@@ -61,13 +66,20 @@ impl Server {
         }
     }
 
+    /// This server as a client of itself.
+    fn apiserver(self: &Arc<Self>) -> Component {
+        let groups = vec!["system:masters".to_owned()];
+        self.component(UserInfo { name: "system:apiserver".into(), groups, ..UserInfo::default() })
+    }
+
     /// One round: makes what is missing, corrects what is wrong.
     pub async fn bootstrap(self: &Arc<Self>) -> Result<(), StatusError> {
-        let groups = vec!["system:masters".to_owned()];
-        let me = self.component(UserInfo { name: "system:apiserver".into(), groups, ..UserInfo::default() });
+        let me = self.apiserver();
         for wanted in objects::all(self) {
             ensure(self, &me, &wanted).await?;
         }
+        let api_services = api_services::all();
+        try_join_all(api_services.iter().map(|wanted| ensure(self, &me, wanted))).await?;
         Ok(())
     }
 }
@@ -85,19 +97,29 @@ async fn ensure(server: &Server, me: &Component, wanted: &Wanted) -> Result<(), 
     if wanted.keep == Keep::Existence || !wanted.correct(&mut object) {
         return Ok(());
     }
-    let mut path = format!("{}/{}", wanted.collection_path(), wanted.name());
+    let path = format!("{}/{}", wanted.collection_path(), wanted.name());
     if wanted.keep == Keep::Status {
-        path.push_str("/status");
+        let path = format!("{path}/status?force=true&fieldManager={}", objects::STATUS_MANAGER);
+        return send_as(me, Method::PATCH, "application/apply-patch+yaml", &path, &wanted.object).await;
     }
-    path.push_str(wanted.manager());
-    send(me, Method::PUT, &path, &object).await
+    send(me, Method::PUT, &(path + wanted.manager()), &object).await
 }
 
 pub(crate) async fn send(me: &Component, method: Method, path: &str, object: &Value) -> Result<(), StatusError> {
+    send_as(me, method, "application/json", path, object).await
+}
+
+async fn send_as(
+    me: &Component,
+    method: Method,
+    media_type: &str,
+    path: &str,
+    object: &Value,
+) -> Result<(), StatusError> {
     let request = Request::builder()
         .method(method)
         .uri(path)
-        .header("content-type", "application/json")
+        .header("content-type", media_type)
         .header("user-agent", "kube-apiserver/v1.37.0")
         .body(transport::full(object.to_string()))
         .map_err(StatusError::internal)?;

@@ -52,13 +52,7 @@ impl Wanted {
     pub fn correct(&self, stored: &mut Value) -> bool {
         match self.keep {
             Keep::Existence => false,
-            Keep::Status => {
-                let bare = stored["status"]["conditions"].as_array().is_none_or(Vec::is_empty);
-                if bare {
-                    stored["status"] = self.object["status"].clone();
-                }
-                bare
-            }
+            Keep::Status => stored["status"]["conditions"].as_array().is_none_or(Vec::is_empty),
             Keep::Fields(fields) => {
                 let wrong: Vec<_> =
                     fields.iter().filter(|field| stored.pointer(field) != self.object.pointer(field)).collect();
@@ -109,6 +103,7 @@ pub fn all(server: &Server) -> Vec<Wanted> {
         "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
     ));
     all.extend(super::flow_control::all());
+    all.push(token_tracking());
     all.extend(service_cidr(server));
     all.extend(kubernetes(server));
     all
@@ -127,24 +122,40 @@ fn priority_class(name: &str, value: i64, description: &str) -> Wanted {
     Wanted { group: "scheduling.k8s.io", plural: "priorityclasses", namespace: "", object, keep: Keep::Existence }
 }
 
+/// Since when the use of ServiceAccounts' old tokens is noted (KEP 2799).
+fn token_tracking() -> Wanted {
+    let today = orlop_base::clock::rfc3339();
+    let object = json!({
+        "kind": "ConfigMap", "apiVersion": "v1",
+        "metadata": {"name": "kube-apiserver-legacy-service-account-token-tracking", "namespace": "kube-system"},
+        "data": {"since": today.split('T').next()},
+    });
+    Wanted { group: "", plural: "configmaps", namespace: "kube-system", object, keep: Keep::Existence }
+}
+
+/// Who says that a range is ready.
+pub const STATUS_MANAGER: &str = "kubernetes-service-cidr-controller";
+
 /// `kubernetes`, the range the server was configured with; ready as soon as it is there.
 fn service_cidr(server: &Server) -> [Wanted; 2] {
     let cidrs: Vec<String> = server.allocators.config().cidrs.iter().map(ToString::to_string).collect();
-    let make = |keep| Wanted {
+    let make = |keep, of: &str, content: Value| Wanted {
         group: "networking.k8s.io",
         plural: "servicecidrs",
         namespace: "",
         object: json!({
-            "kind": "ServiceCIDR", "apiVersion": "networking.k8s.io/v1", "metadata": {"name": "kubernetes"},
-            "spec": {"cidrs": cidrs},
-            "status": {"conditions": [{
-                "type": "Ready", "status": "True", "reason": "", "message": "Kubernetes default Service CIDR is ready",
-                "lastTransitionTime": orlop_base::clock::rfc3339(),
-            }]},
+            "kind": "ServiceCIDR", "apiVersion": "networking.k8s.io/v1", "metadata": {"name": "kubernetes"}, (of): content,
         }),
         keep,
     };
-    [make(Keep::Existence), make(Keep::Status)]
+    let ready = json!({
+        "type": "Ready", "status": "True", "message": "Kubernetes default Service CIDR is ready",
+        "lastTransitionTime": orlop_base::clock::rfc3339(),
+    });
+    [
+        make(Keep::Existence, "spec", json!({"cidrs": cidrs})),
+        make(Keep::Status, "status", json!({"conditions": [ready]})),
+    ]
 }
 
 /// The Service by which pods reach this server, and its endpoints.
