@@ -408,6 +408,10 @@ impl Parser<'_> {
             Token::Sign("-") if matches!(self.peek_at(1), Token::Int | Token::Float) => self.literal(),
             Token::Int | Token::Uint | Token::Float | Token::String | Token::Bytes => self.literal(),
             Token::Sign("true" | "false" | "null") => self.literal(),
+            Token::Sign(".") if self.peek_at(1) == Token::Sign(".") => {
+                self.next();
+                self.syntax_error(format_args!("no viable alternative at input '..'"))
+            }
             Token::Sign(".") => {
                 self.next();
                 self.mismatched("IDENTIFIER")

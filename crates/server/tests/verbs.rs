@@ -45,7 +45,7 @@ async fn create_refuses_in_upstreams_words() {
         (
             json!({"kind": "ConfigMap", "apiVersion": "v2", "metadata": {"name": "x"}}),
             400,
-            "the API version in the data (v2) does not match the expected API version (v1)",
+            "no kind \"ConfigMap\" is registered for version \"v2\" in scheme",
         ),
         (
             json!({"metadata": {"name": "x", "resourceVersion": "5"}}),

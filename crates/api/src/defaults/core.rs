@@ -26,7 +26,7 @@ pub const RULES: (&str, &[(&str, Rule)]) = (
         ("ObjectFieldSelector", |f| set_text(f, "apiVersion", "v1")),
         ("PersistentVolume", persistent_volume),
         ("PersistentVolumeClaim", |c| set_text(child(c, "status"), "phase", "Pending")),
-        ("PersistentVolumeClaimSpec", |s| set_text(s, "volumeMode", "Filesystem")),
+        ("PersistentVolumeClaimSpec", |s| set(s, "volumeMode", "Filesystem")),
         ("Pod", pod),
         ("PodSpec", pod_spec),
         ("PodStatus", pod_status),

@@ -3,8 +3,8 @@
 use crate::kind::Column;
 use crate::openapi::descriptions::of_metadata;
 
-/// Columns from `"Name, Desired:integer, IP*"`: a type other than string stands behind a colon, a star
-/// marks columns shown with `-o wide` only. The column `Name` holds the object's name.
+/// Columns from `"Name, Desired:integer, IP*"`: a type other than string stands behind a colon, a format behind an
+/// equals sign, a star marks columns shown with `-o wide` only. The column `Name` holds the object's name.
 pub fn columns(spec: &'static str) -> Vec<Column> {
     spec.split(", ").map(column).collect()
 }
@@ -12,7 +12,7 @@ pub fn columns(spec: &'static str) -> Vec<Column> {
 fn column(spec: &'static str) -> Column {
     let (spec, priority) = spec.strip_suffix('*').map_or((spec, 0), |spec| (spec, 1));
     let (name, ty) = spec.split_once(':').unwrap_or((spec, "string"));
-    let format = if name == "Name" { "name" } else { "" };
+    let (name, format) = name.split_once('=').unwrap_or((name, if name == "Name" { "name" } else { "" }));
     let description = match name {
         "Name" => of_metadata("name"),
         "Age" | "Created At" => of_metadata("creationTimestamp"),

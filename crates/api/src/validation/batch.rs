@@ -22,6 +22,10 @@ const MAX_MANAGED_BY_LENGTH: usize = 63;
 
 pub(crate) fn job(obj: &Value, errors: &mut ErrorList) {
     metadata(obj, true, subdomain_rule, errors);
+    if obj.at("metadata.labels") == obj.at("spec.template.metadata.labels") {
+        // They were taken from there, where they are checked.
+        errors.0.retain(|error| error.field != "metadata.labels");
+    }
     generated_selector(obj, errors);
     job_spec(&obj["spec"], &Path::new("spec"), &Options::default(), errors);
     selector(&obj["spec"], errors);
@@ -88,6 +92,11 @@ fn keep_resources(was: &mut Value, template: &Value) {
 }
 
 /// Of a CronJob: of its name when new, of its template when that has changed.
+pub(crate) fn job_warnings(obj: &Value, old: Option<&Value>) -> Vec<String> {
+    let name = if old.is_none() { super::workloads::name_warning(obj) } else { None };
+    name.into_iter().chain(super::workloads::template_warnings(obj, old)).collect()
+}
+
 pub(crate) fn cron_job_warnings(obj: &Value, old: Option<&Value>) -> Vec<String> {
     let template = obj.at("spec.jobTemplate.spec.template");
     let path = Path::new("spec.jobTemplate.spec.template");
@@ -187,7 +196,7 @@ fn job_spec(spec: &Value, path: &Path<'_>, options: &Options, errors: &mut Error
     optional_one_of(&spec["completionMode"], &["NonIndexed", "Indexed"], &at, errors);
     match spec.text("completionMode") {
         "Indexed" => indexed(spec, path, errors),
-        "" | "NonIndexed" => {
+        mode if mode == "NonIndexed" || !spec.has("completionMode") => {
             for field in ["backoffLimitPerIndex", "maxFailedIndexes"].into_iter().filter(|field| spec.has(field)) {
                 errors.invalid(&path.child(field), spec[field].clone(), "requires indexed completion mode");
             }
@@ -359,9 +368,9 @@ fn cron_job_spec(obj: &Value, old: Option<&Value>, errors: &mut ErrorList) {
     let (spec, path) = (&obj["spec"], Path::new("spec"));
     let (schedule, at) = (spec.text("schedule"), path.child("schedule"));
     let had_zone = old.is_some_and(|old| old.text("spec.schedule").contains("TZ"));
-    if schedule.is_empty() {
-        errors.required(&at, "");
-    } else if let Err(why) = crate::cron::Schedule::parse(schedule) {
+    if let Err(why) = crate::cron::Schedule::parse(schedule)
+        && !schedule.is_empty()
+    {
         errors.invalid(&at, schedule, why);
     }
     if schedule.contains("TZ") {
@@ -383,6 +392,9 @@ fn cron_job_spec(obj: &Value, old: Option<&Value>, errors: &mut ErrorList) {
     job_template(&spec["jobTemplate"], old, &path.child("jobTemplate.spec"), errors);
     for field in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
         non_negative(spec.int(field), &path.child(field), errors);
+    }
+    if schedule.is_empty() {
+        errors.required(&at, "");
     }
 }
 

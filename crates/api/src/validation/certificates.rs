@@ -12,6 +12,11 @@ use crate::names;
 use crate::object_meta::{path_segment_rule, subdomain_rule};
 use crate::pem;
 
+const MAX_UID: usize = 128;
+const MIN_EXPIRATION: i64 = 3600;
+/// Of certificates by signers of Kubernetes' own, and by others.
+const MAX_OWN_EXPIRATION: i64 = 24 * 3600;
+const MAX_EXPIRATION: i64 = 91 * 24 * 3600;
 const USAGES: &[&str] = &[
     "any",
     "cert sign",
@@ -101,7 +106,7 @@ fn conditions(obj: &Value, errors: &mut ErrorList) {
     }
     let has = |ty: &str| list.iter().any(|condition| condition["type"] == ty);
     if has("Approved") && has("Denied") {
-        let last = list.iter().map(|c| c.text("type")).filter(|ty| matches!(*ty, "Approved" | "Denied")).next_back();
+        let last = list.iter().map(|c| c.text("type")).rfind(|ty| matches!(*ty, "Approved" | "Denied"));
         let detail = "Approved and Denied conditions are mutually exclusive";
         errors.invalid(&path, last.unwrap_or_default(), detail);
     }
@@ -172,6 +177,43 @@ pub(crate) fn bundle_update(obj: &Value, old: &Value, errors: &mut ErrorList) {
     checked_bundle(obj, obj.text("spec.trustBundle") != old.text("spec.trustBundle"), errors);
     metadata_update(obj, old, errors);
     immutable(obj.at("spec.signerName"), old.at("spec.signerName"), &Path::new("spec.signerName"), errors);
+}
+
+/// A PodCertificateRequest. That its key is one, and that the pod has it, the signer checks.
+pub(crate) fn pod_request(obj: &Value, errors: &mut ErrorList) {
+    metadata(obj, true, subdomain_rule, errors);
+    let (spec, path) = (&obj["spec"], Path::new("spec"));
+    let signer = spec.text("signerName");
+    signer_name(signer, &path.child("signerName"), errors);
+    let at = path.child("unverifiedUserAnnotations");
+    crate::object_meta::check_annotations(&spec["unverifiedUserAnnotations"], &at, errors);
+    for (name, uid) in [("podName", "podUID"), ("serviceAccountName", "serviceAccountUID"), ("nodeName", "nodeUID")] {
+        errors.each_invalid(&path.child(name), spec.text(name), subdomain_rule(spec.text(name), false));
+        let (uid, at) = (spec.text(uid), path.child(uid));
+        if uid.is_empty() {
+            errors.invalid(&at, "", "must not be empty");
+        }
+        if uid.len() > MAX_UID {
+            errors.too_long(&at, MAX_UID);
+        }
+    }
+    let at = path.child("maxExpirationSeconds");
+    let Some(seconds) = spec["maxExpirationSeconds"].as_i64() else { return errors.required(&at, "must be set") };
+    let max = if signer.starts_with("kubernetes.io/") { MAX_OWN_EXPIRATION } else { MAX_EXPIRATION };
+    if !(MIN_EXPIRATION..=max).contains(&seconds) {
+        errors.invalid(&at, seconds, format!("must be in the range [{MIN_EXPIRATION}, {max}]"));
+    }
+    let [request, key, proof] =
+        ["stubPKCS10Request", "pkixPublicKey", "proofOfPossession"].map(|field| !spec.text(field).is_empty());
+    if !matches!((request, key, proof), (true, false, false) | (false, true, true)) {
+        let detail = "exactly one of (stubPKCS10Request) or (pkixPublicKey, proofOfPossession) must be set";
+        errors.shown(ErrorType::Invalid, &path, detail, "");
+    }
+}
+
+pub(crate) fn pod_request_update(obj: &Value, old: &Value, errors: &mut ErrorList) {
+    metadata_update(obj, old, errors);
+    immutable(&obj["spec"], &old["spec"], &Path::new("spec"), errors);
 }
 
 fn checked_bundle(obj: &Value, parse: bool, errors: &mut ErrorList) {

@@ -64,14 +64,14 @@ fn port(port: &Value, needs_name: bool, path: &Path<'_>, errors: &mut ErrorList)
         errors.required(&path.child("name"), "");
     }
     in_range(port.int("port"), 1, 65535, &path.child("port"), errors);
-    protocols(port, path, errors);
+    match port.text("protocol") {
+        "" => errors.required(&path.child("protocol"), ""),
+        _ => protocols(port, path, errors),
+    }
 }
 
 fn protocols(port: &Value, path: &Path<'_>, errors: &mut ErrorList) {
-    match port.text("protocol") {
-        "" => errors.required(&path.child("protocol"), ""),
-        protocol => one_of(protocol, PROTOCOLS, &path.child("protocol"), errors),
-    }
+    one_of(port.text("protocol"), PROTOCOLS, &path.child("protocol"), errors);
     if let Some(protocol) = port["appProtocol"].as_str() {
         qualified_name(protocol, &path.child("appProtocol"), errors);
     }

@@ -284,7 +284,7 @@ fn queuing(value: &Value, path: &Path<'_>, errors: &mut ErrorList) {
 /// Declared, so upstream reports these last.
 fn declared(spec: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     let ty = spec.text("type");
-    if ty == "Limited" && spec.has("exempt") {
+    if ty != "Exempt" && spec.has("exempt") {
         errors.forbidden(&path.child("exempt"), "");
     }
     match (ty == "Limited", spec.has("limited")) {

@@ -217,7 +217,6 @@ pub(crate) fn ingress_class(obj: &Value, errors: &mut ErrorList) {
         return;
     }
     let path = path.child("parameters");
-    reference(parameters, &path, errors);
     let at = path.child("namespace");
     match (parameters["scope"].as_str(), parameters["namespace"].as_str()) {
         (None, _) => errors.required(&path.child("scope"), ""),
@@ -227,6 +226,7 @@ pub(crate) fn ingress_class(obj: &Value, errors: &mut ErrorList) {
         (Some("Cluster"), Some(_)) => errors.forbidden(&at, "`parameters.scope` is set to 'Cluster'"),
         (Some(other), _) => errors.not_supported(&path.child("scope"), other, &["Cluster", "Namespace"]),
     }
+    reference(parameters, &path, errors);
 }
 
 pub(crate) fn ingress_class_update(obj: &Value, old: &Value, errors: &mut ErrorList) {

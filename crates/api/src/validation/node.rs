@@ -69,7 +69,16 @@ fn fixed_spec(obj: &Value, old: &Value, errors: &mut ErrorList) {
 
 const TAINTS_ANNOTATION: &str = "scheduler.alpha.kubernetes.io/taints";
 
+const AVOID_PODS_ANNOTATION: &str = "scheduler.alpha.kubernetes.io/preferAvoidPods";
+
 fn annotations(obj: &Value, errors: &mut ErrorList) {
+    let avoided = annotation(obj, AVOID_PODS_ANNOTATION);
+    if !avoided.is_empty()
+        && let Err(error) = serde_json::from_str::<Value>(avoided)
+    {
+        let why = if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
+        errors.invalid(&Path::new("metadata.annotations.AvoidPods"), AVOID_PODS_ANNOTATION, why);
+    }
     let text = annotation(obj, TAINTS_ANNOTATION);
     if text.is_empty() {
         return;
@@ -156,7 +165,8 @@ fn pod_cidrs(obj: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     }
     if list.len() > 1 {
         let addresses = texts(obj, "spec.podCIDRs").map(|cidr| cidr.split('/').next().unwrap_or_default());
-        let dual = is_dual_stack(addresses);
+        let is_cidr = |cidr| super::network::parse_cidr_sloppy(cidr).is_some();
+        let dual = is_dual_stack(addresses).filter(|_| texts(obj, "spec.podCIDRs").all(is_cidr));
         if dual.is_none() {
             let mut all = texts(obj, "spec.podCIDRs").enumerate();
             let (i, bad) = all.find(|(_, c)| super::network::parse_cidr_sloppy(c).is_none()).unwrap_or_default();

@@ -11,6 +11,7 @@ use super::selector::{node_selector, node_selector_bad_values};
 use super::volumes::{self, each_required, required_secret};
 use crate::equality::same;
 use crate::kind::keep_old_at;
+use crate::kinds::prepare::list_mut;
 use crate::object_meta::{label_rule, subdomain_rule};
 
 pub(crate) fn volume(obj: &Value, errors: &mut ErrorList) {
@@ -213,11 +214,41 @@ pub(crate) fn volume_update(obj: &Value, old: &Value, errors: &mut ErrorList) {
         errors.forbidden(&Path::new("spec.persistentvolumesource"), detail);
     }
     immutable(obj.at("spec.volumeMode"), old.at("spec.volumeMode"), &Path::new("volumeMode"), errors);
+    let affinity = obj.at("spec.nodeAffinity");
+    if old.has("spec.nodeAffinity") && !same(affinity, &with_stable_labels(old.at("spec.nodeAffinity"), affinity)) {
+        let detail = format!("{IMMUTABLE}, except for updating from beta label to GA");
+        errors.invalid(&Path::new("nodeAffinity"), affinity.clone(), detail);
+    }
     if old.has("spec.volumeAttributesClassName") && !obj.has("spec.volumeAttributesClassName") {
         let at = Path::new("spec.volumeAttributesClassName");
         errors.forbidden(&at, "update from non-nil value to nil is forbidden");
     }
 }
+
+/// The old affinity with labels under their stable names where the new one has them.
+fn with_stable_labels(old: &Value, new: &Value) -> Value {
+    let mut old = old.clone();
+    for (i, term) in list_mut(&mut old, "required.nodeSelectorTerms").iter_mut().enumerate() {
+        let new = new.list("required.nodeSelectorTerms").get(i).unwrap_or(&Value::Null);
+        for field in ["matchExpressions", "matchFields"] {
+            for (old, new) in list_mut(term, field).iter_mut().zip(new.list(field)) {
+                let key = &new["key"];
+                if STABLE_LABELS.iter().any(|(beta, stable)| old["key"] == *beta && *key == *stable) {
+                    old["key"] = key.clone();
+                }
+            }
+        }
+    }
+    old
+}
+
+const STABLE_LABELS: [(&str, &str); 5] = [
+    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+    ("beta.kubernetes.io/os", "kubernetes.io/os"),
+    ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+    ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
+];
 
 pub(crate) fn volume_status(obj: &Value, old: &Value, errors: &mut ErrorList) {
     metadata_update(obj, old, errors);

@@ -139,7 +139,8 @@ fn added_tolerations(spec: &Value, old: &Value, path: &Path<'_>, options: &Optio
 fn removed_gates(spec: &Value, old: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     for (i, gate) in spec.list("schedulingGates").iter().enumerate() {
         let name = gate.text("name");
-        if !old.list("schedulingGates").iter().any(|old| old.text("name") == name) {
+        let again = spec.list("schedulingGates")[i + 1..].iter().any(|later| later.text("name") == name);
+        if !again && !old.list("schedulingGates").iter().any(|old| old.text("name") == name) {
             let detail = format!("only deletion is allowed, but found new scheduling gate '{name}'");
             errors.forbidden(&path.index(i).child("name"), detail);
         }

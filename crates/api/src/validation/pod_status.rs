@@ -208,9 +208,12 @@ fn one_of_each_family(list: &[Value], path: &Path<'_>, errors: &mut ErrorList) {
     }
     let dual = is_dual_stack(list.iter().map(|ip| ip.text("ip")));
     if dual.is_none() {
-        let bad = list.iter().map(|ip| ip.text("ip")).find(|ip| super::network::parse_ip_sloppy(ip).is_none());
-        let bad = bad.unwrap_or_default();
-        errors.internal(path, format!("failed to check for dual stack with error:ip {bad} is invalid"));
+        let mut all = list.iter().map(|ip| ip.text("ip")).enumerate();
+        let what = match all.find(|(_, ip)| super::network::parse_ip_sloppy(ip).is_none()) {
+            Some((i, "")) => format!("invalid IP[{i}]: "),
+            bad => format!("ip {} is invalid", bad.unwrap_or_default().1),
+        };
+        errors.internal(path, format!("failed to check for dual stack with error:{what}"));
     }
     if dual != Some(true) || list.len() > 2 {
         errors.invalid(path, internal_ips(list), "may specify no more than one IP for each IP family");

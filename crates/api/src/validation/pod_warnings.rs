@@ -8,7 +8,7 @@ use super::containers::each_container;
 use super::network::ip_warning;
 use super::node::{deprecated_label, node_selector_term_warnings};
 use super::prelude::*;
-use super::resources::quantity;
+use super::resources::{is_whole, quantity};
 use crate::names;
 
 pub(crate) fn of_pod(obj: &Value, old: Option<&Value>) -> Vec<String> {
@@ -159,7 +159,7 @@ fn repeats(spec: &Value, path: &Path<'_>, warnings: &mut Vec<String>) {
 }
 
 fn fractional(amount: Option<&Value>, path: &Path<'_>, warnings: &mut Vec<String>) {
-    if let Some(amount) = amount.map(quantity).filter(|amount| amount.milli_value() % 1000 != 0) {
+    if let Some(amount) = amount.map(quantity).filter(|amount| !is_whole(amount)) {
         warnings.push(format!("{path}: fractional byte value \"{amount}\" is invalid, must be an integer"));
     }
 }

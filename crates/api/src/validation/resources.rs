@@ -100,7 +100,7 @@ pub(crate) fn resource_amount(name: &str, amount: &Quantity, path: &Path<'_>, er
     if amount.sign() < 0 {
         errors.invalid(path, amount.to_string(), NOT_NEGATIVE);
     }
-    if is_integer(name) && amount.milli_value() % 1000 != 0 {
+    if is_integer(name) && !is_whole(amount) {
         errors.invalid(path, amount.to_string(), "must be an integer");
     }
 }
@@ -171,6 +171,12 @@ pub(crate) fn is_huge_pages(name: &str) -> bool {
 
 fn is_quota_huge_pages(name: &str) -> bool {
     is_huge_pages(name) || name.starts_with("requests.hugepages-")
+}
+
+/// Amounts too large for thousandths to be told have none.
+pub(crate) fn is_whole(amount: &Quantity) -> bool {
+    let milli = amount.milli_value();
+    milli % 1000 == 0 || milli == i64::MAX
 }
 
 /// Whether an amount of huge pages is whole pages.

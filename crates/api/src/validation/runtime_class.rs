@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::devices::in_bytes;
 use super::node::deprecated_label;
 use super::options::Options;
 use super::prelude::*;
@@ -19,14 +20,11 @@ pub(crate) fn class(obj: &Value, errors: &mut ErrorList) {
 pub(crate) fn class_update(obj: &Value, old: &Value, errors: &mut ErrorList) {
     let changed = obj.text("handler") != old.text("handler");
     errors.extend(object_meta::validate(obj, false, subdomain_rule));
-    if changed {
-        // Refused before what is declared of it.
-        handler(obj, errors);
-    }
     rules(obj, errors);
     errors.extend(object_meta::validate_update(obj, old));
     if changed {
         errors.invalid(&Path::new("handler"), Value::Null, IMMUTABLE);
+        handler(obj, errors);
     }
 }
 
@@ -53,7 +51,7 @@ fn rules(obj: &Value, errors: &mut ErrorList) {
 fn handler(obj: &Value, errors: &mut ErrorList) {
     match obj.text("handler") {
         "" => errors.required(&Path::new("handler"), ""),
-        name => errors.each_invalid(&Path::new("handler"), name, names::dns1123_label(name)),
+        name => errors.each_invalid(&Path::new("handler"), name, in_bytes(names::dns1123_label(name))),
     }
 }
 

@@ -7,13 +7,15 @@ use serde_json::Value;
 use super::claim::{ClaimOptions, claim_spec};
 use super::diff::diff;
 use super::prelude::*;
-use super::resources::quantity;
+use super::resources::{is_native, quantity, resource_amount};
 use super::selector::label_selector;
 use super::volume_warnings;
 use crate::equality::same;
 use crate::kind::keep_old_at;
 use crate::kinds::read::annotation;
+use crate::names;
 use crate::object_meta::subdomain_rule;
+use crate::quantity::Quantity;
 
 pub(crate) fn claim(obj: &Value, errors: &mut ErrorList) {
     metadata(obj, true, subdomain_rule, errors);
@@ -91,6 +93,58 @@ fn allowed_changes(obj: &Value, old: &Value, errors: &mut ErrorList) -> (Value, 
         keep_old_at(&mut new, &was, "volumeAttributesClassName");
     }
     (new, was)
+}
+
+pub(crate) fn claim_status(obj: &Value, old: &Value, errors: &mut ErrorList) {
+    metadata_update(obj, old, errors);
+    if obj.list("spec.accessModes").is_empty() {
+        errors.required(&Path::new("Spec.accessModes"), "");
+    }
+    let unfit = |size: &Quantity, path: &Path<'_>, errors: &mut ErrorList| {
+        if size.sign() < 0 {
+            errors.invalid(path, size.value(), "must be a valid resource quantity");
+        }
+        size.sign() < 0
+    };
+    let path = Path::new("status.capacity");
+    for (name, size) in obj.map("status.capacity") {
+        unfit(&quantity(size), &path.key(name), errors);
+    }
+    let path = Path::new("status.allocatedResourceStatuses");
+    for (name, status) in obj.map("status.allocatedResourceStatuses") {
+        allocated(name, &path, errors);
+        if !status.as_str().is_some_and(|status| RESIZE_STATUSES.contains(&status)) {
+            // Upstream shows the resource in the place of its status.
+            errors.not_supported(&path, name.as_str(), RESIZE_STATUSES);
+        }
+    }
+    let path = Path::new("status.allocatedResources");
+    for (name, size) in obj.map("status.allocatedResources") {
+        let (size, at) = (quantity(size), path.key(name));
+        if allocated(name, &path, errors) && !unfit(&size, &at, errors) {
+            resource_amount("storage", &size, &at, errors);
+        }
+    }
+}
+
+const RESIZE_STATUSES: &[&str] = &[
+    "ControllerResizeInProgress",
+    "ControllerResizeInfeasible",
+    "NodeResizeInProgress",
+    "NodeResizeInfeasible",
+    "NodeResizePending",
+];
+
+/// Whether this may be the name of what is allocated to a claim.
+fn allocated(name: &str, path: &Path<'_>, errors: &mut ErrorList) -> bool {
+    let broken = names::qualified_name(name);
+    let fits = broken.is_empty();
+    errors.each_invalid(path, name, broken);
+    if fits && is_native(name) && name != "storage" {
+        errors.not_supported(path, name, &["storage"]);
+        return false;
+    }
+    fits
 }
 
 pub(crate) fn claim_warnings(obj: &Value, _: Option<&Value>) -> Vec<String> {
@@ -231,6 +285,9 @@ pub(crate) fn priority_class(obj: &Value, errors: &mut ErrorList) {
         errors.forbidden(&Path::new("value"), detail);
     }
     let at = Path::new("preemptionPolicy");
+    if obj["preemptionPolicy"] == "" {
+        return errors.required(&at, "");
+    }
     optional_one_of(&obj["preemptionPolicy"], &["PreemptLowerPriority", "Never"], &at, errors);
 }
 

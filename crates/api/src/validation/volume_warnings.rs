@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::prelude::*;
+use super::resources::is_whole;
 
 const OLD_SOURCES: &[(&str, &str, &str)] = &[
     ("photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
@@ -34,12 +35,14 @@ pub(crate) fn volumes(spec: &Value, path: &Path<'_>, warnings: &mut Vec<String>)
 
 /// A claim whose size is no whole number of bytes.
 pub(crate) fn claim(spec: &Value, path: &Path<'_>, warnings: &mut Vec<String>) {
-    if let Some(size) = spec.map("resources.requests").get("storage").map(super::resources::quantity)
-        && size.milli_value() % 1000 != 0
-    {
-        let at = path.child("resources.requests");
-        warnings
-            .push(format!("{}: fractional byte value \"{size}\" is invalid, must be an integer", at.key("storage")));
+    let resources = path.child("resources");
+    for list in ["requests", "limits"] {
+        let size = spec["resources"][list].get("storage").map(super::resources::quantity);
+        if let Some(size) = size.filter(|size| !is_whole(size)) {
+            let at = resources.child(list);
+            let at = at.key("storage");
+            warnings.push(format!("{at}: fractional byte value \"{size}\" is invalid, must be an integer"));
+        }
     }
 }
 

@@ -10,13 +10,12 @@ const NO_CREDENTIALS: &str = "user information is not permitted in the URL";
 /// An https URL without credentials, fragment or query.
 pub(crate) fn url(url: &str, path: &Path<'_>, errors: &mut ErrorList) {
     let form = "; desired format: https://host[/path]";
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return errors.required(path, format!("url must be a valid URL{form}"));
-    };
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    // A text without a scheme is a path for upstream.
+    let host = if scheme.is_empty() { "" } else { rest.split(['/', '?', '#']).next().unwrap_or_default() };
     if scheme != "https" {
         errors.invalid(path, scheme, format!("'https' is the only allowed URL scheme{form}"));
     }
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if host.is_empty() {
         errors.invalid(path, host, format!("host must be specified{form}"));
     }
@@ -34,10 +33,10 @@ pub(crate) fn url(url: &str, path: &Path<'_>, errors: &mut ErrorList) {
 /// A Service, by name, with a path of its own.
 pub(crate) fn service(service: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     if service.text("name").is_empty() {
-        errors.required(&path.child("name"), "service name is required");
+        errors.required(&path.child("name"), "");
     }
     if service.text("namespace").is_empty() {
-        errors.required(&path.child("namespace"), "service namespace is required");
+        errors.required(&path.child("namespace"), "");
     }
     let port = service.at("port").as_i64().unwrap_or(443);
     if !(1..=65535).contains(&port) {

@@ -103,7 +103,7 @@ fn allocate_one(
     // Validation says what is wrong with an address that is none.
     let Ok(ip) = pinned.parse::<IpAddr>() else { return Ok(pinned.to_owned()) };
     let result = match (pool.contains(ip), reservation.dry_run) {
-        (false, _) => Err(PoolError::IpOutside),
+        (false, _) => Err(pool.outside(ip)),
         (true, true) if pool.is_taken(ip) => Err(PoolError::IpTaken),
         (true, true) => Ok(()),
         (true, false) => pool.allocate(ip).map(|()| reservation.taken.ips.push(ip)),

@@ -147,8 +147,8 @@ pub enum PoolError {
     Full,
     #[error("provided IP is already allocated")]
     IpTaken,
-    #[error("the provided network does not match the current range")]
-    IpOutside,
+    #[error("the provided IP ({ip}) is not in the valid range. The range of valid IPs is {cidr}")]
+    IpOutside { ip: IpAddr, cidr: Cidr },
     #[error("provided port is already allocated")]
     PortTaken,
     #[error("provided port is not in the valid range. The range of valid ports is {first}-{last}")]
@@ -185,9 +185,13 @@ impl IpPool {
         self.numbers.taken.insert(number(ip));
     }
 
+    pub fn outside(&self, ip: IpAddr) -> PoolError {
+        PoolError::IpOutside { ip, cidr: self.cidr }
+    }
+
     pub fn allocate(&mut self, ip: IpAddr) -> Result<(), PoolError> {
         match () {
-            () if !self.contains(ip) => Err(PoolError::IpOutside),
+            () if !self.contains(ip) => Err(self.outside(ip)),
             () if !self.numbers.taken.insert(number(ip)) => Err(PoolError::IpTaken),
             () => Ok(()),
         }
@@ -290,7 +294,10 @@ mod tests {
         assert_eq!(pool.allocate(ip), Ok(()));
         assert_eq!(pool.allocate(ip).unwrap_err().to_string(), "provided IP is already allocated");
         let outside = pool.allocate("10.1.0.1".parse().unwrap()).unwrap_err();
-        assert_eq!(outside.to_string(), "the provided network does not match the current range");
+        assert_eq!(
+            outside.to_string(),
+            "the provided IP (10.1.0.1) is not in the valid range. The range of valid IPs is 10.96.0.0/12"
+        );
         let mut ports = PortPool::new(30000..=32767);
         assert_eq!(ports.allocate(30000), Ok(()));
         assert_eq!(ports.allocate(30000).unwrap_err().to_string(), "provided port is already allocated");

@@ -127,7 +127,7 @@ fn check_version(resource: &Resource, object: &mut Value, existing: &Entry) -> R
     };
     let sent = meta::resource_version(object);
     match options::parse_revision(sent) {
-        Err(_) => Err(invalid(sent.into(), &format!("strconv.ParseUint: parsing {sent:?}: invalid syntax"))),
+        Err(_) => Err(StatusError::new(500, "", super::get::no_number(sent))),
         Ok(0) if resource.kind().unconditional_update() => {
             meta::set(object, "resourceVersion", existing.revision.to_string());
             Ok(())
@@ -177,7 +177,7 @@ fn prepare(server: &Server, attributes: &mut Attributes, old: &Value) -> Result<
         sub => kind.validate_subresource(sub, object, old),
     });
     if errors.is_empty() && subresource.is_empty() {
-        errors = server.extensions.validate(resource.storage_key(), object, Some(old));
+        errors = server.extensions.validate(server, resource.storage_key(), object, Some(old));
     }
     errors.once();
     if !errors.is_empty() {

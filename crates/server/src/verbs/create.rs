@@ -138,7 +138,7 @@ fn prepare(
     }
     let mut errors = kind.validate(object);
     if errors.is_empty() {
-        errors = server.extensions.validate(resource.storage_key(), object, None);
+        errors = server.extensions.validate(server, resource.storage_key(), object, None);
     }
     if errors.is_empty() {
         errors = object_meta::validate(object, info.namespaced, object_meta::path_segment_rule);

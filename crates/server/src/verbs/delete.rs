@@ -172,7 +172,7 @@ fn decide(server: &Server, resource: &Resource, old: &Value, options: &DeleteOpt
     if !meta::is_terminating(old) {
         let mut object = old.clone();
         if server.extensions.hooks(resource.storage_key()).any(|hook| hook.begin_delete(&mut object)) {
-            deletion::check_preconditions(resource.kind(), old, options)?;
+            deletion::check_held_preconditions(resource.kind(), old, options)?;
             let object = deletion::mark_held(resource.kind(), object, options, clock::unix_seconds());
             return Ok(Step::Mark { object, remove: false });
         }

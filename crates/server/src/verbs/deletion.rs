@@ -80,7 +80,9 @@ pub fn mark_held(kind: &dyn Kind, mut object: Value, options: &DeleteOptions, no
 /// uid and resourceVersion of the options against the record.
 pub fn check_preconditions(kind: &dyn Kind, old: &Value, options: &DeleteOptions) -> Result<(), StatusError> {
     let info = kind.info();
-    let subject = GroupResource { group: &info.group, resource: &info.kind };
+    // Of the kind as which it is stored.
+    let group = info.storage_version.split_once('/').map_or(&*info.group, |(group, _)| group);
+    let subject = GroupResource { group, resource: &info.kind };
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != meta::uid(old)) {
         let why = format!(
             "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been \
@@ -96,6 +98,22 @@ pub fn check_preconditions(kind: &dyn Kind, old: &Value, options: &DeleteOptions
             meta::resource_version(old)
         );
         return Err(StatusError::conflict(subject, meta::name(old), &why));
+    }
+    Ok(())
+}
+
+/// The same, for a kind that keeps a deleted object by its own rule.
+pub fn check_held_preconditions(kind: &dyn Kind, old: &Value, options: &DeleteOptions) -> Result<(), StatusError> {
+    let info = kind.info();
+    let subject = GroupResource { group: &info.group, resource: &info.plural };
+    for (what, wanted, found) in [
+        ("UID", &options.uid, meta::uid(old)),
+        ("ResourceVersion", &options.resource_version, meta::resource_version(old)),
+    ] {
+        if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != found) {
+            let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
+            return Err(StatusError::conflict(subject, meta::name(old), &why));
+        }
     }
     Ok(())
 }

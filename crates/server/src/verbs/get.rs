@@ -28,6 +28,10 @@ pub(crate) async fn get(server: &Arc<Server>, call: &Call) -> Result<Response<Bo
 /// The object of the URL, at least as fresh as `resourceVersion` says.
 pub(super) async fn read(server: &Server, call: &Call) -> Result<Arc<Entry>, StatusError> {
     let version = call.info.query("resourceVersion").unwrap_or_default();
+    if options::parse_revision(version).is_err() {
+        let why = format!("resourceVersion: Invalid value: {version:?}: {}", no_number(version));
+        return Err(StatusError::new(500, "", why));
+    }
     let snapshot = snapshot_not_older(server, &call.resource, version).await?;
     let found = snapshot.get(call.resource.storage_key(), call.namespace(), &call.info.name);
     server.present_one(&call.resource, found.cloned().ok_or_else(|| call.not_found())?).await
@@ -48,11 +52,16 @@ pub(super) async fn snapshot_not_older(
 
 pub(super) fn parse(version: &str) -> Result<Revision, StatusError> {
     options::parse_revision(version).map_err(|_| {
-        let why = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+        let why = no_number(version);
         StatusError::bad_request(format!(
             "invalid resource version: resourceVersion: Invalid value: {version:?}: {why}"
         ))
     })
+}
+
+/// What upstream says of a revision that is no number.
+pub(super) fn no_number(version: &str) -> String {
+    format!("strconv.ParseUint: parsing {version:?}: invalid syntax")
 }
 
 /// Waits a while for `revision`; 504 when it does not come.

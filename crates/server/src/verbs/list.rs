@@ -205,8 +205,17 @@ pub(super) fn write(call: &Call, output: Output, page: &Page) -> Result<Response
                     ),
                 ));
             }
-            let head = list_head("PartialObjectMetadataList", version.api_version(), page);
-            joined(head, page.entries.iter().map(|entry| shape::partial(&entry.json, version)), b"]}")
+            if page.entries.is_empty() {
+                // Upstream makes the list of nothing, which Go writes as null.
+                let (api_version, metadata) = (version.api_version(), page.metadata());
+                let list = format!(
+                    r#"{{"kind":"PartialObjectMetadataList","apiVersion":"{api_version}","metadata":{metadata},"items":null}}"#
+                );
+                joined(Bytes::from(list), std::iter::empty(), b"")
+            } else {
+                let head = list_head("PartialObjectMetadataList", version.api_version(), page);
+                joined(head, page.entries.iter().map(|entry| shape::partial(&entry.json, version)), b"]}")
+            }
         }
         Some(Shape::Table(version)) => table(call, version, page)?,
     };

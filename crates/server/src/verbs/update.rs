@@ -57,7 +57,7 @@ fn check_uid(call: &Call, object: &Value, old: Option<&Value>) -> Result<(), Sta
     let key = [call.resource.storage_key(), call.namespace(), &call.info.name];
     let path: Vec<&str> = key.into_iter().filter(|part| !part.is_empty()).collect();
     let why = format!(
-        "StorageError: invalid object, Code: 4, Key: /registry/{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
+        "StorageError: invalid object, Code: 4, Key: /{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
          failed: UID in precondition: {sent}, UID in object meta: {stored}",
         path.join("/")
     );

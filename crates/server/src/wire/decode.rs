@@ -103,6 +103,16 @@ fn version_of(api_version: &str) -> &str {
     api_version.rsplit_once('/').map_or(api_version, |(_, version)| version)
 }
 
+/// Upstream names the place in its source where what it knows is collected.
+fn unregistered(kind: &str, api_version: &str) -> String {
+    format!("no kind {kind:?} is registered for version {api_version:?} in scheme \"pkg/runtime/scheme.go:111\"")
+}
+
+/// Upstream's package of a group's types.
+fn package(expected: Expected<'_>) -> &str {
+    expected.api_version.rsplit_once('/').map_or("core", |(group, _)| group.split('.').next().unwrap_or(group))
+}
+
 fn check_kind(value: &mut Value, expected: Expected<'_>) -> Result<(), StatusError> {
     let Value::Object(object) = value else {
         return Err(StatusError::bad_request(format!(
@@ -119,13 +129,21 @@ fn check_kind(value: &mut Value, expected: Expected<'_>) -> Result<(), StatusErr
             schema::builtin().of(if api_version.is_empty() { expected.api_version } else { &api_version }, &kind);
         let version = version_of(&api_version);
         let why = match known {
-            Some(_) => format!("converting (v1.{kind}) to (v1.{}): unknown conversion", expected.kind),
-            None => format!("no kind {kind:?} is registered for version {api_version:?} in scheme"),
+            Some(_) => {
+                format!("converting (v1.{kind}) to ({}.{}): unknown conversion", package(expected), expected.kind)
+            }
+            None => unregistered(&kind, &api_version),
         };
         let message = format!("{kind} in version {version:?} cannot be handled as a {}: {why}", expected.kind);
         return Err(StatusError::bad_request(message));
     }
     if !api_version.is_empty() && api_version != expected.api_version {
+        if expected.protobuf && schema::builtin().of(&api_version, expected.kind).is_none() {
+            let (kind, version) = (expected.kind, version_of(&api_version));
+            let why = unregistered(kind, &api_version);
+            let message = format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}");
+            return Err(StatusError::bad_request(message));
+        }
         return Err(StatusError::bad_request(format!(
             "the API version in the data ({api_version}) does not match the expected API version ({})",
             expected.api_version
@@ -171,7 +189,7 @@ mod tests {
         let cases = [
             (
                 r#"{"kind":"ConfigMap","apiVersion":"v2"}"#,
-                "the API version in the data (v2) does not match the expected API version (v1)",
+                "no kind \"ConfigMap\" is registered for version \"v2\" in scheme",
             ),
             ("", "couldn't get version/kind; json parse error: "),
             ("{\"a\":", "couldn't get version/kind; json parse error: "),

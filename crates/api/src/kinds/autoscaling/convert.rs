@@ -153,6 +153,9 @@ pub fn to_v1(hpa: &mut Value) {
     annotate(hpa, CURRENT_METRICS, &statuses.iter().map(|status| metric_to_v1(status, &STATUS)).collect());
     annotate(hpa, BEHAVIOR, &rename_keys(&behavior, char::to_ascii_uppercase));
     annotate(hpa, CONDITIONS, &conditions);
+    if hpa.at("status.currentReplicas").is_null() {
+        set(hpa, "status.currentReplicas", 0);
+    }
     set(hpa, "apiVersion", "autoscaling/v1");
 }
 

@@ -24,7 +24,7 @@ impl Kind for Job {
         create: batch::job,
         update: batch::job_update,
         "status": batch::job_status,
-        warn: workloads::template_warnings,
+        warn: batch::job_warnings,
     }
 
     fn orphans_by_default(&self) -> bool {

@@ -10,6 +10,11 @@ impl Kind for PodCertificateRequest {
         &FACTS
     }
 
+    validation! {
+        create: certificates::pod_request,
+        update: certificates::pod_request_update,
+    }
+
     fn reset_fields(&self, subresource: &str) -> ResetFields {
         match subresource {
             "" => ResetFields::Only(&["status"]),

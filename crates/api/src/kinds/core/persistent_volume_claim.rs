@@ -15,6 +15,7 @@ impl Kind for PersistentVolumeClaim {
     validation! {
         create: storage::claim,
         update: storage::claim_update,
+        "status": storage::claim_status,
         warn: storage::claim_warnings,
     }
 
@@ -30,6 +31,14 @@ impl Kind for PersistentVolumeClaim {
     fn prepare_update(&self, obj: &mut Value, old: &Value) {
         self.reset_fields("").keep_old(obj, old);
         settle_data_sources(obj, old);
+    }
+
+    fn prepare_subresource(&self, subresource: &str, obj: &mut Value, old: &Value) {
+        self.reset_fields(subresource).keep_old(obj, old);
+        // What is known of a volume's health (KEP 1432) is alpha.
+        if subresource == "status" && !old.has("status.healthStatus") {
+            remove(obj, "status.healthStatus");
+        }
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -62,7 +71,7 @@ impl Kind for PersistentVolumeClaim {
 fn settle_data_sources(obj: &mut Value, old: &Value) {
     let old_has_source = old.has("spec.dataSource") || old.has("spec.dataSourceRef");
     // Volume data sources of other namespaces (KEP 3294) are alpha.
-    if !obj.text("spec.dataSourceRef.namespace").is_empty() && old.text("spec.dataSourceRef.namespace").is_empty() {
+    if !obj.text("spec.dataSourceRef.namespace").is_empty() && !old.has("spec.dataSourceRef") {
         remove(obj, "spec.dataSourceRef");
     }
     if !old_has_source && !obj.has("spec.dataSourceRef") && !is_claim_or_snapshot(obj.at("spec.dataSource")) {

@@ -17,6 +17,16 @@ pub fn drop_in_template(obj: &mut Value, old: &Value, path: &str) {
     }
 }
 
+/// And the lifecycle with it, if it says nothing else.
+fn drop_stop_signal(container: &mut Value) {
+    if container.has(OF_CONTAINER) {
+        remove(container, OF_CONTAINER);
+        if container.map("lifecycle").is_empty() {
+            remove(container, "lifecycle");
+        }
+    }
+}
+
 pub fn drop_unless_used(pod: &mut Value, old: &Value) {
     for path in OF_POD {
         if pod.has(path) && !old.has(path) {
@@ -25,7 +35,7 @@ pub fn drop_unless_used(pod: &mut Value, old: &Value) {
     }
     for list in ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"] {
         if !old.list(list).iter().any(|container| container.has(OF_CONTAINER)) {
-            list_mut(pod, list).iter_mut().for_each(|container| remove(container, OF_CONTAINER));
+            list_mut(pod, list).iter_mut().for_each(drop_stop_signal);
         }
     }
 }

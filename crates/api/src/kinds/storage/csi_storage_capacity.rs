@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{Now, cells, columns, quantity};
+use crate::table::{Now, cells, columns};
 
 pub struct CSIStorageCapacity;
 
@@ -21,11 +21,10 @@ impl Kind for CSIStorageCapacity {
     }
 
     fn columns(&self) -> Vec<Column> {
-        columns("Name, StorageClassName, Capacity")
+        columns("Name, Created At:date")
     }
 
     fn row(&self, obj: &Value, _now: Now) -> Vec<Value> {
-        let capacity = if obj.has("capacity") { quantity(obj.at("capacity")) } else { "<unset>".into() };
-        cells![meta::name(obj), obj.text("storageClassName"), capacity]
+        cells![meta::name(obj), meta::get(obj, "creationTimestamp")]
     }
 }

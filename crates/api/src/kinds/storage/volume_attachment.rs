@@ -33,7 +33,7 @@ impl Kind for VolumeAttachment {
     }
 
     fn columns(&self) -> Vec<Column> {
-        columns("Name, Attacher, PV, Node, Attached:boolean, Age")
+        columns("Name, Attacher=name, PV, Node, Attached:boolean, Age")
     }
 
     fn row(&self, obj: &Value, now: Now) -> Vec<Value> {

@@ -10,6 +10,12 @@ impl Kind for StorageVersionMigration {
         &FACTS
     }
 
+    validation! {
+        create: migration::migration,
+        update: migration::migration_update,
+        "status": migration::migration_status,
+    }
+
     fn reset_fields(&self, subresource: &str) -> ResetFields {
         match subresource {
             "" => ResetFields::Only(&["status"]),
@@ -23,7 +29,7 @@ impl Kind for StorageVersionMigration {
     }
 
     fn columns(&self) -> Vec<Column> {
-        columns("Name, Resource, Status")
+        columns("Name=, Resource, Status")
     }
 
     fn row(&self, obj: &Value, _now: Now) -> Vec<Value> {
