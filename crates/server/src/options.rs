@@ -325,9 +325,13 @@ impl Continue {
         use base64::Engine as _;
         let bad =
             |why: &str| StatusError::bad_request(format!("invalid continue token: continue key is not valid{why}"));
-        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
-            .decode(token)
-            .map_err(|e| bad(&format!(": {}", e.to_string().to_lowercase())))?;
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).map_err(|e| {
+            let at = match e {
+                base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+                _ => token.len().saturating_sub(1),
+            };
+            bad(&format!(": illegal base64 data at input byte {at}"))
+        })?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|e| bad(&format!(": {e}")))?;
         let version = value["v"].as_str().unwrap_or_default();
         if version != "meta.k8s.io/v1" {

@@ -100,7 +100,7 @@ pub fn serve(server: &Server, head: &Parts, info: &RequestInfo) -> Result<Respon
 }
 
 /// Where no API is, the answer is no `Status` either.
-fn no_page() -> Response<Body> {
+pub fn no_page() -> Response<Body> {
     respond::text(404, "text/plain; charset=utf-8", "404 page not found\n")
 }
 

@@ -27,9 +27,10 @@ impl Server {
             return self.serve_path(&incoming);
         }
         let Incoming { head, body, info, warnings, audit_id, trail } = incoming;
-        let resource = self
-            .resource(&info.api_group, &info.api_version, &info.resource)
-            .ok_or_else(StatusError::path_not_found)?;
+        let Some(resource) = self.resource(&info.api_group, &info.api_version, &info.resource) else {
+            let is_known = self.resources().has_group_version(&info.api_group, &info.api_version);
+            return if is_known { Err(StatusError::path_not_found()) } else { Ok(discovery::no_page()) };
+        };
         if let Some(text) = resource.kind().deprecation(resource.version()) {
             trail.deprecated(&text);
             warnings.add(text);

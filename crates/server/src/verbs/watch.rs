@@ -46,6 +46,7 @@ pub(crate) async fn watch(server: &Arc<Server>, call: &Call) -> Result<Response<
     let filter = Filter::parse(&call.info, &call.resource)?;
     let include = Include::parse(call.info.query("includeObject").unwrap_or_default())?;
     let encoder = Encoder::new(server.clone(), call.resource.clone(), output, include);
+    get::check_revision(&options.resource_version)?;
     let started = start(server, call, &options, &filter).await;
     let end = Instant::now() + timeout(&options, server.limits.min_watch_seconds);
     let mut stream = EventStream {

@@ -114,6 +114,10 @@ fn package(expected: Expected<'_>) -> &str {
 }
 
 fn check_kind(value: &mut Value, expected: Expected<'_>) -> Result<(), StatusError> {
+    // For Go's decoder nothing is an object without fields.
+    if value.is_null() {
+        *value = Value::Object(orlop_api::Map::new());
+    }
     let Value::Object(object) = value else {
         return Err(StatusError::bad_request(format!(
             "the object provided is unrecognized (must be of type {}): json: cannot unmarshal into Go value (<empty>)",
@@ -164,7 +168,10 @@ pub fn delete_options(headers: &HeaderMap, body: &Bytes) -> Result<Option<Value>
     let (value, _) = parse(media, body, expected, FieldValidation::Ignore)?;
     match value["kind"].as_str() {
         None | Some("" | "DeleteOptions") => Ok(Some(value)),
-        Some(_) => Err(StatusError::bad_request("decoded object cannot be converted to DeleteOptions")),
+        Some(kind) => {
+            let api_version = value["apiVersion"].as_str().unwrap_or_default();
+            Err(StatusError::bad_request(unregistered(kind, api_version)))
+        }
     }
 }
 
