@@ -18,7 +18,7 @@ impl Conditions {
         if list.is_empty() {
             return Self(Vec::new());
         }
-        let env = environment(Place { params, authorizer: true, patch: false }, &[]);
+        let env = environment(Place { params, authorizer: true, patch: false }, None);
         let expression = |condition: &Json| condition["expression"].as_str().unwrap_or_default().trim().to_owned();
         Self(list.iter().map(|condition| compile(&env, &expression(condition), &[Type::Bool])).collect())
     }

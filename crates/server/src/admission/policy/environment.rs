@@ -101,18 +101,21 @@ pub struct Place {
     pub patch: bool,
 }
 
-/// An environment with the variables compiled so far.
-pub fn environment(place: Place, variables: &[(String, Type)]) -> Env {
+/// An environment with the variables compiled so far; nothing where the policy has none.
+pub fn environment(place: Place, variables: Option<&[(String, Type)]>) -> Env {
     let mut env = Env::new()
         .with_variable("object", Type::Dyn)
         .with_variable("oldObject", Type::Dyn)
         .with_variable("namespaceObject", Type::object("kubernetes.Namespace"))
         .with_variable("request", Type::object("kubernetes.AdmissionRequest"))
-        .with_variable("variables", Type::object(VARIABLES))
-        .with_types(DECLARED.clone())
-        .with_types(Arc::new(VariableTypes(variables.to_vec())));
-    for (name, t) in variables {
-        env = env.with_field_variable("variables", name, t.clone());
+        .with_types(DECLARED.clone());
+    if let Some(variables) = variables {
+        env = env
+            .with_variable("variables", Type::object(VARIABLES))
+            .with_types(Arc::new(VariableTypes(variables.to_vec())));
+        for (name, t) in variables {
+            env = env.with_field_variable("variables", name, t.clone());
+        }
     }
     if place.params {
         env = env.with_variable("params", Type::Dyn);

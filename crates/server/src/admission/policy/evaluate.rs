@@ -35,7 +35,7 @@ impl Common {
         let mut variables: Vec<(String, Compiled)> = Vec::new();
         for variable in spec["variables"].as_array().into_iter().flatten() {
             let text = |key: &str| variable[key].as_str().unwrap_or_default();
-            let env = environment(place, &types(&variables));
+            let env = environment(place, Some(&types(&variables)));
             variables.push((text("name").to_owned(), compile(&env, text("expression"), &[])));
         }
         Self { conditions: Conditions::compile(&spec["matchConditions"], place.params), variables }
@@ -54,8 +54,9 @@ impl Common {
         }
     }
 
-    pub fn variable_types(&self) -> Vec<(String, Type)> {
-        types(&self.variables)
+    /// Nothing where there are none.
+    pub fn variable_types(&self) -> Option<Vec<(String, Type)>> {
+        (!self.variables.is_empty()).then(|| types(&self.variables))
     }
 }
 

@@ -40,7 +40,7 @@ impl Mutations {
         let common = Common::compile(policy);
         let spec = &policy["spec"];
         let place = Place { params: spec["paramKind"].is_object(), authorizer: true, patch: true };
-        let env = environment(place, &common.variable_types());
+        let env = environment(place, common.variable_types().as_deref());
         let mutation = |item: &Json| {
             let text = |key: &str| item[key]["expression"].as_str().unwrap_or_default();
             if item["patchType"] == JSON_PATCH {

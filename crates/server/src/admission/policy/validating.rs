@@ -59,8 +59,8 @@ impl Validations {
         let spec = &policy["spec"];
         let types = common.variable_types();
         let params = spec["paramKind"].is_object();
-        let env = environment(Place { params, authorizer: true, patch: false }, &types);
-        let message_env = environment(Place { params, authorizer: false, patch: false }, &types);
+        let env = environment(Place { params, authorizer: true, patch: false }, types.as_deref());
+        let message_env = environment(Place { params, authorizer: false, patch: false }, types.as_deref());
         let items = |key: &str| spec[key].as_array().cloned().unwrap_or_default();
         let text = |item: &Json, key: &str| item[key].as_str().unwrap_or_default().trim().to_owned();
         let validation = |item: &Json| Validation {
