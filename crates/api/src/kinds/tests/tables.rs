@@ -587,7 +587,7 @@ fn storage() {
         ],
     );
     check("storage.k8s.io", "CSINode", &[(json!({ "spec": { "drivers": [{}, {}] } }), "x|2|60m")]);
-    check("storage.k8s.io", "CSIStorageCapacity", &[(json!({ "storageClassName": "s" }), "x|s|<unset>")]);
+    check("storage.k8s.io", "CSIStorageCapacity", &[(json!({ "storageClassName": "s" }), "x|2025-12-31T23:00:00Z")]);
     check(
         "storage.k8s.io",
         "VolumeAttachment",
