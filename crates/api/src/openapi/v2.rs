@@ -57,7 +57,7 @@ fn render(operation: &Operation, mut parameters: Vec<Value>) -> Value {
     let (produces, schema) = answer(operation);
     let mut consumes: &[&str] = match operation.answer {
         _ if operation.kind.is_some() => &["*/*"],
-        Answer::Only("application/jwk-set+json", _) => &[],
+        Answer::Only(_, None) => &[],
         _ => &produces,
     };
     if let Some(body) = &operation.body {
