@@ -21,7 +21,8 @@ fn definition() -> Value {
                               "statusReplicasPath": ".status.replicas", "labelSelectorPath": ".status.selector"}},
              "selectableFields": [{"jsonPath": ".spec.color"}],
              "additionalPrinterColumns": [{"name": "Color", "type": "string", "jsonPath": ".spec.color"}]},
-            {"name": "v2", "served": true, "storage": false, "schema": {"openAPIV3Schema": schema()}},
+            {"name": "v2", "served": true, "storage": false, "schema": {"openAPIV3Schema": schema()},
+             "selectableFields": [{"jsonPath": ".spec.color"}]},
         ],
     }})
 }

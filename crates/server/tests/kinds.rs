@@ -38,6 +38,16 @@ fn minimal(info: &KindInfo) -> Value {
             json!({"spec": {"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"}}})
         }
         "node.k8s.io/runtimeclasses" => json!({"handler": "h"}),
+        "resource.k8s.io/resourceclaims" => {
+            json!({"spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "c"}}]}}})
+        }
+        "resource.k8s.io/resourceslices" => {
+            let pool = json!({"name": "p", "generation": 1, "resourceSliceCount": 1});
+            json!({"spec": {"driver": "example.com", "nodeName": "n", "pool": pool}})
+        }
+        "storagemigration.k8s.io/storageversionmigrations" => {
+            json!({"spec": {"resource": {"group": "apps", "resource": "deployments"}}})
+        }
         _ => json!({}),
     }
 }

@@ -113,7 +113,8 @@ async fn rules_that_cannot_work_are_not_stored() {
         let answer = api.post(DEFINITIONS, definition(&spec)).await.is(422).json();
         let causes = answer["details"]["causes"].as_array().unwrap();
         let text = |cause: &Value| {
-            let field = cause["field"].as_str().unwrap().trim_start_matches("spec.versions[0].schema.openAPIV3Schema.");
+            let field = cause["field"].as_str().unwrap();
+            let field = field.rsplit_once(".openAPIV3Schema.").map_or(field, |(_, field)| field);
             format!("{field}: {}", cause["message"].as_str().unwrap())
         };
         causes.iter().map(text).collect::<Vec<_>>()

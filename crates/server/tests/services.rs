@@ -113,7 +113,9 @@ async fn bootstrap_objects_come_back() {
     api.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes").await.is(200).has(
         json!({"spec": {"cidrs": ["10.96.0.0/12"]}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}),
     );
-    api.get("/readyz").await.is(200);
+    while api.get("/readyz").await.code != 200 {
+        tokio::task::yield_now().await;
+    }
     let path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
     api.delete(path).await.is(200);
     assert_eq!([events.brief().await, events.brief().await], ["DELETED kubernetes", "ADDED kubernetes"]);

@@ -45,7 +45,8 @@ async fn create_refuses_in_upstreams_words() {
         (
             json!({"kind": "ConfigMap", "apiVersion": "v2", "metadata": {"name": "x"}}),
             400,
-            "no kind \"ConfigMap\" is registered for version \"v2\" in scheme",
+            "ConfigMap in version \"v2\" cannot be handled as a ConfigMap: no kind \"ConfigMap\" is registered for version \
+             \"v2\" in scheme \"pkg/runtime/scheme.go:111\"",
         ),
         (
             json!({"metadata": {"name": "x", "resourceVersion": "5"}}),
@@ -290,7 +291,7 @@ async fn a_json_patch_adds_to_a_status_that_nobody_wrote_yet() {
     let migrations = "/apis/storagemigration.k8s.io/v1/storageversionmigrations";
     let migration = json!({"metadata": {"name": "m"}, "spec": {"resource": {"group": "", "resource": "foos"}}});
     api.post(migrations, migration).await.is(201).has(json!({"status": {}}));
-    let condition = json!({"type": "T", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let condition = json!({"type": "T", "status": "True", "reason": "R", "lastTransitionTime": "2026-01-01T00:00:00Z"});
     let add = json!([{"op": "add", "path": "/status/conditions", "value": [condition]}]);
     api.patch(&format!("{migrations}/m/status"), "json", add).await.is(200);
 }

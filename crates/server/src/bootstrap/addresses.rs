@@ -65,6 +65,7 @@ impl Server {
         }
         loop {
             tokio::select! {
+                biased;
                 batch = services.next() => {
                     for event in batch?.iter() {
                         self.service_changed(me, event).await?;

@@ -34,7 +34,11 @@ impl Server {
                     return true;
                 }
                 failures = 0;
-                let event = tokio::select! { event = schemas.next() => event, event = levels.next() => event };
+                let event = tokio::select! {
+                    biased;
+                    event = schemas.next() => event,
+                    event = levels.next() => event,
+                };
                 !matches!(event, Err(StoreError::Closed))
             };
             if stop.run_until_cancelled(change).await != Some(true) {

@@ -196,7 +196,7 @@ mod tests {
         let cases = [
             (
                 r#"{"kind":"ConfigMap","apiVersion":"v2"}"#,
-                "no kind \"ConfigMap\" is registered for version \"v2\" in scheme",
+                "ConfigMap in version \"v2\" cannot be handled as a ConfigMap: no kind \"ConfigMap\" is registered for",
             ),
             ("", "couldn't get version/kind; json parse error: "),
             ("{\"a\":", "couldn't get version/kind; json parse error: "),
