@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{ArgAction, Args};
 use orlop_server::Limits;
 
 use crate::duration::parse_duration;
@@ -17,7 +17,10 @@ pub struct Arguments {
     /// Seconds that watches last at least; each lasts up to twice as long
     #[arg(long, default_value_t = 1800, value_name = "SECONDS", allow_negative_numbers = true)]
     min_request_timeout: i64,
-    /// Reads under way at once
+    /// Divide what is served at once by FlowSchemas and PriorityLevelConfigurations
+    #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    enable_priority_and_fairness: bool,
+    /// Reads under way at once; with priority and fairness the sum of both counts
     #[arg(long, default_value_t = 400, value_name = "N", allow_negative_numbers = true)]
     max_requests_inflight: i64,
     /// Writes under way at once
@@ -45,6 +48,7 @@ impl Arguments {
             min_watch_seconds: count("min-request-timeout", self.min_request_timeout)?,
             reads: count("max-requests-inflight", self.max_requests_inflight)? as usize,
             writes: count("max-mutating-requests-inflight", self.max_mutating_requests_inflight)? as usize,
+            fair: self.enable_priority_and_fairness,
             goaway_chance: self.goaway_chance,
         })
     }

@@ -41,6 +41,7 @@ mod custom;
 mod discovery;
 pub mod encryption;
 mod events;
+mod flow;
 pub mod health;
 mod listen;
 mod metrics;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::Response;
 use http_body::Body as _;
 use orlop_client::transport::Body;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
@@ -70,7 +71,21 @@ pub struct Metrics {
     watch_events: Family<VersionLabels, Counter>,
     watch_sizes: Family<VersionLabels, Histogram, EventSizes>,
     handshake_errors: Counter,
+    seats: SeatGauges,
     process: Process,
+}
+
+/// Of each priority level.
+#[derive(Default)]
+struct SeatGauges {
+    nominal: Family<LevelLabels, Gauge>,
+    current: Family<LevelLabels, Gauge>,
+    taken: Family<LevelLabels, Gauge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LevelLabels {
+    priority_level: String,
 }
 
 impl Metrics {
@@ -93,6 +108,7 @@ impl Metrics {
             watch_events: Family::default(),
             watch_sizes: Family::new_with_constructor(EventSizes),
             handshake_errors: Counter::default(),
+            seats: SeatGauges::default(),
             process,
         };
         metrics.register();
@@ -120,6 +136,10 @@ impl Metrics {
         r.register("apiserver_watch_events", "Watch events sent", Family::clone(&self.watch_events));
         r.register("apiserver_watch_events_sizes", "Bytes of watch events", Family::clone(&self.watch_sizes));
         r.register("apiserver_tls_handshake_errors", "Failed TLS handshakes", Counter::clone(&self.handshake_errors));
+        let SeatGauges { nominal, current, taken } = &self.seats;
+        r.register("apiserver_flowcontrol_nominal_limit_seats", "Seats of a priority level", nominal.clone());
+        r.register("apiserver_flowcontrol_current_limit_seats", "Seats it has now", current.clone());
+        r.register("apiserver_flowcontrol_current_executing_seats", "Seats taken", taken.clone());
         // The callers in this process: their queues, requests and leases.
         orlop_client::metrics::register(r);
     }
@@ -164,6 +184,12 @@ impl Metrics {
         let (reads, writes) = server.inflight.busy();
         self.inflight.get_or_create(&LaneLabels { request_kind: "readOnly" }).set(reads as i64);
         self.inflight.get_or_create(&LaneLabels { request_kind: "mutating" }).set(writes as i64);
+        for figures in server.flow.describe() {
+            let level = LevelLabels { priority_level: figures.name.to_string() };
+            self.seats.nominal.get_or_create(&level).set(figures.nominal as i64);
+            self.seats.current.get_or_create(&level).set(figures.limit as i64);
+            self.seats.taken.get_or_create(&level).set(figures.taken as i64);
+        }
         let snapshot = server.store.snapshot();
         for resource in server.resources().iter().filter(|r| r.is_stored_version()) {
             let count = snapshot.count(resource.storage_key(), None) as i64;

@@ -19,6 +19,7 @@ use crate::custom::Definitions;
 use crate::discovery::Documents;
 use crate::events::Recent;
 use crate::extend::{self, Extension, Extensions};
+use crate::flow::Flow;
 use crate::health::{Check, Health};
 use crate::metrics::Metrics;
 use crate::pipeline::inflight::Inflight;
@@ -62,9 +63,11 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Watches that name no time end after once to twice as many seconds.
     pub min_watch_seconds: u64,
-    /// Reads and writes served at once, besides long-running ones; more get 429.
+    /// Reads and writes served at once, besides long-running ones.
     pub reads: usize,
     pub writes: usize,
+    /// Priority and fairness divide the sum of both; else each is a limit of its own, and more get 429.
+    pub fair: bool,
     /// Share of requests after which an HTTP/2 connection is given up.
     pub goaway_chance: f64,
 }
@@ -77,6 +80,7 @@ impl Default for Limits {
             min_watch_seconds: 1800,
             reads: 400,
             writes: 200,
+            fair: true,
             goaway_chance: 0.0,
         }
     }
@@ -120,6 +124,7 @@ pub struct Server {
     pub(crate) aggregation: Aggregation,
     pub(crate) front_proxy: Option<Arc<Leaf>>,
     pub(crate) inflight: Inflight,
+    pub(crate) flow: Arc<Flow>,
     /// Requests that are not long-running.
     pub(crate) under_way: TaskTracker,
     pub(crate) limits: Limits,
@@ -137,7 +142,8 @@ impl Server {
     /// every cluster has.
     pub fn new(config: ServerConfig) -> Arc<Self> {
         let allocators = Arc::new(Allocators::new(config.services));
-        allocators.repair(&config.store.snapshot());
+        let snapshot = config.store.snapshot();
+        allocators.repair(&snapshot);
         let extensions = extend::builtin(&allocators).into_iter().chain(config.extensions);
         let plugins = admission::builtin().into_iter().chain(config.admission).collect();
         let server = Arc::new(Self {
@@ -156,7 +162,11 @@ impl Server {
             definitions: Definitions::default(),
             aggregation: Aggregation::default(),
             front_proxy: config.front_proxy,
-            inflight: Inflight::new(config.limits.reads, config.limits.writes),
+            inflight: match config.limits.fair {
+                true => Inflight::new(usize::MAX, usize::MAX),
+                false => Inflight::new(config.limits.reads, config.limits.writes),
+            },
+            flow: Flow::new(config.limits.reads + config.limits.writes, &snapshot),
             under_way: TaskTracker::new(),
             limits: config.limits,
             allocators,
@@ -178,6 +188,11 @@ impl Server {
     /// Lets readiness fail: the end is near, though everything is still served.
     pub fn leave(&self) {
         self.health.leave();
+    }
+
+    /// Takes over what FlowSchemas and PriorityLevelConfigurations say; [`Server::maintain`] does so by itself.
+    pub fn reread_flow_control(&self) {
+        self.flow.reread(&self.store);
     }
 
     /// Everything served now.

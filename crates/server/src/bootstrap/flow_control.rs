@@ -39,6 +39,15 @@ pub fn all() -> Vec<Wanted> {
     all
 }
 
+/// The objects without which nobody could be served.
+pub fn mandatory() -> Vec<Value> {
+    all().into_iter().map(|wanted| wanted.object).filter(|object| is_mandatory(orlop_api::meta::name(object))).collect()
+}
+
+fn is_mandatory(name: &str) -> bool {
+    matches!(name, "exempt" | "catch-all")
+}
+
 fn schemas() -> Vec<Wanted> {
     let everybody = || groups(&["system:unauthenticated", "system:authenticated"]);
     let user = |name: &str| json!([{"kind": "User", "user": {"name": name}}]);
@@ -122,7 +131,6 @@ fn schema(name: &str, level: &str, precedence: u32, distinguisher: Option<&str>,
 }
 
 fn wanted(kind: &str, name: &str, spec: Value) -> Wanted {
-    let mandatory = matches!(name, "exempt" | "catch-all");
     Wanted {
         group: GROUP,
         plural: if kind == "FlowSchema" { "flowschemas" } else { "prioritylevelconfigurations" },
@@ -131,6 +139,6 @@ fn wanted(kind: &str, name: &str, spec: Value) -> Wanted {
             "kind": kind, "apiVersion": API_VERSION,
             "metadata": {"name": name, "annotations": {AUTO_UPDATE: "true"}}, "spec": spec,
         }),
-        keep: if mandatory { Keep::Fields(&["/spec"]) } else { Keep::Existence },
+        keep: if is_mandatory(name) { Keep::Fields(&["/spec"]) } else { Keep::Existence },
     }
 }

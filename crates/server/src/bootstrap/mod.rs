@@ -4,7 +4,7 @@
 mod addresses;
 mod api_services;
 mod dangling;
-mod flow_control;
+pub(crate) mod flow_control;
 mod objects;
 
 use std::sync::Arc;
@@ -28,13 +28,16 @@ use objects::{Keep, Wanted};
 const RETRY: Backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(10) };
 
 impl Server {
-    /// Keeps the bootstrap objects and follows definitions and other API servers until `stop`. Readiness waits for the first round.
+    /// Keeps the bootstrap objects and follows definitions, flow control and other API servers until `stop`. Readiness
+    /// waits for the first round.
     pub async fn maintain(self: Arc<Self>, stop: CancellationToken) {
         let definitions = self.clone().follow_definitions(stop.clone());
         let api_services = self.clone().follow_api_services(stop.clone());
         let addresses = self.clone().keep_addresses(stop.clone());
         let dangling = self.clone().mark_dangling(stop.clone());
-        tokio::join!(definitions, api_services, addresses, dangling, self.maintain_bootstrap(stop));
+        let (server, ended) = (self.clone(), stop.clone());
+        let flow = async move { ended.run_until_cancelled(server.flow.follow(&server.store)).await };
+        tokio::join!(definitions, api_services, addresses, dangling, flow, self.maintain_bootstrap(stop));
     }
 
     async fn maintain_bootstrap(self: Arc<Self>, stop: CancellationToken) {

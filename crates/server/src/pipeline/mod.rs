@@ -21,6 +21,7 @@ use orlop_client::transport::{Body, UserInfo};
 use crate::Server;
 use crate::audit::Trail;
 use crate::call::Warnings;
+use crate::flow::{Marks, Seats};
 use crate::request::RequestInfo;
 use crate::wire::respond;
 
@@ -52,7 +53,8 @@ impl Server {
         trail.accompany(&mut head);
         let incoming =
             Incoming { head, body, info, warnings: warnings.clone(), audit_id: audit_id.clone(), trail: trail.clone() };
-        let guarded = AssertUnwindSafe(self.proceed(incoming)).catch_unwind().await;
+        let mut marks = None;
+        let guarded = AssertUnwindSafe(self.proceed(incoming, &mut marks)).catch_unwind().await;
         let result = match guarded {
             Ok(result) => result,
             Err(panic) => {
@@ -69,13 +71,18 @@ impl Server {
             trail.failed(&error);
             respond::error(&headers, &asked, &error)
         });
+        marks.into_iter().for_each(|marks: Marks| marks.add(response.headers_mut()));
         decorate(&mut response, &audit_id, &warnings);
         let response = trail.answered(&asked, response).await;
         self.metrics.request_done(&asked, &response, started.elapsed());
         response
     }
 
-    async fn proceed(self: &Arc<Self>, mut incoming: Incoming) -> Result<Response<Body>, StatusError> {
+    async fn proceed(
+        self: &Arc<Self>,
+        mut incoming: Incoming,
+        marks: &mut Option<Marks>,
+    ) -> Result<Response<Body>, StatusError> {
         let long_running = is_long_running(&incoming.info);
         let (allotted, user) = match self.introduce(&incoming.head, &incoming.info).await {
             Ok(known) => known,
@@ -93,8 +100,16 @@ impl Server {
             incoming.trail.impersonated(&user);
         }
         if long_running {
+            // A watch takes seats until it has begun; other streams take none.
+            let seats = if incoming.info.verb == "watch" {
+                self.seats(&user, &incoming.info, allotted, marks).await?
+            } else {
+                None
+            };
             self.permit_request(&user, &incoming.info, &incoming.trail).await?;
-            return self.route(user, incoming).await;
+            let answer = self.route(user, incoming).await;
+            drop(seats);
+            return answer;
         }
         // Whoever looks after the server may ask to the end how it is.
         if self.under_way.is_closed() && incoming.info.is_resource {
@@ -103,10 +118,11 @@ impl Server {
         }
         let under_way = self.under_way.token();
         let slot = self.inflight.enter(&user, &incoming.info)?;
+        let seats = self.seats(&user, &incoming.info, allotted, marks).await?;
         let writes = !matches!(&*incoming.info.verb, "get" | "list");
         let server = self.clone();
         let work = async move {
-            let _held = (slot, under_way);
+            let _held = (seats, slot, under_way);
             server.permit_request(&user, &incoming.info, &incoming.trail).await?;
             server.route(user, incoming).await
         };
@@ -131,6 +147,22 @@ impl Server {
 }
 
 impl Server {
+    /// The request's seats, and whose turn it is; waiting takes no more than a quarter of its time.
+    async fn seats(
+        &self,
+        user: &UserInfo,
+        info: &RequestInfo,
+        allotted: Duration,
+        marks: &mut Option<Marks>,
+    ) -> Result<Option<Seats>, StatusError> {
+        if !self.limits.fair {
+            return Ok(None);
+        }
+        let (seats, whose) = self.flow.enter(user, info, &self.store, allotted / 4).await?;
+        *marks = Some(whose);
+        Ok(Some(seats))
+    }
+
     /// How long the request may take, and who sends it: what must be known before anything is done about it.
     async fn introduce(&self, head: &Parts, info: &RequestInfo) -> Result<(Duration, Arc<UserInfo>), StatusError> {
         let most = self.limits.request_timeout;

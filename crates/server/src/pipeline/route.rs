@@ -53,6 +53,7 @@ impl Server {
             "healthz" | "livez" | "readyz" | "metrics" if !is_read => Err(method_not_allowed()),
             "healthz" | "livez" | "readyz" => health::serve(self, info),
             "metrics" => Ok(self.metrics.serve(self)),
+            "debug" => self.flow.dump(&info.path).ok_or_else(StatusError::path_not_found),
             // Documents are answered whatever the method, upstream's too.
             _ => discovery::serve(self, head, info),
         }

@@ -25,6 +25,7 @@ use crate::Server;
 use crate::call::Call;
 use crate::events::{Encoder, EventType};
 use crate::filter::Filter;
+use crate::flow::WatchGuard;
 use crate::metrics::LongRunning;
 use crate::options::{ListOptions, VersionMatch};
 use crate::resource::Resource;
@@ -63,7 +64,7 @@ pub(crate) async fn watch(server: &Arc<Server>, call: &Call) -> Result<Response<
         failed: None,
         shutdown: Box::pin(server.health.shutdown().cancelled_owned()),
         retired: retired(call.resource.clone()),
-        _running: server.metrics.long_running(&call.info),
+        _running: (server.metrics.long_running(&call.info), server.flow.watchers.add(&call.info.resource)),
     };
     match started {
         Ok(start) => stream.begin(start, &options),
@@ -159,7 +160,7 @@ struct EventStream {
     retired: BoxFuture<'static, ()>,
     /// Sent as the last event.
     failed: Option<StatusError>,
-    _running: LongRunning,
+    _running: (LongRunning, WatchGuard),
 }
 
 impl EventStream {

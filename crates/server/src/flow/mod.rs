@@ -1,0 +1,152 @@
+//! API Priority and Fairness: who is served when not everybody can be (KEP 1040,
+//! `k8s.io/apiserver/pkg/util/flowcontrol`).
+//!
+//! A request's first matching FlowSchema names its [`level`]. As long as the level has seats free, taking them is
+//! an atomic operation or two. Only where it has none are there [`queues`]: each flow has a few of them to choose
+//! from, and they take turns by the work they have had. Levels [`borrow`] each other's free seats.
+
+mod borrow;
+mod debug;
+mod level;
+mod plan;
+mod queues;
+mod schema;
+mod width;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Response};
+use orlop_api::status::StatusError;
+use orlop_client::transport::{Body, UserInfo};
+use orlop_store::{Snapshot, Store};
+
+use crate::request::RequestInfo;
+pub use level::Seats;
+use plan::Plan;
+use schema::Schema;
+pub use width::{WatchGuard, Watchers};
+
+const SCHEMA_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
+const LEVEL_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
+/// Between two looks at who needs whose seats.
+const BORROWING_PERIOD: Duration = Duration::from_secs(10);
+
+pub struct Flow {
+    plan: ArcSwap<Plan>,
+    /// Seats of all levels together.
+    total: usize,
+    pub watchers: Watchers,
+    /// Somebody looks after borrowing: there is a rush, or was a moment ago.
+    lending: AtomicBool,
+}
+
+/// Whose turn a request was, for its answer.
+#[derive(Clone)]
+pub struct Marks {
+    schema: HeaderValue,
+    level: HeaderValue,
+}
+
+impl Marks {
+    pub fn add(self, headers: &mut HeaderMap) {
+        headers.insert(SCHEMA_UID, self.schema);
+        headers.insert(LEVEL_UID, self.level);
+    }
+}
+
+impl Flow {
+    pub fn new(total: usize, snapshot: &Snapshot) -> Arc<Self> {
+        let plan = Plan::read(snapshot, None, total);
+        Arc::new(Self {
+            plan: ArcSwap::from_pointee(plan),
+            total,
+            watchers: Watchers::default(),
+            lending: AtomicBool::new(false),
+        })
+    }
+
+    /// A request's seats, at once or when it is its turn; 429 when there is no room to wait or no end to it.
+    pub async fn enter(
+        self: &Arc<Self>,
+        user: &UserInfo,
+        info: &RequestInfo,
+        store: &Store,
+        patience: Duration,
+    ) -> Result<(Seats, Marks), StatusError> {
+        let plan = self.plan.load();
+        let schema = plan.classify(user, info);
+        let level = schema.level.clone();
+        let width = width::estimate(info, store, &self.watchers, level.max_width());
+        let marks = Marks { schema: schema.uid.clone(), level: level.uid() };
+        if self.lending.load(Ordering::Relaxed) {
+            level.note_demand(width.seats);
+        }
+        if let Some(seats) = level.try_enter(width) {
+            return Ok((seats, marks));
+        }
+        let flow = schema.flow(user, info);
+        let name = schema.name.clone();
+        drop(plan);
+        self.lend();
+        match level.wait(flow, &name, width, patience).await {
+            Some(seats) => Ok((seats, marks)),
+            None => Err(StatusError::too_many_requests("Too many requests, please try again later.", 1)),
+        }
+    }
+
+    /// Sees to it, while there is a rush, that seats go where they are needed.
+    fn lend(self: &Arc<Self>) {
+        if self.lending.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let flow = self.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(BORROWING_PERIOD).await;
+                if borrow::adjust(&flow.plan.load().levels()) {
+                    break;
+                }
+            }
+            flow.lending.store(false, Ordering::Relaxed);
+        });
+    }
+
+    /// Keeps to what the cluster's objects say, for as long as it is polled.
+    pub async fn follow(&self, store: &Store) {
+        let after = store.revision();
+        let (Ok(mut schemas), Ok(mut levels)) =
+            (store.watch(plan::SCHEMAS, None, after), store.watch(plan::LEVELS, None, after))
+        else {
+            return;
+        };
+        loop {
+            self.reread(store);
+            let changed = tokio::select! {
+                changed = schemas.next() => changed,
+                changed = levels.next() => changed,
+            };
+            if let Err(error) = changed {
+                tracing::debug!(%error, "flow control's objects are not followed any more");
+                return;
+            }
+        }
+    }
+
+    pub fn reread(&self, store: &Store) {
+        let before = self.plan.load();
+        self.plan.store(Arc::new(Plan::read(&store.snapshot(), Some(&**before), self.total)));
+    }
+
+    /// `/debug/api_priority_and_fairness/...`
+    pub fn dump(&self, path: &str) -> Option<Response<Body>> {
+        debug::serve(&self.plan.load(), path)
+    }
+
+    pub(crate) fn describe(&self) -> Vec<level::Figures> {
+        self.plan.load().levels().iter().map(|level| level.figures()).collect()
+    }
+}

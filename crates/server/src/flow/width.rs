@@ -1,0 +1,119 @@
+//! How many seats a request takes (`flowcontrol/request`): a list as many as it reads objects for, a write some more
+//! for a while where many watch.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use orlop_store::Store;
+
+use crate::request::RequestInfo;
+
+const OBJECTS_PER_SEAT: usize = 100;
+const WATCHES_PER_SEAT: usize = 10;
+/// What telling one seat's watchers takes.
+const EVENT_DURATION: Duration = Duration::from_millis(5);
+/// No request takes more.
+pub const MAX_SEATS: usize = 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Width {
+    pub seats: usize,
+    /// After the answer, as many seats are taken for this long.
+    pub extra: Duration,
+    pub final_seats: usize,
+}
+
+impl Width {
+    pub const ONE: Self = Self { seats: 1, extra: Duration::ZERO, final_seats: 0 };
+}
+
+/// `most` is what the level allows one request.
+pub fn estimate(info: &RequestInfo, store: &Store, watchers: &Watchers, most: usize) -> Width {
+    match &*info.verb {
+        "list" | "watch" => Width { seats: objects_seats(info, store).clamp(1, most), ..Width::ONE },
+        "create" | "update" | "patch" | "delete"
+            if !(info.resource == "serviceaccounts" && info.subresource == "token") =>
+        {
+            after_write(watchers.of(&info.resource), most)
+        }
+        _ => Width::ONE,
+    }
+}
+
+fn objects_seats(info: &RequestInfo, store: &Store) -> usize {
+    let from = info.query("resourceVersion").unwrap_or_default();
+    let continues = info.verb == "watch" && !matches!(from, "" | "0") && !info.query_flag("sendInitialEvents");
+    if continues || !info.name.is_empty() || !info.is_resource {
+        return 1;
+    }
+    let snapshot = store.snapshot();
+    let count = match &*info.api_group {
+        "" => snapshot.count(&info.resource, None),
+        group => snapshot.count(&format!("{group}/{}", info.resource), None),
+    };
+    count.div_ceil(OBJECTS_PER_SEAT)
+}
+
+fn after_write(watchers: usize, most: usize) -> Width {
+    if watchers < WATCHES_PER_SEAT {
+        return Width::ONE;
+    }
+    let seats = watchers.div_ceil(WATCHES_PER_SEAT);
+    let work = EVENT_DURATION * seats as u32;
+    let final_seats = seats.min(most);
+    Width { seats: 1, extra: work / final_seats as u32, final_seats }
+}
+
+/// Watches under way, by resource.
+#[derive(Clone, Default)]
+pub struct Watchers(Arc<RwLock<HashMap<String, usize>>>);
+
+/// Counts a watch until it goes.
+pub struct WatchGuard {
+    watchers: Watchers,
+    resource: String,
+}
+
+impl Watchers {
+    pub fn add(&self, resource: &str) -> WatchGuard {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *all.entry(resource.to_owned()).or_default() += 1;
+        WatchGuard { watchers: self.clone(), resource: resource.to_owned() }
+    }
+
+    fn of(&self, resource: &str) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(resource).copied().unwrap_or_default()
+    }
+}
+
+impl Drop for WatchGuard {
+    fn drop(&mut self) {
+        let mut all = self.watchers.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all.get_mut(&self.resource) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.resource);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_that_many_watch_are_wider_for_a_while() {
+        let millis = |width: Width| (width.seats, width.final_seats, width.extra.as_millis());
+        assert_eq!(millis(after_write(9, 10)), (1, 0, 0));
+        assert_eq!(millis(after_write(10, 10)), (1, 1, 5));
+        assert_eq!(millis(after_write(95, 10)), (1, 10, 5));
+        assert_eq!(millis(after_write(1000, 10)), (1, 10, 50));
+        let watchers = Watchers::default();
+        let (one, two) = (watchers.add("pods"), watchers.add("pods"));
+        assert_eq!(watchers.of("pods"), 2);
+        drop((one, two));
+        assert_eq!(watchers.of("pods"), 0);
+    }
+}
