@@ -476,13 +476,14 @@ async fn revisions_go_on_after_reopening(place: Box<dyn Place>) {
     // A deletion last, then nothing at all: both leave no object that remembers the revision.
     for _ in 0..3 {
         let store = place.open().await;
-        assert_eq!(store.revision(), last);
+        assert!(store.revision() == last || store.is_shared() && store.revision() > last);
+        last = store.revision();
         store.close().await.unwrap();
     }
     for round in 0..3 {
         let store = place.open().await;
         let made = create(&store, pod(&format!("b{round}")), 1).await;
-        assert_eq!(made.revision, last + 1);
+        assert!(made.revision == last + 1 || store.is_shared() && made.revision > last);
         last = made.revision;
         store.close().await.unwrap();
     }

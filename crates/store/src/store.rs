@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::embedded::Embedded;
+use crate::etcd::Etcd;
 use crate::view::View;
 use crate::{
-    Action, Backend, BackendStats, Change, Config, Draft, Durability, Entry, Feed, HistoryLimits, Kept, Key, OpenError,
-    Revision, Snapshot, StoreError, Torn, Transformer, Watch,
+    Action, Backend, BackendStats, Change, Config, Draft, Durability, Entry, EtcdConfig, Feed, HistoryLimits, Kept,
+    Key, OpenError, Revision, Snapshot, StoreError, Torn, Transformer, Watch,
 };
 
 /// A handle; clones share one store. The store stops, flushing what it has acknowledged, when the
@@ -38,6 +39,13 @@ impl Store {
     pub async fn open(config: Config) -> Result<Store, OpenError> {
         let (history, transformer) = (config.limits.history.clone(), config.transformer.clone());
         let store = Store::over(Arc::new(Embedded::new(config)), history).await?;
+        Ok(Store { transformer, ..store })
+    }
+
+    /// Opens in an etcd cluster. Must be called within a tokio runtime.
+    pub async fn in_etcd(config: EtcdConfig) -> Result<Store, OpenError> {
+        let transformer = config.transformer.clone();
+        let store = Store::over(Arc::new(Etcd::new(config)?), HistoryLimits::default()).await?;
         Ok(Store { transformer, ..store })
     }
 

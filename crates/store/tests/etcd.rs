@@ -3,6 +3,8 @@
 
 #[path = "common/etcd.rs"]
 mod common;
+#[path = "common/tls.rs"]
+mod tls;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,9 +12,11 @@ use common::EtcdCluster;
 use futures_util::future::BoxFuture;
 use orlop_store::contract::{self, Place, Subject};
 use orlop_store::{EtcdConfig, Store};
+use tls::Certificates;
 
 struct Prefixes {
     cluster: EtcdCluster,
+    tls: Option<rustls::ClientConfig>,
     next: AtomicUsize,
 }
 
@@ -21,7 +25,9 @@ struct Prefix(EtcdConfig);
 impl Subject for Prefixes {
     fn place(&self) -> BoxFuture<'_, Box<dyn Place>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let place = Prefix(self.cluster.config(&format!("/registry{number}")));
+        let mut config = self.cluster.config(&format!("/registry{number}"));
+        config.tls.clone_from(&self.tls);
+        let place = Prefix(config);
         Box::pin(async { Box::new(place) as Box<dyn Place> })
     }
 
@@ -36,21 +42,23 @@ impl Place for Prefix {
     }
 }
 
-async fn keeps_the_contract(size: usize) {
-    contract::run(&Prefixes { cluster: EtcdCluster::start(size), next: AtomicUsize::new(0) }).await;
+async fn keeps_the_contract(cluster: EtcdCluster, tls: Option<rustls::ClientConfig>) {
+    contract::run(&Prefixes { cluster, tls, next: AtomicUsize::new(0) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_member() {
-    keeps_the_contract(1).await;
+    keeps_the_contract(EtcdCluster::start(1), None).await;
 }
 
 #[tokio::test]
 async fn one_member_from_one_thread() {
-    keeps_the_contract(1).await;
+    keeps_the_contract(EtcdCluster::start(1), None).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_members() {
-    keeps_the_contract(3).await;
+async fn three_members_with_tls() {
+    let certificates = Certificates::make();
+    let cluster = EtcdCluster::start_with("https", 3, &certificates.arguments());
+    keeps_the_contract(cluster, Some(certificates.client())).await;
 }

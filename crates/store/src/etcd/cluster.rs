@@ -30,10 +30,17 @@ const UNHEALTHY_AFTER: Duration = Duration::from_secs(2);
 pub(crate) struct Cluster {
     endpoints: Vec<Endpoint>,
     /// Held while connecting: everybody needs the same connection.
-    line: tokio::sync::Mutex<Option<Line>>,
+    current: tokio::sync::Mutex<Current>,
     /// The line that was given up last; its successor has the next number.
     given_up: watch::Sender<u64>,
     trouble: Mutex<Option<(Instant, Failure)>>,
+}
+
+#[derive(Default)]
+struct Current {
+    line: Option<Line>,
+    /// When and why the last round of connecting came to nothing.
+    failed: Option<(Instant, Failure)>,
 }
 
 /// A connection to a member.
@@ -49,7 +56,7 @@ impl Cluster {
     pub fn new(endpoints: Vec<Endpoint>) -> Cluster {
         Cluster {
             endpoints,
-            line: tokio::sync::Mutex::default(),
+            current: tokio::sync::Mutex::default(),
             given_up: watch::Sender::new(0),
             trouble: Mutex::default(),
         }
@@ -128,14 +135,21 @@ impl Cluster {
 
     /// The connection of the hour.
     async fn line(&self) -> Result<Line, Failure> {
-        let mut line = self.line.lock().await;
-        if let Some(line) = &*line {
+        let asked = Instant::now();
+        let mut current = self.current.lock().await;
+        if let Some((at, failure)) = &current.failed
+            && *at > asked
+        {
+            // A round of our own, after all who waited before us, would come to the same.
+            return Err(failure.clone());
+        }
+        if let Some(line) = &current.line {
             if line.number > *self.given_up.borrow() && !line.sender.is_closed() {
                 return Ok(line.clone());
             }
             self.give_up(line.number);
         }
-        *line = None;
+        current.line = None;
         let number = *self.given_up.borrow() + 1;
         // The number goes round the members; each gets its turn before the caller waits.
         let mut last = Failure::TimedOut;
@@ -144,7 +158,7 @@ impl Cluster {
             match timeout(FIRST_PATIENCE, endpoint.connect()).await {
                 Ok(Ok(sender)) => {
                     let made = Line { number, authority: endpoint.authority().into(), sender };
-                    *line = Some(made.clone());
+                    current.line = Some(made.clone());
                     return Ok(made);
                 }
                 Ok(Err(why)) => last = Failure::Unreachable { endpoint: endpoint.authority().into(), why },
@@ -153,7 +167,8 @@ impl Cluster {
                 }
             }
         }
-        drop(line);
+        current.failed = Some((Instant::now(), last.clone()));
+        drop(current);
         self.give_up(number);
         self.note(Some(&last));
         Err(last)

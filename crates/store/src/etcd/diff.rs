@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::shared::memo;
 use super::value;
-use crate::{Entry, Event, Memo, Revision, State};
+use crate::{Entry, Event, Revision, State};
 
 /// In revision order. When something disappeared is not known: at `revision`, that of `new`, or just
 /// before its successor came.
@@ -30,16 +31,20 @@ pub(crate) fn diff(old: &State, new: &State, revision: Revision) -> Vec<Event> {
 
 /// The event of `before` disappearing at `revision`: the object as it was, as upstream shows it.
 pub(crate) fn deletion(before: &Arc<Entry>, revision: Revision) -> Option<Event> {
-    let json = value::at_revision(&before.json, revision).ok()?;
+    // What nobody could read, nobody can show.
+    let json = match before.unreadable() {
+        Some(_) => before.json.clone(),
+        None => value::at_revision(&before.json, revision).ok()?,
+    };
     let (key, created) = (before.key.clone(), before.created);
-    let entry = Arc::new(Entry { key, revision, created, json, memo: Memo::default() });
+    let entry = Arc::new(Entry { key, revision, created, json, memo: memo(before.memo.kept.get().cloned()) });
     Some(Event { revision, entry, previous: Some(before.clone()), deleted: true })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Key;
+    use crate::{Key, Memo};
 
     fn state(entries: &[(&str, Revision, Revision)]) -> State {
         let mut state = State::default();

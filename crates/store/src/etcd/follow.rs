@@ -73,12 +73,13 @@ impl Follower {
     pub async fn next_soon(&mut self) -> Published {
         let shared = self.shared.clone();
         let mut next = std::pin::pin!(self.next());
+        let mut waited = 0;
         loop {
             shared.nudge.notify_one();
             tokio::select! {
                 published = &mut next => return published,
                 // Tried again when it failed.
-                () = sleep(PROGRESS_PERIOD) => drop(shared.push().await),
+                () = sleep(PROGRESS_PERIOD) => drop(shared.push(&mut waited).await),
             }
         }
     }

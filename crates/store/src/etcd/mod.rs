@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::backend::{Backend, BackendStats, Change, Feed, Loaded, OpenError};
-use crate::{Entry, Key, Revision, StoreError};
+use crate::{Entry, Key, Revision, StoreError, Transformer};
 use cluster::{Cluster, GIVE_UP};
 use connect::Endpoint;
 use follow::Follower;
@@ -54,11 +54,13 @@ pub struct EtcdConfig {
     pub prefix: String,
     /// Storage keys of built-in kinds (`apps/deployments`); upstream leaves their group out.
     pub builtin: Vec<String>,
+    /// Objects are sealed by this on their way to etcd.
+    pub transformer: Option<Arc<dyn Transformer>>,
     /// How often what is older than that is forgotten; zero: others see to it.
     pub compaction_interval: Duration,
 }
 
-pub struct Etcd {
+pub(crate) struct Etcd {
     servers: String,
     shared: Arc<Shared>,
     compaction_interval: Duration,
@@ -80,7 +82,7 @@ impl Etcd {
         let layout = Layout::new(&config.prefix, config.builtin.iter().map(String::as_str));
         Ok(Etcd {
             servers,
-            shared: Arc::new(Shared::new(Cluster::new(endpoints), layout)),
+            shared: Arc::new(Shared::new(Cluster::new(endpoints), layout, config.transformer)),
             compaction_interval: config.compaction_interval,
             writes: Semaphore::new(MAX_WRITES as usize),
             written: AtomicU64::new(0),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -16,14 +17,18 @@ use super::layout::Layout;
 use super::rpc::{self, Found, KeyValue};
 use super::value;
 use crate::view::View;
-use crate::{Entry, Feed, Memo, Revision, State, StoreError};
+use crate::{Draft, Entry, Feed, Kept, Key, Memo, Revision, State, StoreError, Transformer, transform};
 
 /// Upstream's progressRequestPeriod: a member that is busy catching up does not answer.
 pub(crate) const PROGRESS_PERIOD: Duration = Duration::from_millis(100);
 
+/// Where asking does not help: that many periods without an event, and one is made.
+const PUSH_PERIODS: u32 = 10;
+
 pub(crate) struct Shared {
     pub cluster: Cluster,
     pub layout: Layout,
+    transformer: Option<Arc<dyn Transformer>>,
     pub fence: Fence,
     /// Asks the follower how far it is, though nothing of ours may have changed.
     pub nudge: Notify,
@@ -34,10 +39,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub fn new(cluster: Cluster, layout: Layout) -> Shared {
+    pub fn new(cluster: Cluster, layout: Layout, transformer: Option<Arc<dyn Transformer>>) -> Shared {
         Shared {
             cluster,
             layout,
+            transformer,
             fence: Fence::default(),
             nudge: Notify::new(),
             asks_progress: AtomicBool::new(true),
@@ -77,11 +83,12 @@ impl Shared {
     pub async fn reach(&self, revision: Revision) -> Result<(), StoreError> {
         let view = self.view();
         let reaching = async {
+            let mut waited = 0;
             while view.revision() < revision {
                 self.nudge.notify_one();
                 tokio::select! {
                     reached = view.wait_for(revision) => return reached,
-                    () = sleep(PROGRESS_PERIOD) => self.push().await.map_err(failed)?,
+                    () = sleep(PROGRESS_PERIOD) => self.push(&mut waited).await.map_err(failed)?,
                 }
             }
             Ok(())
@@ -90,8 +97,10 @@ impl Shared {
     }
 
     /// Where progress is not told reliably, a change of ours that comes later says as much.
-    pub async fn push(&self) -> Result<(), Failure> {
-        if self.asks_progress.load(Ordering::Relaxed) {
+    /// To be called after every period of waiting.
+    pub async fn push(&self, waited: &mut u32) -> Result<(), Failure> {
+        *waited += 1;
+        if self.asks_progress.load(Ordering::Relaxed) || !waited.is_multiple_of(PUSH_PERIODS) {
             return Ok(());
         }
         let key = [self.layout.root(), b"progress"].concat();
@@ -99,21 +108,36 @@ impl Shared {
         self.cluster.ask(rpc::TXN, &rpc::unconditionally(put)).await.map(drop)
     }
 
-    /// The entry that is stored as `kv`; `None`, and a line in the log, when it is no object of ours.
-    pub fn entry(&self, kv: &KeyValue, state: &State) -> Option<Arc<Entry>> {
-        let key = self.layout.decode(&kv.key)?;
-        match value::at_revision(&kv.value, kv.modified) {
-            Ok(json) => {
-                let key = state.interned(key);
-                Some(Arc::new(Entry { key, revision: kv.modified, created: kv.created, json, memo: Memo::default() }))
-            }
-            Err(error) => {
-                let key = String::from_utf8_lossy(&kv.key);
-                tracing::error!(%key, %error, "left out what is stored here: it is not JSON");
-                None
-            }
-        }
+    /// What to store of an object: unlike any other write's, and sealed.
+    pub fn value(&self, key: &Key, draft: &Draft) -> Bytes {
+        let json = value::marked(draft);
+        let transformer = self.transformer.as_deref().filter(|sealing| sealing.generation(&key.resource) > 0);
+        let sealed = transformer.and_then(|transformer| transformer.seal(&key.resource, &key.path(), &json));
+        sealed.map_or(json, Bytes::from)
     }
+
+    /// The entry that is stored as `kv`; `None` when the key is no object's.
+    pub fn entry(&self, kv: &KeyValue, state: &State) -> Option<Arc<Entry>> {
+        let key = state.interned(self.layout.decode(&kv.key)?);
+        let (json, mut kept) = transform::open(self.transformer.as_deref(), &key, &kv.value);
+        let json = match &kept {
+            Some(Kept::Unreadable(_)) => json,
+            _ => value::at_revision(&json, kv.modified).unwrap_or_else(|error| {
+                kept = Some(Kept::Unreadable(error.to_string().into()));
+                Bytes::new()
+            }),
+        };
+        Some(Arc::new(Entry { key, revision: kv.modified, created: kv.created, json, memo: memo(kept) }))
+    }
+}
+
+/// Knows how the bytes are kept.
+pub(crate) fn memo(kept: Option<Kept>) -> Memo {
+    let memo = Memo::default();
+    if let Some(kept) = kept {
+        memo.kept.set(kept).expect("it is new");
+    }
+    memo
 }
 
 pub(crate) fn failed(failure: Failure) -> StoreError {

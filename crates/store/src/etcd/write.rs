@@ -10,7 +10,6 @@ use super::grpc::Failure;
 use super::proto::Message;
 use super::rpc::{self, Done, Found};
 use super::shared::{Shared, failed};
-use super::value;
 use crate::backend::Change;
 use crate::channel::Read;
 use crate::draft::Filling;
@@ -32,9 +31,8 @@ struct Attempt<'a> {
 
 pub(crate) async fn write(shared: &Shared, change: Change) -> Result<Arc<Entry>, StoreError> {
     let Change { key, action, unless_newer, .. } = change;
-    let path = shared.layout.encode(&key);
     let value = match &action {
-        Action::Create(draft) | Action::Update { draft, .. } => Some(value::marked(draft)),
+        Action::Create(draft) | Action::Update { draft, .. } => Some(shared.value(&key, draft)),
         Action::Delete { .. } => None,
     };
     let expected = match &action {
@@ -43,41 +41,21 @@ pub(crate) async fn write(shared: &Shared, change: Change) -> Result<Arc<Entry>,
         Action::Update { expected, .. } | Action::Delete { expected, .. } => (*expected).max(1),
     };
     let after = if expected == 0 { shared.view().revision() } else { expected };
-    let attempt = Attempt { key: &key, path, value, after };
+    let attempt = Attempt { key: &key, path: shared.layout.encode(&key), value, after };
     let unchanged = unless_newer.map(|seen| {
         let root = shared.layout.of_resource(&key.resource).into_bytes();
         rpc::unchanged(&root, &rpc::end_of(&root), seen)
     });
-    let request = attempt.request(expected, unchanged);
-    let start = Instant::now();
-    let mut doubtful = false;
-    let done = loop {
-        match shared.cluster.ask_once(rpc::TXN, &request).await {
-            Ok(answer) => break Done::parse(&answer).map_err(|malformed| failed(malformed.into()))?,
-            Err(failure) if failure.is_passing() && start.elapsed() < GIVE_UP => {
-                // It may have happened, and somebody may have undone it since: looking comes before trying again.
-                doubtful = true;
-                shared.catch_up().await?;
-                if let Some(revision) = attempt.find(shared).await? {
-                    return finish(shared, &key, &action, revision).await;
-                }
-            }
-            Err(failure) => return Err(attempt.refused(failure)),
-        }
-    };
-    let written = match done.succeeded {
-        true => Some(done.revision),
-        // Happened after we looked: what stands in the way is our own.
-        false if doubtful => {
-            shared.reach(done.revision).await?;
-            attempt.find(shared).await?
-        }
-        false => None,
-    };
-    match written {
-        Some(revision) => finish(shared, &key, &action, revision).await,
-        None => Err(overtaken(shared, &action, expected, &done).await?),
+    match attempt.carry_out(shared, &attempt.request(expected, unchanged)).await? {
+        Outcome::Written(revision) => finish(shared, &key, &action, revision).await,
+        Outcome::Refused(done) => Err(overtaken(shared, &action, expected, &done).await?),
     }
+}
+
+enum Outcome {
+    Written(Revision),
+    /// A comparison failed.
+    Refused(Done),
 }
 
 impl Attempt<'_> {
@@ -88,6 +66,42 @@ impl Attempt<'_> {
         };
         let mine = rpc::equal(&self.path, rpc::MOD, expected);
         rpc::txn([mine].into_iter().chain(unchanged), then, rpc::op_get(&self.path))
+    }
+
+    async fn carry_out(&self, shared: &Shared, request: &Message) -> Result<Outcome, StoreError> {
+        let start = Instant::now();
+        let mut doubtful = false;
+        loop {
+            match shared.cluster.ask_once(rpc::TXN, request).await {
+                Ok(answer) => {
+                    let done = Done::parse(&answer).map_err(|malformed| failed(malformed.into()))?;
+                    return self.judge(shared, done, doubtful).await;
+                }
+                Err(failure) if failure.is_passing() && start.elapsed() < GIVE_UP => {
+                    // It may have happened, and been undone since: looking comes before trying again.
+                    doubtful = true;
+                    shared.catch_up().await?;
+                    if let Some(revision) = self.find(shared).await? {
+                        return Ok(Outcome::Written(revision));
+                    }
+                }
+                Err(failure) => return Err(self.refused(failure)),
+            }
+        }
+    }
+
+    async fn judge(&self, shared: &Shared, done: Done, doubtful: bool) -> Result<Outcome, StoreError> {
+        if done.succeeded {
+            return Ok(Outcome::Written(done.revision));
+        }
+        if doubtful {
+            // What stands in the way may be our own: it happened after we looked.
+            shared.reach(done.revision).await?;
+            if let Some(revision) = self.find(shared).await? {
+                return Ok(Outcome::Written(revision));
+            }
+        }
+        Ok(Outcome::Refused(done))
     }
 
     fn refused(&self, failure: Failure) -> StoreError {

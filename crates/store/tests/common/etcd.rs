@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use orlop_store::{Etcd, EtcdConfig, HistoryLimits, Store};
+use orlop_store::{EtcdConfig, Store};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// What etcd says when it takes requests.
@@ -68,6 +68,7 @@ impl EtcdCluster {
             tls: None,
             prefix: prefix.to_owned(),
             builtin: Vec::new(),
+            transformer: None,
             compaction_interval: std::time::Duration::ZERO,
         }
     }
@@ -88,7 +89,7 @@ impl EtcdCluster {
 }
 
 pub async fn open(config: EtcdConfig) -> Store {
-    Store::over(std::sync::Arc::new(Etcd::new(config).unwrap()), HistoryLimits::default()).await.unwrap()
+    Store::in_etcd(config).await.unwrap()
 }
 
 impl Member {
