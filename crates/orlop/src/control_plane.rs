@@ -12,10 +12,12 @@ use orlop_controllers::list::{Settings, Signer};
 use orlop_scheduler::run::Scheduler;
 use orlop_server::audit::Audit;
 use orlop_server::authz;
+use orlop_server::encryption::Encryption;
 use orlop_server::pki::kubeconfig::Access;
 use orlop_server::pki::{self, Pki};
 use orlop_server::token::IssuerConfig;
 use orlop_server::{Limits, Security, SecurityConfig, Server};
+use orlop_store::disk::RealDisk;
 use orlop_store::{Config, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +32,8 @@ pub struct ControlPlane {
     pub pki: Arc<Pki>,
     pub server: Arc<Server>,
     pub audit: Option<Arc<Audit>>,
+    /// Keeps others off the data directory where the store itself does not.
+    _lock: Option<RealDisk>,
 }
 
 impl ControlPlane {
@@ -43,8 +47,7 @@ impl ControlPlane {
     ) -> Result<Self> {
         let paths = arguments.paths();
         let encryption = arguments.encryption.load()?;
-        let config = encryption::Arguments::apply(encryption.as_ref(), Config::at(paths.store()));
-        let store = Store::open(config).await.context("opening the store")?;
+        let (store, lock) = open_store(arguments, encryption.as_ref()).await.context("opening the store")?;
         arguments.encryption.follow(encryption, shutdown, tasks);
         if let Some(torn) = store.torn() {
             tracing::warn!(?torn, "the last write was cut off by a crash; it was never acknowledged");
@@ -53,7 +56,7 @@ impl ControlPlane {
         let security = security(arguments, &store, &pki)?;
         let audit = Audit::start(arguments.audit.options()?).context("setting up auditing")?;
         let server = server(arguments, machine, &security, arguments.serving.limits()?, audit.clone());
-        let plane = Self { store, pki, server, audit };
+        let plane = Self { store, pki, server, audit, _lock: lock };
         plane.listen(listener, shutdown, tasks)?;
         plane.bootstrap(&security).await?;
         tasks.spawn(plane.server.clone().maintain(shutdown.clone()));
@@ -132,6 +135,21 @@ impl ControlPlane {
                 factory.ended().await;
             }
         }));
+    }
+}
+
+/// Also with etcd, one process at a time has the data directory: keys and identity are in it.
+async fn open_store(arguments: &Arguments, encryption: Option<&Arc<Encryption>>) -> Result<(Store, Option<RealDisk>)> {
+    let place = arguments.paths().store();
+    match arguments.etcd.open(encryption).await? {
+        None => {
+            let config = encryption::Arguments::apply(encryption, Config::at(place));
+            Ok((Store::open(config).await?, None))
+        }
+        Some(store) => {
+            let lock = RealDisk::open(&place).with_context(|| format!("locking {}", place.display()))?;
+            Ok((store, Some(lock)))
+        }
     }
 }
 

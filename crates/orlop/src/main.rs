@@ -5,6 +5,7 @@ mod audit;
 mod control_plane;
 mod duration;
 mod encryption;
+mod etcd;
 mod identity;
 mod image;
 mod image_store;

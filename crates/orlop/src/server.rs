@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::level_filters::LevelFilter;
 
 use crate::control_plane::{self, ControlPlane};
+use crate::etcd::EtcdArguments;
 use crate::node;
 use crate::paths::{self, Paths};
 use crate::{audit, encryption, serving};
@@ -85,6 +86,8 @@ pub struct Arguments {
     /// error, warn, info, debug or trace
     #[arg(long, default_value = "info")]
     pub log_level: LevelFilter,
+    #[command(flatten)]
+    pub etcd: EtcdArguments,
     #[command(flatten)]
     pub audit: audit::Arguments,
     #[command(flatten)]

@@ -52,6 +52,7 @@ impl Health {
         let token = leaving.clone();
         let mut checks =
             vec![Check::new("ping", |_| Ok(())), Check::new("log", |_| Ok(())), Check::new("etcd", store_works)];
+        checks.push(Check::new("etcd-readiness", store_works).readiness_only());
         checks.push(Check::new("poststarthook/bootstrap-controller", |server| {
             if server.health.bootstrap_pending.load(Ordering::Relaxed) {
                 Err("not finished".to_owned())

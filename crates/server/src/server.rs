@@ -15,6 +15,7 @@ use crate::admission::{self, Plugin};
 use crate::aggregation::Aggregation;
 use crate::audit::Audit;
 use crate::auth::{Authenticator, Authorizer};
+use crate::bootstrap::Peers;
 use crate::custom::Definitions;
 use crate::discovery::Documents;
 use crate::events::Recent;
@@ -129,6 +130,7 @@ pub struct Server {
     pub(crate) under_way: TaskTracker,
     pub(crate) limits: Limits,
     pub(crate) allocators: Arc<Allocators>,
+    pub(crate) peers: Peers,
     pub(crate) advertise_address: IpAddr,
     pub(crate) secure_port: u16,
 }
@@ -147,6 +149,7 @@ impl Server {
         let extensions = extend::builtin(&allocators).into_iter().chain(config.extensions);
         let plugins = admission::builtin().into_iter().chain(config.admission).collect();
         let server = Arc::new(Self {
+            peers: Peers::new(&config.store, config.advertise_address),
             health: Health::new(config.health_checks),
             store: config.store,
             authenticators: config.authenticators,

@@ -6,6 +6,7 @@ mod api_services;
 mod dangling;
 pub(crate) mod flow_control;
 mod objects;
+mod peers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +22,10 @@ use orlop_client::transport::{self, Transport as _, UserInfo};
 use orlop_store::{StoreError, Watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::server::store_failed;
 use crate::{Component, Server};
 use objects::{Keep, Wanted};
+pub use peers::Peers;
 
 /// Between tries of what does not succeed.
 const RETRY: Backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(10) };
@@ -37,7 +40,15 @@ impl Server {
         let dangling = self.clone().mark_dangling(stop.clone());
         let (server, ended) = (self.clone(), stop.clone());
         let flow = async move { ended.run_until_cancelled(server.flow.follow(&server.store)).await };
-        tokio::join!(definitions, api_services, addresses, dangling, flow, self.maintain_bootstrap(stop));
+        let peers = self.clone().follow_peers(stop.clone());
+        tokio::join!(definitions, api_services, addresses, dangling, flow, peers, self.maintain_bootstrap(stop));
+    }
+
+    async fn follow_peers(self: Arc<Self>, stop: CancellationToken) {
+        match self.peers.run(&self, &stop).await {
+            Ok(()) | Err(StoreError::Closed) => {}
+            Err(error) => tracing::error!(%error, "following the other servers has ended"),
+        }
     }
 
     async fn maintain_bootstrap(self: Arc<Self>, stop: CancellationToken) {
@@ -50,8 +61,9 @@ impl Server {
                     Ok(()) => {
                         self.health.bootstrap_done();
                         failures = 0;
-                        if changes.next().await.is_none() {
-                            return;
+                        tokio::select! {
+                            changed = changes.next() => if changed.is_none() { return },
+                            () = self.peers.bell.notified() => {}
                         }
                     }
                     Err(error) => {
@@ -78,6 +90,7 @@ impl Server {
     /// One round: makes what is missing, corrects what is wrong.
     pub async fn bootstrap(self: &Arc<Self>) -> Result<(), StatusError> {
         let me = self.apiserver();
+        self.peers.renew(&self.store).await.map_err(store_failed)?;
         for wanted in objects::all(self) {
             ensure(self, &me, &wanted).await?;
         }

@@ -1,5 +1,6 @@
 //! The list of bootstrap objects.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use orlop_api::{Value, meta};
@@ -158,7 +159,7 @@ fn service_cidr(server: &Server) -> [Wanted; 2] {
     ]
 }
 
-/// The Service by which pods reach this server, and its endpoints.
+/// The Service by which pods reach the API servers, and its endpoints: this one and its peers.
 fn kubernetes(server: &Server) -> Vec<Wanted> {
     let mut all = Vec::new();
     let port = server.secure_port;
@@ -183,13 +184,16 @@ fn kubernetes(server: &Server) -> Vec<Wanted> {
     let address = server.advertise_address;
     // Nobody else could reach a loopback address, and validation refuses it.
     if !address.is_loopback() && !address.is_unspecified() {
-        all.push(endpoints(address, port));
-        all.push(endpoint_slice(address, port));
+        let mut addresses = server.peers.addresses();
+        addresses.insert(address);
+        all.push(endpoints(&addresses, port));
+        all.push(endpoint_slice(&addresses, port));
     }
     all
 }
 
-fn endpoints(address: IpAddr, port: u16) -> Wanted {
+fn endpoints(addresses: &BTreeSet<IpAddr>, port: u16) -> Wanted {
+    let addresses: Vec<Value> = addresses.iter().map(|address| json!({"ip": address.to_string()})).collect();
     Wanted {
         group: "",
         plural: "endpoints",
@@ -199,7 +203,7 @@ fn endpoints(address: IpAddr, port: u16) -> Wanted {
             "metadata": {"name": "kubernetes", "namespace": "default",
                          "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
             "subsets": [{
-                "addresses": [{"ip": address.to_string()}],
+                "addresses": addresses,
                 "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
             }],
         }),
@@ -207,7 +211,10 @@ fn endpoints(address: IpAddr, port: u16) -> Wanted {
     }
 }
 
-fn endpoint_slice(address: IpAddr, port: u16) -> Wanted {
+fn endpoint_slice(addresses: &BTreeSet<IpAddr>, port: u16) -> Wanted {
+    let ipv4 = addresses.first().is_none_or(IpAddr::is_ipv4);
+    let ready = |address: &IpAddr| json!({"addresses": [address.to_string()], "conditions": {"ready": true}});
+    let endpoints: Vec<Value> = addresses.iter().map(ready).collect();
     Wanted {
         group: "discovery.k8s.io",
         plural: "endpointslices",
@@ -216,8 +223,8 @@ fn endpoint_slice(address: IpAddr, port: u16) -> Wanted {
             "kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1",
             "metadata": {"name": "kubernetes", "namespace": "default",
                          "labels": {"kubernetes.io/service-name": "kubernetes"}},
-            "addressType": if address.is_ipv4() { "IPv4" } else { "IPv6" },
-            "endpoints": [{"addresses": [address.to_string()], "conditions": {"ready": true}}],
+            "addressType": if ipv4 { "IPv4" } else { "IPv6" },
+            "endpoints": endpoints,
             "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
         }),
         keep: Keep::Fields(&["/endpoints", "/ports", "/metadata/labels"]),
@@ -230,7 +237,7 @@ mod tests {
 
     #[test]
     fn corrects_only_its_fields() {
-        let wanted = endpoints("192.0.2.1".parse().unwrap(), 6443);
+        let wanted = endpoints(&["192.0.2.1".parse().unwrap()].into(), 6443);
         let mut stored = wanted.object.clone();
         assert!(!wanted.correct(&mut stored));
         stored["subsets"] = json!([]);

@@ -151,6 +151,7 @@ fn paths(resources: &Resources, remotes: &Remotes) -> Value {
     paths.extend(
         ["ping", "log", "etcd"].iter().flat_map(|c| ["healthz", "livez", "readyz"].map(|p| format!("/{p}/{c}"))),
     );
+    paths.push("/readyz/etcd-readiness".to_owned());
     for group in groups::all(resources, remotes).iter().filter(|group| !group.name.is_empty()) {
         paths.push(format!("/apis/{}", group.name));
         paths.extend(group.versions.iter().map(|version| format!("/apis/{}/{}", group.name, version.name)));

@@ -10,6 +10,7 @@ use super::Incoming;
 use crate::audit::PassedOn;
 use crate::call::Call;
 use crate::extend::Handler;
+use crate::server::store_failed;
 use crate::{Server, discovery, extend, health, verbs};
 
 impl Server {
@@ -36,6 +37,10 @@ impl Server {
             warnings.add(text);
         }
         let call = Call { info, user, resource, head, warnings, audit_id, trail };
+        if !matches!(&*call.info.verb, "get" | "list" | "watch") {
+            // What another server has acknowledged must not be missing for this one.
+            self.store.catch_up().await.map_err(store_failed)?;
+        }
         if call.info.subresource.is_empty() {
             self.serve_kind(call, body).await
         } else {

@@ -8,6 +8,7 @@ mod families;
 mod hooks;
 mod node_ports;
 mod pool;
+mod turn;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
@@ -45,6 +46,8 @@ impl ServiceConfig {
 pub struct Allocators {
     config: ServiceConfig,
     pools: Mutex<Pools>,
+    /// Held by whoever allocates, where other servers do, too.
+    turns: tokio::sync::Mutex<()>,
 }
 
 struct Pools {
@@ -54,9 +57,8 @@ struct Pools {
 
 impl Allocators {
     pub fn new(config: ServiceConfig) -> Self {
-        let ips = config.cidrs.iter().map(|cidr| IpPool::new(*cidr)).collect();
-        let ports = PortPool::new(config.node_ports.clone());
-        Self { config, pools: Mutex::new(Pools { ips, ports }) }
+        let pools = Mutex::new(Pools::new(&config));
+        Self { config, pools, turns: tokio::sync::Mutex::default() }
     }
 
     pub fn config(&self) -> &ServiceConfig {
@@ -72,6 +74,12 @@ impl Allocators {
             held.ips.iter().for_each(|ip| pools.take_ip(*ip));
             held.ports.iter().for_each(|port| pools.ports.take(*port));
         }
+    }
+
+    /// Forgets everything but what the stored Services hold.
+    fn refill(&self, snapshot: &Snapshot) {
+        *self.lock() = Pools::new(&self.config);
+        self.repair(snapshot);
     }
 
     fn lock(&self) -> MutexGuard<'_, Pools> {
@@ -95,6 +103,11 @@ impl Allocators {
 }
 
 impl Pools {
+    fn new(config: &ServiceConfig) -> Self {
+        let ips = config.cidrs.iter().map(|cidr| IpPool::new(*cidr)).collect();
+        Self { ips, ports: PortPool::new(config.node_ports.clone()) }
+    }
+
     fn take_ip(&mut self, ip: IpAddr) {
         if let Some(pool) = self.ips.iter_mut().find(|pool| pool.contains(ip)) {
             pool.take(ip);

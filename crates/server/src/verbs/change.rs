@@ -6,7 +6,7 @@ use std::sync::Arc;
 use orlop_api::field::{ErrorList, Path};
 use orlop_api::status::StatusError;
 use orlop_api::{Value, meta, object_meta};
-use orlop_store::{Draft, Entry, Key, StoreError};
+use orlop_store::{Action, Draft, Entry, Revision, StoreError};
 
 use super::{create, deletion, ensure_namespace, fields, owner, wipe_system_fields};
 use crate::Server;
@@ -46,7 +46,7 @@ pub(crate) async fn change(server: &Server, mut change: Change<'_>) -> Result<(u
                 other => return Ok((201, server.present_content(&call.resource, other?).await?)),
             }
         };
-        if let Some(content) = attempt(server, &mut change, &key, &existing).await? {
+        if let Some(content) = attempt(server, &mut change, &existing).await? {
             return Ok((200, server.present_content(&call.resource, content).await?));
         }
     }
@@ -76,7 +76,6 @@ async fn create_missing(server: &Server, change: &mut Change<'_>) -> Result<Cont
 async fn attempt(
     server: &Server,
     change: &mut Change<'_>,
-    key: &Key,
     existing: &Arc<Entry>,
 ) -> Result<Option<Content>, StatusError> {
     let call = change.call;
@@ -90,11 +89,16 @@ async fn attempt(
     server.admit(&mut attributes).await?;
     owner::deduplicate(&mut attributes.object, &attributes.warnings, true);
     check_version(resource, &mut attributes.object, existing)?;
+    let turn = match &*attributes.subresource {
+        "" => Some(server.allocators.turn(server, resource).await?),
+        _ => None,
+    };
     let undo = begin(server, &mut attributes, &old)?;
     prepare(server, &mut attributes, &old)?;
     fields::keep_times_of_noop(&old, &mut attributes.object);
     server.validate(&attributes).await?;
-    let written = write(server, &attributes, key, existing, &old).await?;
+    let unless_newer = turn.as_ref().and_then(|turn| turn.unless_newer);
+    let written = write(server, &attributes, existing, &old, unless_newer).await?;
     if written.is_some() {
         undo.into_iter().for_each(Undo::committed);
     }
@@ -215,11 +219,11 @@ fn restore_system_fields(object: &mut Value, old: &Value) {
 async fn write(
     server: &Server,
     attributes: &Attributes,
-    key: &Key,
     existing: &Arc<Entry>,
     old: &Value,
+    unless_newer: Option<Revision>,
 ) -> Result<Option<Content>, StatusError> {
-    let resource = &attributes.resource;
+    let (resource, key) = (&attributes.resource, &existing.key);
     let new = Draft::encode(&attributes.object);
     let durability = Server::durability(resource);
     let may_go = server.extensions.hooks(resource.storage_key()).all(|hook| hook.may_remove(&attributes.object));
@@ -245,7 +249,8 @@ async fn write(
     if attributes.dry_run {
         return Ok(Some(Content::Stored(draft::fill(&new, &existing.revision.to_string()))));
     }
-    let written = server.store.update(key, existing.revision, stored.unwrap_or(new), durability).await;
+    let update = Action::Update { expected: existing.revision, draft: stored.unwrap_or(new) };
+    let written = server.store.write(key.clone(), update, durability, unless_newer).await;
     Ok(unless_overtaken(written)?.map(Content::Entry))
 }
 
@@ -257,7 +262,7 @@ pub(super) fn after_delete(server: &Server, resource: &Resource, object: &Value)
 pub(super) fn unless_overtaken(result: Result<Arc<Entry>, StoreError>) -> Result<Option<Arc<Entry>>, StatusError> {
     match result {
         Ok(entry) => Ok(Some(entry)),
-        Err(StoreError::Conflict(_) | StoreError::NotFound) => Ok(None),
+        Err(StoreError::Conflict(_) | StoreError::NotFound | StoreError::Overtaken) => Ok(None),
         Err(error) => Err(store_failed(error)),
     }
 }

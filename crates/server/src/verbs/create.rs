@@ -10,7 +10,7 @@ use orlop_api::status::StatusError;
 use orlop_api::{Value, meta, object_meta};
 use orlop_base::{clock, id};
 use orlop_client::transport::{Body, UserInfo};
-use orlop_store::{Draft, Entry, StoreError};
+use orlop_store::{Action, Draft, Entry, Revision, StoreError};
 use serde_json::json;
 
 use super::{ensure_namespace, fields, owner, wipe_system_fields};
@@ -64,7 +64,6 @@ fn name_attributes(attributes: &mut Attributes) {
 
 /// Stores a new object that has passed mutating admission; fills in what the system sets.
 pub(crate) async fn insert(server: &Server, mut attributes: Attributes) -> Result<Content, StatusError> {
-    let resource = attributes.resource.clone();
     let object = &mut attributes.object;
     owner::deduplicate(object, &attributes.warnings, true);
     // The store's rule, which a dry run does not reach.
@@ -79,16 +78,36 @@ pub(crate) async fn insert(server: &Server, mut attributes: Attributes) -> Resul
         let name = generate_name(meta::get(object, "generateName"));
         meta::set(object, "name", name);
     }
+    let given = server.store.is_shared().then(|| object.clone());
+    loop {
+        if let Some(content) = attempt(server, &mut attributes, generated).await? {
+            return Ok(content);
+        }
+        // What was drawn for it may be somebody else's by now.
+        attributes.object = given.clone().expect("only where a store is shared are writers overtaken");
+    }
+}
+
+/// `None`: another server drew from the same ranges in between.
+async fn attempt(
+    server: &Server,
+    attributes: &mut Attributes,
+    generated: bool,
+) -> Result<Option<Content>, StatusError> {
+    let resource = attributes.resource.clone();
+    let turn = server.allocators.turn(server, &resource).await?;
+    let object = &mut attributes.object;
     let undo = begin(server, &resource, object, attributes.dry_run)?;
     prepare(server, &resource, object, &attributes.user, &attributes.warnings)?;
     for attempt in 1.. {
         meta::name(&attributes.object).clone_into(&mut attributes.name);
-        server.validate(&attributes).await?;
-        match store(server, &attributes).await {
-            Ok(content) => {
+        server.validate(attributes).await?;
+        match store(server, attributes, turn.unless_newer).await {
+            Ok(Some(content)) => {
                 undo.into_iter().for_each(Undo::committed);
-                return Ok(content);
+                return Ok(Some(content));
             }
+            Ok(None) => return Ok(None),
             Err(error) if generated && error.is_already_exists() => {
                 if attempt == NAME_ATTEMPTS {
                     return Err(name_conflict(&resource, &attributes.name));
@@ -164,19 +183,25 @@ fn complete_status(kind: &dyn Kind, object: &mut Value) {
     }
 }
 
-async fn store(server: &Server, attributes: &Attributes) -> Result<Content, StatusError> {
+async fn store(
+    server: &Server,
+    attributes: &Attributes,
+    unless_newer: Option<Revision>,
+) -> Result<Option<Content>, StatusError> {
     let resource = &attributes.resource;
     let object = &attributes.object;
     let key = resource.key(meta::namespace(object), meta::name(object));
     if attributes.dry_run {
         return match server.store.newest(&key) {
             Some(existing) => Err(exists(resource, &existing)),
-            None => Ok(Content::Stored(orlop_api::codec::json::encode(object).into())),
+            None => Ok(Some(Content::Stored(orlop_api::codec::json::encode(object).into()))),
         };
     }
     let draft = server.stored_draft(resource, object).await?.unwrap_or_else(|| Draft::encode(object));
-    match server.store.create(key.clone(), draft, Server::durability(resource)).await {
-        Ok(entry) => Ok(Content::Entry(entry)),
+    let create = Action::Create(draft);
+    match server.store.write(key.clone(), create, Server::durability(resource), unless_newer).await {
+        Ok(entry) => Ok(Some(Content::Entry(entry))),
+        Err(StoreError::Overtaken) => Ok(None),
         Err(StoreError::Exists) => Err(match server.store.newest(&key) {
             Some(existing) => exists(resource, &existing),
             None => StatusError::already_exists(resource.group_resource(), &key.name),
