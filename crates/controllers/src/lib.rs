@@ -7,6 +7,8 @@ pub mod list;
 
 mod common;
 
+mod account_token;
+mod bootstrap_token;
 mod certificates;
 mod cron_job;
 mod daemon_set;

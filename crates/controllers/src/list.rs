@@ -5,7 +5,11 @@ use orlop_client::cache::Factory;
 use orlop_client::engine::{Controller, Grant, Running};
 use tokio_util::sync::CancellationToken;
 
+pub use crate::account_token::TokenSigner;
 pub use crate::certificates::Signer;
+
+/// The name of controllers that write as the manager itself, as upstream's tokens controller does.
+pub const MANAGER: &str = "kube-controller-manager";
 
 /// What the controllers need to know of the cluster.
 #[derive(Clone, Debug)]
@@ -14,11 +18,17 @@ pub struct Settings {
     pub root_ca: String,
     /// Makes the certificates of the cluster's own signers.
     pub signer: Signer,
+    /// Makes the tokens of ServiceAccounts that are kept in Secrets.
+    pub token_signer: TokenSigner,
 }
 
 /// All controllers that are a pure decision behind the engine.
 pub fn all(settings: &Settings) -> Vec<Controller> {
     vec![
+        crate::account_token::controller(settings.token_signer.clone(), settings.root_ca.clone()),
+        crate::account_token::cleaner::controller(),
+        crate::bootstrap_token::cleaner::controller(),
+        crate::bootstrap_token::signer::controller(),
         crate::certificates::approver::controller(),
         crate::certificates::cleaner::controller(),
         crate::certificates::signer::controller(settings.signer.clone()),
@@ -53,7 +63,7 @@ pub fn all(settings: &Settings) -> Vec<Controller> {
 
 /// Starts everything, the garbage collector and what counts by its monitors included. All read through `reader`, which must be able
 /// to list and watch every kind; each writes as itself: `connect` is given the name of a service
-/// account in `kube-system` (`deployment-controller`).
+/// account in `kube-system` (`deployment-controller`), or [`MANAGER`].
 pub fn start(
     settings: &Settings,
     reader: &Factory,
@@ -88,11 +98,19 @@ mod tests {
     use crate::common::fixture::decide;
 
     fn settings() -> Settings {
-        Settings { root_ca: "PEM".to_owned(), signer: Signer::new(|_, _, _| Err("no authority".to_owned())) }
+        Settings {
+            root_ca: "PEM".to_owned(),
+            signer: Signer::new(|_, _, _| Err("no authority".to_owned())),
+            token_signer: TokenSigner::new(|_| "signed".to_owned()),
+        }
     }
 
     /// Queue, subject, and a world in which there is nothing to do about it.
-    const CONVERGED: [(&str, &str, &str); 29] = [
+    const CONVERGED: [(&str, &str, &str); 33] = [
+        ("serviceaccount_tokens_secret", "d/t", crate::account_token::tests::CONVERGED),
+        ("legacy_service_account_token_cleaner", "d/t", crate::account_token::cleaner::tests::CONVERGED),
+        ("token_cleaner", "kube-system/bootstrap-token-abcdef", crate::bootstrap_token::cleaner::tests::CONVERGED),
+        ("bootstrap_signer_queue", "kube-public/cluster-info", crate::bootstrap_token::signer::tests::CONVERGED),
         ("csrapproving", "c", crate::certificates::approver::tests::CONVERGED),
         ("csrcleaner", "c", crate::certificates::cleaner::tests::CONVERGED),
         ("csrsigning", "c", crate::certificates::signer::tests::CONVERGED),

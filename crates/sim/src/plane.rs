@@ -8,7 +8,7 @@ use orlop_client::cache::Factory;
 use orlop_client::engine::lease::{Terms, lead};
 use orlop_client::events::Recorder;
 use orlop_client::transport::UserInfo;
-use orlop_controllers::list::{Settings, Signer, start};
+use orlop_controllers::list::{MANAGER, Settings, Signer, TokenSigner, start};
 use orlop_scheduler::run::Scheduler;
 use orlop_server::authz::{self, Authorization, Escalation, NodeRestriction};
 use orlop_server::{Server, ServerConfig};
@@ -144,10 +144,14 @@ async fn control(connect: impl Fn(&str) -> Client + Clone, identity: String, shu
     let manager = connect("system:kube-controller-manager");
     let terms = Terms::new("kube-controller-manager", identity);
     let signer = Signer::new(|_, _, _| Err("nobody signs in a simulation".to_owned()));
-    let settings = Settings { root_ca: "-----BEGIN CERTIFICATE-----\n".to_owned(), signer };
+    let root_ca = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    let settings = Settings { root_ca, signer, token_signer: TokenSigner::new(|_| "signed by nobody".to_owned()) };
     lead(manager.clone(), terms, shutdown, |leading| {
         let reader = Factory::new(manager.clone(), leading.clone());
-        let account = |name: &str| connect(&format!("system:serviceaccount:kube-system:{name}"));
+        let account = |name: &str| match name {
+            MANAGER => manager.clone(),
+            _ => connect(&format!("system:serviceaccount:kube-system:{name}")),
+        };
         let running = start(&settings, &reader, account, &leading);
         async move {
             leading.cancelled().await;
