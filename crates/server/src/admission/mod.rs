@@ -1,6 +1,8 @@
 //! Admission: the last word on a write, after authorization, before validation
 //! (`k8s.io/apiserver/pkg/admission`). One file per plugin; the order is upstream's.
 
+mod always;
+mod always_pull_images;
 mod certificate_approval;
 mod certificate_signing;
 mod certificate_subject_restriction;
@@ -10,12 +12,23 @@ mod connect;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
+mod deny_service_external_ips;
+mod event_rate_limit;
+mod extended_resource_toleration;
+mod image_policy_webhook;
+mod limit_pod_hard_anti_affinity_topology;
 mod limit_ranger;
 mod limits;
 mod mountable_secrets;
+mod namespace_auto_provision;
+mod namespace_exists;
 mod namespace_lifecycle;
+mod optional;
+mod owner_references_permission_enforcement;
 mod persistent_volume_claim_resize;
+mod pod_node_selector;
 mod pod_security;
+mod pod_toleration_restriction;
 mod pod_topology_labels;
 mod policy;
 mod priority;
@@ -38,6 +51,7 @@ use crate::audit::Trail;
 use crate::call::Warnings;
 use crate::resource::Resource;
 pub(crate) use cluster::find;
+pub use optional::{Choice, Configuration};
 pub use policy::{Conditions, policy_errors};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use orlop_api::field::{ErrorList, Path};
 use orlop_api::{Value as Json, meta};
 use orlop_cel::cost::PER_CALL_LIMIT;
@@ -12,6 +13,7 @@ use orlop_cel::types::Type;
 use orlop_cel::value::{Result as CelResult, Value, Variables, fail};
 use orlop_client::transport::UserInfo;
 use serde_json::json;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::conditions::Conditions;
 use super::environment::{Compiled, Place, compile, environment};
@@ -198,15 +200,27 @@ impl Authorizer for Asker<'_> {
         };
         let account = question.service_account.as_ref().map(|(namespace, name)| service_account(namespace, name));
         let user = account.as_ref().unwrap_or(self.user);
-        // Decisions rest on memory; one that would have to wait is none.
-        match self.server.authorizer.authorize(user, &request).now_or_never() {
+        match wait(self.server.authorizer.authorize(user, &request)) {
             Some(auth::Decision::Allow { reason }) => Decision { allowed: true, reason, error: None },
             Some(auth::Decision::Deny { reason } | auth::Decision::NoOpinion { reason }) => {
                 Decision { allowed: false, reason, error: None }
             }
+            Some(auth::Decision::Failed { reason, error, .. }) => {
+                Decision { allowed: false, reason, error: Some(error) }
+            }
             None => Decision { error: Some("the authorizer did not answer".to_owned()), ..Decision::default() },
         }
     }
+}
+
+/// Decisions rest on memory mostly. One that a webhook takes is waited for, where that holds nobody else up: an
+/// expression cannot be put aside.
+fn wait<T>(mut decision: BoxFuture<'_, T>) -> Option<T> {
+    if let Some(decided) = (&mut decision).now_or_never() {
+        return Some(decided);
+    }
+    let runtime = Handle::try_current().ok().filter(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread)?;
+    Some(tokio::task::block_in_place(|| runtime.block_on(decision)))
 }
 
 fn service_account(namespace: &str, name: &str) -> UserInfo {
