@@ -8,15 +8,15 @@ use orlop_client::cache::Factory;
 use orlop_client::engine::lease::{Terms, lead};
 use orlop_client::events::Recorder;
 use orlop_client::transport::UserInfo;
-use orlop_controllers::list::{Settings, Signer};
+use orlop_controllers::list::{MANAGER, Settings, Signer, TokenSigner};
 use orlop_scheduler::run::Scheduler;
 use orlop_server::audit::Audit;
 use orlop_server::authz;
 use orlop_server::encryption::Encryption;
 use orlop_server::pki::kubeconfig::Access;
 use orlop_server::pki::{self, Pki};
-use orlop_server::token::IssuerConfig;
-use orlop_server::{Limits, Security, SecurityConfig, Server};
+use orlop_server::token::Issuer;
+use orlop_server::{Limits, Security, Server};
 use orlop_store::disk::RealDisk;
 use orlop_store::{Config, Store};
 use tokio::net::TcpListener;
@@ -60,11 +60,12 @@ impl ControlPlane {
         plane.listen(listener, shutdown, tasks)?;
         plane.bootstrap(&security).await?;
         tasks.spawn(plane.server.clone().maintain(shutdown.clone()));
+        let issuer = security.authentication().issuer().clone();
         let (server, stop) = (plane.server.clone(), shutdown.clone());
         tasks.spawn(async move { stop.run_until_cancelled(security.run(&server)).await.unwrap_or_default() });
         let identity = crate::identity::candidate(&paths.identity()).context("finding out who stands for leader")?;
         if !arguments.disable_controllers {
-            plane.spawn_controllers(&identity, shutdown, tasks);
+            plane.spawn_controllers(issuer, &identity, shutdown, tasks);
         }
         if !arguments.disable_scheduler {
             plane.spawn_scheduler(&identity, shutdown, tasks);
@@ -99,7 +100,13 @@ impl ControlPlane {
         security.make_policy(&self.server).await.context("making the default policy")
     }
 
-    fn spawn_controllers(&self, identity: &str, shutdown: &CancellationToken, tasks: &TaskTracker) {
+    fn spawn_controllers(
+        &self,
+        issuer: Arc<Issuer>,
+        identity: &str,
+        shutdown: &CancellationToken,
+        tasks: &TaskTracker,
+    ) {
         let manager = self.client("system:kube-controller-manager", &[]);
         let terms = Terms::new("kube-controller-manager", identity);
         let ca = self.pki.cluster_ca().clone();
@@ -107,11 +114,15 @@ impl ControlPlane {
         let sign = move |request: &[u8], usages: &[String], duration| {
             ca.sign_request(request, usages, duration).map_err(|error| orlop_base::error::chain(&error))
         };
-        let settings = Settings { root_ca, signer: Signer::new(sign) };
+        let token_signer = TokenSigner::new(move |claims| issuer.sign_payload(claims));
+        let settings = Settings { root_ca, signer: Signer::new(sign), token_signer };
         let server = self.server.clone();
         tasks.spawn(lead(manager.clone(), terms, shutdown.clone(), move |leading| {
             let factory = Factory::new(manager.clone(), leading.clone());
-            let connect = |name: &str| controller_client(&server, name);
+            let connect = |name: &str| match name {
+                MANAGER => manager.clone(),
+                _ => controller_client(&server, name),
+            };
             let started = orlop_controllers::list::start(&settings, &factory, connect, &leading);
             async move {
                 leading.cancelled().await;
@@ -179,9 +190,7 @@ fn pki_config(arguments: &Arguments, machine: &Machine) -> pki::Config {
 }
 
 fn security(arguments: &Arguments, store: &Store, pki: &Arc<Pki>) -> Result<Security> {
-    let issuer = format!("https://kubernetes.default.svc.{}", arguments.cluster_domain);
-    let config =
-        SecurityConfig { issuer: IssuerConfig { issuer, ..IssuerConfig::default() }, ..SecurityConfig::default() };
+    let config = arguments.security.config(&arguments.cluster_domain)?;
     Security::new(store, pki.clone(), config).context("setting up authentication and authorization")
 }
 

@@ -11,9 +11,11 @@ mod image;
 mod image_store;
 mod logging;
 mod node;
+mod oidc;
 mod paths;
 mod registries;
 mod reset;
+mod security;
 mod server;
 mod serving;
 

@@ -94,6 +94,8 @@ pub struct Arguments {
     pub encryption: encryption::Arguments,
     #[command(flatten)]
     pub serving: serving::Arguments,
+    #[command(flatten)]
+    pub security: crate::security::Arguments,
 }
 
 impl Arguments {

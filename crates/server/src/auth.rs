@@ -29,9 +29,21 @@ pub trait Authenticator: Send + Sync + 'static {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    Allow { reason: String },
-    Deny { reason: String },
-    NoOpinion { reason: String },
+    Allow {
+        reason: String,
+    },
+    Deny {
+        reason: String,
+    },
+    NoOpinion {
+        reason: String,
+    },
+    /// Somebody who was asked could not say: a 500, and nobody allowed it. `denied`: because of that.
+    Failed {
+        denied: bool,
+        reason: String,
+        error: String,
+    },
 }
 
 /// Decides whether `user` may do what `request` describes. Must be cheap: called on every request.

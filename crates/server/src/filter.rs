@@ -116,6 +116,15 @@ impl Filter {
     }
 }
 
+/// The terms of a field selector: field, whether it must equal, value; `None` for what is none.
+pub fn field_terms(selector: &str) -> Option<Vec<(String, bool, String)>> {
+    let terms = split_terms(selector).into_iter().map(|term| {
+        let (field, equal, value) = split_term(term)?;
+        Some((field.to_owned(), equal, unescape(value)?))
+    });
+    terms.collect()
+}
+
 /// Splits at commas that are not escaped; empty terms vanish.
 fn split_terms(selector: &str) -> Vec<&str> {
     let mut terms = Vec::new();

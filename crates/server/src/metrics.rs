@@ -142,6 +142,7 @@ impl Metrics {
         r.register("apiserver_flowcontrol_current_executing_seats", "Seats taken", taken.clone());
         // The callers in this process: their queues, requests and leases.
         orlop_client::metrics::register(r);
+        crate::review::metrics::register(r);
     }
 
     /// Counts an answered request.

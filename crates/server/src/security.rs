@@ -10,27 +10,56 @@ use orlop_client::Client;
 use orlop_client::transport::UserInfo;
 use orlop_store::Store;
 
-use crate::authn::{Authentication, TokenFile, trust};
-use crate::authz::{Authorization, Escalation, NodeRestriction, aggregation, bootstrap};
+use crate::admission::Choice;
+use crate::authn::jwt::{Issuers, JwtReload};
+use crate::authn::{
+    Anonymous, Authentication, BootstrapTokens, FrontProxy, RequestHeaders, TokenAuthenticator, TokenFile, trust,
+};
+use crate::authz::{Authorization, Escalation, Link, Mode, NodeRestriction, Reload, aggregation, bootstrap};
 use crate::connect::{self, Connections};
 use crate::health::Check;
-use crate::pki::{Pki, PkiError};
+use crate::pki::{Pki, PkiError, SigningKey};
 use crate::review::{self, Reviews};
-use crate::token::{Issuer, IssuerConfig, discovery};
+use crate::token::{Issuer, IssuerConfig, discovery, tracking};
 use crate::{Server, ServerConfig};
 
 /// What an operator may choose.
-#[derive(Debug)]
 pub struct SecurityConfig {
     pub issuer: IssuerConfig,
+    /// Instead of the key we keep (`--service-account-signing-key-file`).
+    pub signing_key: Option<Arc<SigningKey>>,
     pub token_file: Option<TokenFile>,
-    /// `--anonymous-auth`.
-    pub anonymous: bool,
+    /// `--enable-bootstrap-token-auth`.
+    pub bootstrap_tokens: bool,
+    /// Who else knows bearers of tokens, in the order in which they are asked.
+    pub token_authenticators: Vec<Arc<dyn TokenAuthenticator>>,
+    /// OpenID issuers, and the file they are from.
+    pub issuers: Option<(Issuers, Option<JwtReload>)>,
+    pub request_headers: RequestHeaders,
+    pub anonymous: Anonymous,
+    /// Who decides, in this order.
+    pub chain: Vec<Link>,
+    /// The file that the chain is from.
+    pub reload: Option<Reload>,
+    /// Which admission plugins run.
+    pub admission: Choice,
 }
 
 impl Default for SecurityConfig {
     fn default() -> Self {
-        Self { issuer: IssuerConfig::default(), token_file: None, anonymous: true }
+        Self {
+            issuer: IssuerConfig::default(),
+            signing_key: None,
+            token_file: None,
+            bootstrap_tokens: false,
+            token_authenticators: Vec::new(),
+            issuers: None,
+            request_headers: RequestHeaders::default(),
+            anonymous: Anonymous::Everywhere,
+            chain: vec![Link::of(Mode::Node), Link::of(Mode::Rbac)],
+            reload: None,
+            admission: Choice::default(),
+        }
     }
 }
 
@@ -40,6 +69,10 @@ pub struct Security {
     pki: Arc<Pki>,
     authentication: Arc<Authentication>,
     authorization: Authorization,
+    request_headers: Arc<RequestHeaders>,
+    reload: Option<Arc<Reload>>,
+    issuers: Option<Arc<(Issuers, Option<JwtReload>)>>,
+    admission: Arc<Choice>,
     connections: Connections,
     store: Store,
     /// The default policy stands.
@@ -54,17 +87,28 @@ const RETRY: Backoff = Backoff { initial: Duration::from_millis(100), max: Durat
 
 impl Security {
     pub fn new(store: &Store, pki: Arc<Pki>, config: SecurityConfig) -> Result<Self, PkiError> {
-        let issuer = Arc::new(Issuer::new(config.issuer, pki.service_account_key().clone(), store));
-        let mut authentication = Authentication::new(pki.client_verifiers()?, issuer);
+        let key = config.signing_key.unwrap_or_else(|| pki.service_account_key().clone());
+        let issuer = Arc::new(Issuer::new(config.issuer, key, store));
+        let proxies = pki.front_proxy_verifier(&config.request_headers.authority)?;
+        let jwt = config.issuers.iter().map(|(issuers, _)| Arc::new(issuers.clone()) as Arc<dyn TokenAuthenticator>);
+        let others = jwt.chain(config.token_authenticators).collect();
+        let mut authentication = Authentication::new(pki.client_verifiers()?, issuer)
+            .with_front_proxy(FrontProxy::new(proxies, config.request_headers.clone()))
+            .with_others(others)
+            .with_anonymous(config.anonymous);
         if let Some(file) = config.token_file {
             authentication = authentication.with_token_file(file);
         }
-        if !config.anonymous {
-            authentication = authentication.without_anonymous();
+        if config.bootstrap_tokens {
+            authentication = authentication.with_bootstrap_tokens(BootstrapTokens::new(store));
         }
         Ok(Self {
             authentication: Arc::new(authentication),
-            authorization: Authorization::new(store),
+            authorization: Authorization::with_chain(store, config.chain),
+            request_headers: Arc::new(config.request_headers),
+            reload: config.reload.map(Arc::new),
+            issuers: config.issuers.map(Arc::new),
+            admission: Arc::new(config.admission),
             connections: Connections::new(store, &pki)?,
             pki,
             store: store.clone(),
@@ -83,6 +127,8 @@ impl Security {
         config.extensions.extend(connect::extensions(&self.connections));
         config.admission.push(Arc::new(NodeRestriction::new(&self.store, &self.authorization)));
         config.admission.push(Arc::new(Escalation(self.authorization.clone())));
+        config.admission.extend(self.admission.plugins.iter().cloned());
+        config.disabled_admission.clone_from(&self.admission.disabled);
         let ready = self.policy_ready.clone();
         config.health_checks.push(Check::new(POLICY_CHECK, move |_| {
             if ready.load(Ordering::Acquire) { Ok(()) } else { Err("not finished".to_owned()) }
@@ -96,10 +142,39 @@ impl Security {
         config.paths.push(Arc::new(move |head| discovery::answer(head.uri.path(), &issuer, &address)));
     }
 
-    /// Renews certificates, makes the default policy, keeps gathered rules current and tells extension
-    /// API servers how to recognize callers, for as long as it is polled.
+    /// Renews certificates, makes the default policy, keeps gathered rules current, tells extension API servers
+    /// how to recognize callers, notes which tokens are used and follows configuration files, for as long as it is
+    /// polled.
     pub async fn run(&self, server: &Arc<Server>) {
-        tokio::join!(self.pki.run(), self.keep_policy(server), self.keep_trust(server));
+        tokio::join!(
+            self.pki.run(),
+            self.keep_policy(server),
+            self.keep_trust(server),
+            self.track_tokens(server),
+            self.follow_files()
+        );
+    }
+
+    async fn follow_files(&self) {
+        let chain = async {
+            if let Some(reload) = &self.reload {
+                reload.run(&self.authorization).await;
+            }
+        };
+        let issuers = async {
+            if let Some((issuers, Some(reload))) = self.issuers.as_deref() {
+                reload.run(issuers).await;
+            }
+        };
+        tokio::join!(chain, issuers);
+    }
+
+    async fn track_tokens(&self, server: &Arc<Server>) {
+        let client = client(server, "system:apiserver", &[crate::authz::MASTERS]);
+        let uses = self.authentication.issuer().take_uses();
+        if let Err(error) = tracking::run(&self.store, &client, uses).await {
+            tracing::debug!(%error, "tracking the use of tokens ended");
+        }
     }
 
     async fn keep_policy(&self, server: &Arc<Server>) {
@@ -121,14 +196,16 @@ impl Security {
 
     async fn keep_trust(&self, server: &Arc<Server>) {
         let client = client(server, "system:apiserver", &[crate::authz::MASTERS]);
-        if let Err(error) = trust::run(&self.store, &client, &self.pki).await {
+        if let Err(error) = trust::run(&self.store, &client, &self.pki, &self.request_headers).await {
             tracing::debug!(%error, "publishing how callers are recognized ended");
         }
     }
 
     /// Brings the default policy about once; readiness waits for it.
     pub async fn make_policy(&self, server: &Arc<Server>) -> Result<(), bootstrap::BootstrapError> {
-        bootstrap::ensure(&client(server, "system:apiserver", &[crate::authz::MASTERS])).await?;
+        let client = client(server, "system:apiserver", &[crate::authz::MASTERS]);
+        self.admission.provisioner.set(client.clone());
+        bootstrap::ensure(&client).await?;
         self.policy_ready.store(true, Ordering::Release);
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The server's shared state.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub struct ServerConfig {
     pub extensions: Vec<Extension>,
     /// Added to the built-in ones, sorted into upstream's order by name.
     pub admission: Vec<Arc<dyn Plugin>>,
+    /// Names of plugins that do not run.
+    pub disabled_admission: BTreeSet<String>,
     /// Asked for GETs of paths that are no resources, before the built-in ones.
     pub paths: Vec<PathHandler>,
     /// Added to the built-in ones.
@@ -96,6 +99,7 @@ impl ServerConfig {
             authorizer,
             extensions: Vec::new(),
             admission: Vec::new(),
+            disabled_admission: BTreeSet::new(),
             paths: Vec::new(),
             health_checks: Vec::new(),
             audit: None,
@@ -147,7 +151,8 @@ impl Server {
         let snapshot = config.store.snapshot();
         allocators.repair(&snapshot);
         let extensions = extend::builtin(&allocators).into_iter().chain(config.extensions);
-        let plugins = admission::builtin().into_iter().chain(config.admission).collect();
+        let plugins = admission::builtin().into_iter().chain(config.admission);
+        let plugins = plugins.filter(|plugin| !config.disabled_admission.contains(plugin.name())).collect();
         let server = Arc::new(Self {
             peers: Peers::new(&config.store, config.advertise_address),
             health: Health::new(config.health_checks),

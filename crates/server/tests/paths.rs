@@ -166,12 +166,17 @@ async fn impersonation_needs_permission_and_changes_the_user() {
     allowed.send("GET", "/version", &headers, "").await.is(200);
     let asked: Vec<String> =
         authorizer.asked.lock().unwrap().iter().map(|i| format!("{} {}{}", i.verb, i.resource, i.path)).collect();
-    assert_eq!(asked, ["impersonate users", "impersonate groups", "get /version"]);
-    let denied = bare(Arc::new(DenyAll)).await;
-    denied.send("GET", "/version", &headers, "").await.fails(
-        403,
-        "users \"jane\" is forbidden: User \"tester\" cannot impersonate resource \"users\" in API group \"\" at the cluster \
-         scope",
+    assert_eq!(
+        asked,
+        [
+            "impersonate-on:user-info:get /version",
+            "impersonate:user-info users",
+            "impersonate:user-info groups",
+            "get /version"
+        ]
     );
+    let denied = bare(Arc::new(DenyAll)).await;
+    let refusal = r#"forbidden: User "tester" cannot impersonate-on:user-info:get path "/version""#;
+    denied.send("GET", "/version", &headers, "").await.fails(403, refusal);
     allowed.send("GET", "/version", &headers[1..], "").await.is(400);
 }

@@ -129,11 +129,14 @@ impl Trail {
 
     pub(crate) fn decided(&self, decision: &Decision) {
         let (word, reason) = match decision {
-            Decision::Allow { reason } => ("allow", reason),
-            Decision::Deny { reason } | Decision::NoOpinion { reason } => ("forbid", reason),
+            Decision::Allow { reason } => ("allow", &**reason),
+            Decision::Deny { reason } | Decision::NoOpinion { reason } => ("forbid", &**reason),
+            Decision::Failed { .. } => ("", "internal error"),
         };
         if let Some((_, mut notes)) = self.noting(Level::Metadata) {
-            notes.annotate("authorization.k8s.io/decision", word);
+            if !word.is_empty() {
+                notes.annotate("authorization.k8s.io/decision", word);
+            }
             notes.annotate("authorization.k8s.io/reason", reason);
         }
     }

@@ -11,38 +11,61 @@ use super::{Refused, x509};
 use crate::auth::Peer;
 use crate::request::percent_decode;
 
-const USER: &str = "x-remote-user";
-const UID: &str = "x-remote-uid";
-const GROUP: &str = "x-remote-group";
-const EXTRA_PREFIX: &str = "x-remote-extra-";
+/// Which headers say what, in any case; the first that is there counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestHeaders {
+    pub username: Vec<String>,
+    pub uid: Vec<String>,
+    pub group: Vec<String>,
+    pub extra_prefix: Vec<String>,
+    /// PEM of an authority besides our own whose certificates may vouch.
+    pub authority: String,
+    /// Common names of the certificates that may vouch; empty: all of the authority's.
+    pub allowed_names: Vec<String>,
+}
 
-/// Common names of the certificates that may vouch.
-pub(super) const ALLOWED_NAMES: [&str; 1] = ["front-proxy-client"];
+impl Default for RequestHeaders {
+    fn default() -> Self {
+        let one = |text: &str| vec![text.to_owned()];
+        Self {
+            username: one("X-Remote-User"),
+            uid: one("X-Remote-Uid"),
+            group: one("X-Remote-Group"),
+            extra_prefix: one("X-Remote-Extra-"),
+            authority: String::new(),
+            allowed_names: one("front-proxy-client"),
+        }
+    }
+}
 
 pub struct FrontProxy {
     verifier: Arc<dyn ClientCertVerifier>,
+    headers: RequestHeaders,
 }
 
 impl FrontProxy {
-    pub fn new(verifier: Arc<dyn ClientCertVerifier>) -> Self {
-        Self { verifier }
+    pub fn new(verifier: Arc<dyn ClientCertVerifier>, headers: RequestHeaders) -> Self {
+        Self { verifier, headers }
     }
 
-    pub(super) fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Option<UserInfo>, Refused> {
-        let Some(name) = text(headers, USER) else { return Ok(None) };
+    pub(super) fn identify(&self, peer: &Peer, sent: &HeaderMap) -> Result<Option<UserInfo>, Refused> {
+        let first = |names: &[String]| names.iter().find_map(|name| text(sent, name));
+        let Some(name) = first(&self.headers.username) else { return Ok(None) };
         // Anybody may send the headers; who is no proxy is asked for other credentials.
         if x509::verify(&self.verifier, peer).is_err() {
             return Ok(None);
         }
-        if !x509::common_name(peer).is_some_and(|name| ALLOWED_NAMES.contains(&&*name)) {
+        let allowed = &self.headers.allowed_names;
+        if !allowed.is_empty() && !x509::common_name(peer).is_some_and(|name| allowed.contains(&name)) {
             return Err(Refused);
         }
-        let groups = headers.get_all(GROUP).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned);
+        let groups = self.headers.group.iter().flat_map(|name| sent.get_all(name));
+        let groups = groups.filter_map(|value| value.to_str().ok()).map(str::to_owned);
         Ok(Some(UserInfo {
             name,
-            uid: text(headers, UID).unwrap_or_default(),
+            uid: first(&self.headers.uid).unwrap_or_default(),
             groups: groups.collect(),
-            extra: extra(headers, EXTRA_PREFIX),
+            extra: extra(sent, &self.headers.extra_prefix),
         }))
     }
 }
@@ -52,10 +75,12 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// All `<prefix><key>: value` headers, by key; keys are percent-encoded.
-fn extra(headers: &HeaderMap, prefix: &str) -> Vec<(String, Vec<String>)> {
+fn extra(headers: &HeaderMap, prefixes: &[String]) -> Vec<(String, Vec<String>)> {
     let mut all: std::collections::BTreeMap<String, Vec<String>> = std::collections::BTreeMap::new();
+    let prefixes: Vec<String> = prefixes.iter().map(|prefix| prefix.to_lowercase()).collect();
     for (name, value) in headers {
-        if let (Some(key), Ok(value)) = (name.as_str().strip_prefix(prefix), value.to_str()) {
+        let key = prefixes.iter().find_map(|prefix| name.as_str().strip_prefix(&**prefix));
+        if let (Some(key), Ok(value)) = (key, value.to_str()) {
             all.entry(percent_decode(key, false).to_lowercase()).or_default().push(value.to_owned());
         }
     }

@@ -1,14 +1,18 @@
 //! Authentication: who is asking.
 //!
 //! In upstream's order: components of this process, front proxies, client certificates, bearer
-//! tokens (from a file, of ServiceAccounts). The first that knows the caller wins, also when an
-//! earlier one found its credentials wrong. When none knows the caller, wrong credentials are a
-//! 401; no credentials are `system:anonymous`.
+//! tokens (from a file, of ServiceAccounts, bootstrap tokens, of configured issuers, whatever a webhook
+//! knows). The first that knows the caller wins, also when an earlier one found its credentials wrong. When
+//! none knows the caller, wrong credentials are a 401; no credentials are `system:anonymous`.
 
+mod anonymous;
 mod bearer;
+mod bootstrap_token;
 mod front_proxy;
+pub mod jwt;
 mod token_file;
 pub mod trust;
+pub mod webhook;
 mod x509;
 
 use std::sync::Arc;
@@ -19,11 +23,14 @@ use orlop_api::status::StatusError;
 use orlop_client::transport::UserInfo;
 
 use crate::auth::{Authenticator, Peer};
+use crate::call::Warnings;
 use crate::pki::tls::ClientVerifiers;
-use crate::token::{Authenticated, Issuer};
+use crate::token::{AUTO_GENERATED, Authenticated, Issuer};
 
+pub use anonymous::Anonymous;
 pub use bearer::bearer_token;
-pub use front_proxy::FrontProxy;
+pub use bootstrap_token::BootstrapTokens;
+pub use front_proxy::{FrontProxy, RequestHeaders};
 pub use token_file::{TokenFile, TokenFileError};
 
 pub const AUTHENTICATED: &str = "system:authenticated";
@@ -36,7 +43,19 @@ pub struct Authentication {
     front_proxy: FrontProxy,
     token_file: Option<TokenFile>,
     issuer: Arc<Issuer>,
-    anonymous: bool,
+    bootstrap_tokens: Option<BootstrapTokens>,
+    others: Vec<Arc<dyn TokenAuthenticator>>,
+    anonymous: Anonymous,
+}
+
+/// Knows bearers of tokens that somebody else vouches for.
+pub trait TokenAuthenticator: Send + Sync + 'static {
+    /// `Ok(None)`: not one of its tokens; `audiences` are those that were asked for, if any were.
+    fn authenticate<'a>(
+        &'a self,
+        token: &'a str,
+        audiences: Option<&'a [String]>,
+    ) -> BoxFuture<'a, Result<Option<Authenticated>, String>>;
 }
 
 /// Credentials that do not count.
@@ -52,10 +71,12 @@ impl Authentication {
     pub fn new(verifiers: ClientVerifiers, issuer: Arc<Issuer>) -> Self {
         Self {
             certificates: x509::Certificates::new(verifiers.users),
-            front_proxy: FrontProxy::new(verifiers.front_proxies),
+            front_proxy: FrontProxy::new(verifiers.front_proxies, RequestHeaders::default()),
             token_file: None,
             issuer,
-            anonymous: true,
+            bootstrap_tokens: None,
+            others: Vec::new(),
+            anonymous: Anonymous::Everywhere,
         }
     }
 
@@ -66,15 +87,36 @@ impl Authentication {
         self
     }
 
-    /// Refuses callers without credentials (`--anonymous-auth=false`).
+    /// Also knows bootstrap tokens (`--enable-bootstrap-token-auth`).
     #[must_use]
-    pub fn without_anonymous(mut self) -> Self {
-        self.anonymous = false;
+    pub fn with_bootstrap_tokens(mut self, tokens: BootstrapTokens) -> Self {
+        self.bootstrap_tokens = Some(tokens);
+        self
+    }
+
+    /// Asks these too, after all others and in this order.
+    #[must_use]
+    pub fn with_others(mut self, others: Vec<Arc<dyn TokenAuthenticator>>) -> Self {
+        self.others = others;
+        self
+    }
+
+    /// Which headers of front proxies count, and whose (`--requestheader-*`).
+    #[must_use]
+    pub fn with_front_proxy(mut self, front_proxy: FrontProxy) -> Self {
+        self.front_proxy = front_proxy;
+        self
+    }
+
+    /// Where callers without credentials are let in (`--anonymous-auth`).
+    #[must_use]
+    pub fn with_anonymous(mut self, anonymous: Anonymous) -> Self {
+        self.anonymous = anonymous;
         self
     }
 
     /// Finds the caller; `None`: there is none to be found and anonymous callers are not let in.
-    pub fn identify(&self, peer: &Peer, request: &Parts) -> Result<Option<UserInfo>, StatusError> {
+    pub async fn identify(&self, peer: &Peer, request: &Parts) -> Result<Option<UserInfo>, StatusError> {
         if let Some(component) = &peer.component {
             return Ok(Some(authenticated((**component).clone())));
         }
@@ -85,22 +127,31 @@ impl Authentication {
                 None
             })
         };
-        let found = note(self.front_proxy.identify(peer, &request.headers))
-            .or_else(|| note(self.certificates.identify(peer)))
-            .or_else(|| note(self.by_token(request)));
+        let mut found = note(self.front_proxy.identify(peer, &request.headers));
+        if found.is_none() {
+            found = note(self.certificates.identify(peer));
+        }
+        if found.is_none() {
+            found = note(self.by_token(request).await);
+        }
         if let Some(user) = found {
             return Ok(Some(authenticated(user)));
         }
         if wrong {
             return Err(StatusError::unauthorized());
         }
-        Ok(self.anonymous.then(anonymous))
+        Ok(self.anonymous.admits(request.uri.path()).then(anonymous))
     }
 
-    fn by_token(&self, request: &Parts) -> Result<Option<UserInfo>, Refused> {
+    async fn by_token(&self, request: &Parts) -> Result<Option<UserInfo>, Refused> {
         let Some(token) = bearer_token(&request.headers) else { return Ok(None) };
-        match self.authenticate_token(&token, None) {
-            Ok(found) => Ok(Some(found.user)),
+        match self.authenticate_token(&token, None).await {
+            Ok(found) => {
+                if let Some(warnings) = request.extensions.get::<Warnings>().filter(|_| found.auto_generated) {
+                    warnings.add(AUTO_GENERATED);
+                }
+                Ok(Some(found.user))
+            }
             Err(error) => {
                 tracing::debug!(%error, path = request.uri.path(), "token refused");
                 Err(Refused)
@@ -109,17 +160,43 @@ impl Authentication {
     }
 
     /// Who bears a token, for TokenReview; the user without `system:authenticated`.
-    pub fn authenticate_token(&self, token: &str, audiences: Option<&[String]>) -> Result<Authenticated, WrongToken> {
-        if let Some(user) = self.token_file.as_ref().and_then(|file| file.user(token)) {
-            // Whoever has such a token speaks to us, and to whomever was asked for.
-            let audiences = audiences.unwrap_or(&self.issuer.config().audiences).to_vec();
-            return Ok(Authenticated { user, audiences });
+    pub async fn authenticate_token(
+        &self,
+        token: &str,
+        audiences: Option<&[String]>,
+    ) -> Result<Authenticated, WrongToken> {
+        let mut errors = vec!["invalid bearer token".to_owned()];
+        if let Some(found) = self.token_file.as_ref().and_then(|file| self.ours(file.user(token), audiences)) {
+            return Ok(found);
         }
         match self.issuer.authenticate(token, audiences) {
-            Ok(Some(found)) => Ok(found),
-            Ok(None) => Err(WrongToken("invalid bearer token".into())),
-            Err(why) => Err(WrongToken(format!("[invalid bearer token, {why}]"))),
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(why) => errors.push(why.to_string()),
         }
+        if let Some(found) = self.bootstrap_tokens.as_ref().and_then(|tokens| self.ours(tokens.user(token), audiences))
+        {
+            return Ok(found);
+        }
+        for other in &self.others {
+            match other.authenticate(token, audiences).await {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                Err(why) => errors.push(why),
+            }
+        }
+        Err(WrongToken(crate::authz::rbac::aggregate(&errors)))
+    }
+
+    /// A token that says nothing of audiences is for us.
+    fn ours(&self, user: Option<UserInfo>, asked: Option<&[String]>) -> Option<Authenticated> {
+        let own = &self.issuer.config().audiences;
+        let audiences = match asked {
+            None => own.clone(),
+            Some(asked) => own.iter().filter(|audience| asked.contains(audience)).cloned().collect(),
+        };
+        let user = user.filter(|_| !audiences.is_empty())?;
+        Some(Authenticated { user, audiences, auto_generated: false })
     }
 
     pub fn issuer(&self) -> &Arc<Issuer> {
@@ -133,7 +210,7 @@ impl Authenticator for Authentication {
         peer: &'a Peer,
         request: &'a Parts,
     ) -> BoxFuture<'a, Result<Option<UserInfo>, StatusError>> {
-        Box::pin(std::future::ready(self.identify(peer, request)))
+        Box::pin(self.identify(peer, request))
     }
 }
 

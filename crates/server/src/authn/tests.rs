@@ -34,8 +34,8 @@ fn request(headers: &[(&str, &str)]) -> Parts {
 }
 
 /// Who the caller is found to be: `name groups`, or `401`.
-fn found(authentication: &Authentication, peer: &Peer, headers: &[(&str, &str)]) -> String {
-    match authentication.identify(peer, &request(headers)) {
+async fn found(authentication: &Authentication, peer: &Peer, headers: &[(&str, &str)]) -> String {
+    match authentication.identify(peer, &request(headers)).await {
         Ok(Some(user)) => format!("{} {}", user.name, user.groups.join(",")),
         Ok(None) => "nobody".into(),
         Err(error) => error.code.to_string(),
@@ -87,15 +87,19 @@ async fn callers_are_found_in_upstreams_order() {
     ] {
         for _ in 0..2 {
             let peer = peer(leaf.map(|leaf| &**leaf));
-            assert_eq!(found(&authentication, &peer, &headers), who, "{headers:?}");
+            assert_eq!(found(&authentication, &peer, &headers).await, who, "{headers:?}");
         }
     }
-    let strict = authentication.without_anonymous();
-    assert_eq!(found(&strict, &peer(None), &[]), "nobody");
+    let strict = authentication.with_anonymous(Anonymous::Nowhere);
+    assert_eq!(found(&strict, &peer(None), &[]).await, "nobody");
     let component = UserInfo { name: "system:kube-scheduler".into(), ..UserInfo::default() };
     let component = Peer { component: Some(Arc::new(component)), ..Peer::default() };
     assert_eq!(
-        found(&strict, &component, &[("authorization", "Bearer wrong")]),
+        found(&strict, &component, &[("authorization", "Bearer wrong")]).await,
         "system:kube-scheduler system:authenticated"
     );
+    let health = strict.with_anonymous(Anonymous::At(vec!["/api".to_owned()]));
+    assert_eq!(found(&health, &peer(None), &[]).await, "system:anonymous system:unauthenticated");
+    let health = health.with_anonymous(Anonymous::At(vec!["/api/v1".to_owned()]));
+    assert_eq!(found(&health, &peer(None), &[]).await, "nobody");
 }

@@ -7,17 +7,17 @@ use orlop_client::{Client, Dynamic, Resource};
 use orlop_store::{Key, Store, StoreError};
 use serde_json::{Map, json};
 
-use super::front_proxy;
+use super::RequestHeaders;
 use crate::pki::Pki;
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
 
 /// Keeps the ConfigMap true, for as long as it is polled.
-pub async fn run(store: &Store, client: &Client, pki: &Pki) -> Result<(), StoreError> {
+pub async fn run(store: &Store, client: &Client, pki: &Pki, headers: &RequestHeaders) -> Result<(), StoreError> {
     let mut changes = store.watch("configmaps", Some(NAMESPACE), store.revision())?;
     loop {
-        if let Err(error) = ensure(store, client, pki).await {
+        if let Err(error) = ensure(store, client, &data(pki, headers)).await {
             // Somebody else's write, most likely: it is a change, and the next round.
             tracing::warn!(error = %orlop_base::error::chain(&error), "publishing how callers are recognized failed");
         }
@@ -25,18 +25,18 @@ pub async fn run(store: &Store, client: &Client, pki: &Pki) -> Result<(), StoreE
     }
 }
 
-async fn ensure(store: &Store, client: &Client, pki: &Pki) -> Result<(), orlop_client::Error> {
+async fn ensure(store: &Store, client: &Client, wanted: &Map<String, Value>) -> Result<(), orlop_client::Error> {
     let key = Key { resource: "configmaps".into(), namespace: NAMESPACE.into(), name: NAME.into() };
     let stored = store.newest(&key).and_then(|entry| serde_json::from_slice::<Value>(&entry.json).ok());
     let api = client.dynamic(&resource(), NAMESPACE);
     match stored {
         None => {
             let metadata = json!({ "namespace": NAMESPACE, "name": NAME });
-            let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data(pki) });
+            let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": wanted });
             api.create(&Dynamic(object)).await?;
         }
         Some(mut object) => {
-            let wanted = merged(&object["data"], data(pki));
+            let wanted = merged(&object["data"], wanted);
             if object["data"] != wanted {
                 object["data"] = wanted;
                 api.update(&Dynamic(object)).await?;
@@ -47,22 +47,25 @@ async fn ensure(store: &Store, client: &Client, pki: &Pki) -> Result<(), orlop_c
 }
 
 /// Entries of others stay.
-fn merged(stored: &Value, ours: Map<String, Value>) -> Value {
+fn merged(stored: &Value, ours: &Map<String, Value>) -> Value {
     let mut all = stored.as_object().cloned().unwrap_or_default();
-    all.extend(ours);
+    all.extend(ours.clone());
     Value::Object(all)
 }
 
-fn data(pki: &Pki) -> Map<String, Value> {
-    let list = |names: &[&str]| Value::from(json!(names).to_string());
+fn data(pki: &Pki, headers: &RequestHeaders) -> Map<String, Value> {
+    let list = |names: &[String]| Value::from(json!(names).to_string());
     Map::from_iter([
         ("client-ca-file".to_owned(), pki.cluster_ca().pem().into()),
-        ("requestheader-client-ca-file".to_owned(), pki.front_proxy_ca().pem().into()),
-        ("requestheader-allowed-names".to_owned(), list(&front_proxy::ALLOWED_NAMES)),
-        ("requestheader-username-headers".to_owned(), list(&["X-Remote-User"])),
-        ("requestheader-uid-headers".to_owned(), list(&["X-Remote-Uid"])),
-        ("requestheader-group-headers".to_owned(), list(&["X-Remote-Group"])),
-        ("requestheader-extra-headers-prefix".to_owned(), list(&["X-Remote-Extra-"])),
+        (
+            "requestheader-client-ca-file".to_owned(),
+            format!("{}{}", pki.front_proxy_ca().pem(), headers.authority).into(),
+        ),
+        ("requestheader-allowed-names".to_owned(), list(&headers.allowed_names)),
+        ("requestheader-username-headers".to_owned(), list(&headers.username)),
+        ("requestheader-uid-headers".to_owned(), list(&headers.uid)),
+        ("requestheader-group-headers".to_owned(), list(&headers.group)),
+        ("requestheader-extra-headers-prefix".to_owned(), list(&headers.extra_prefix)),
     ])
 }
 

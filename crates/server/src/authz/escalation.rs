@@ -34,24 +34,28 @@ impl Plugin for Escalation {
         _server: &'a Server,
         attributes: &'a Attributes,
     ) -> BoxFuture<'a, Result<(), StatusError>> {
-        Box::pin(std::future::ready(self.check(attributes)))
+        Box::pin(self.check(attributes))
     }
 }
 
 impl Escalation {
-    fn check(&self, attributes: &Attributes) -> Result<(), StatusError> {
+    async fn check(&self, attributes: &Attributes) -> Result<(), StatusError> {
         let (user, object) = (&*attributes.user, &attributes.object);
         let unchanged = attributes.old_object.as_deref().is_some_and(|old| changes_only_gc_fields(object, old));
         if user.groups.iter().any(|group| group == MASTERS) || unchanged {
             return Ok(());
         }
-        if object["roleRef"].is_object() { self.check_binding(attributes) } else { self.check_role(attributes) }
+        if object["roleRef"].is_object() {
+            self.check_binding(attributes).await
+        } else {
+            self.check_role(attributes).await
+        }
     }
 
-    fn check_role(&self, attributes: &Attributes) -> Result<(), StatusError> {
+    async fn check_role(&self, attributes: &Attributes) -> Result<(), StatusError> {
         let (user, object) = (&*attributes.user, &attributes.object);
         let resource = attributes.resource.info().plural.to_string();
-        if self.allows(user, "escalate", &resource, &attributes.namespace, &attributes.name) {
+        if self.allows(user, "escalate", &resource, &attributes.namespace, &attributes.name).await {
             return Ok(());
         }
         self.confirm(attributes, &Rule::list(object))?;
@@ -68,7 +72,7 @@ impl Escalation {
         Ok(())
     }
 
-    fn check_binding(&self, attributes: &Attributes) -> Result<(), StatusError> {
+    async fn check_binding(&self, attributes: &Attributes) -> Result<(), StatusError> {
         let role = RoleRef::of(&attributes.object);
         let plural = match &*role.kind {
             "ClusterRole" => "clusterroles",
@@ -76,7 +80,7 @@ impl Escalation {
             // Validation names what is wrong.
             _ => return Ok(()),
         };
-        if self.allows(&attributes.user, "bind", plural, &attributes.namespace, &role.name) {
+        if self.allows(&attributes.user, "bind", plural, &attributes.namespace, &role.name).await {
             return Ok(());
         }
         let rules = self
@@ -87,7 +91,7 @@ impl Escalation {
         self.confirm(attributes, &rules)
     }
 
-    fn allows(&self, user: &UserInfo, verb: &str, resource: &str, namespace: &str, name: &str) -> bool {
+    async fn allows(&self, user: &UserInfo, verb: &str, resource: &str, namespace: &str, name: &str) -> bool {
         let request = RequestInfo {
             verb: verb.into(),
             is_resource: true,
@@ -98,7 +102,7 @@ impl Escalation {
             name: name.into(),
             ..RequestInfo::default()
         };
-        matches!(self.0.decide(user, &request), Decision::Allow { .. })
+        matches!(self.0.decide(user, &request).await, Decision::Allow { .. })
     }
 
     fn confirm(&self, attributes: &Attributes, asked: &[Rule]) -> Result<(), StatusError> {

@@ -1,23 +1,30 @@
 //! Authorization: who may do what.
 //!
-//! The chain is upstream's: members of `system:masters` may do everything, then the [`node`]
-//! authorizer has its say about kubelets, then [`rbac`] about everybody. Nobody says no, so what
-//! nobody allows is forbidden; the reasons of those who had none to allow are told in the answer.
+//! Members of `system:masters` may do everything; then a chain is asked, in the order it was configured
+//! in (by default the [`node`] authorizer about kubelets, then [`rbac`] about everybody). The first that
+//! allows or denies has decided; what nobody allows is forbidden, and the reasons of those who had none
+//! to allow are told in the answer.
 //!
-//! Both authorizers keep their view of the cluster by following the store ([`follow`]): a
-//! decision never rests on a state older than the request.
+//! Node and RBAC keep their view of the cluster by following the store ([`follow`]): a decision never
+//! rests on a state older than the request.
 
+pub mod abac;
 pub mod aggregation;
 pub mod bootstrap;
+mod chain;
+pub mod config;
 mod escalation;
 mod follow;
 pub mod node;
 mod node_restriction;
 pub mod rbac;
+mod reload;
 pub mod rule;
+pub mod webhook;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use orlop_client::transport::UserInfo;
 use orlop_store::Store;
@@ -25,8 +32,10 @@ use orlop_store::Store;
 use crate::auth::{Authorizer, Decision};
 use crate::request::RequestInfo;
 
+pub use chain::{Link, Mode};
 pub use escalation::{Escalation, changes_only_gc_fields};
 pub use node_restriction::NodeRestriction;
+pub use reload::Reload;
 use rule::Rule;
 
 /// Whose members may do everything, whatever the stored policy says.
@@ -37,6 +46,7 @@ pub const MASTERS: &str = "system:masters";
 pub struct Authorization {
     node: Arc<node::NodeAuthorizer>,
     rbac: Arc<rbac::Rbac>,
+    chain: Arc<ArcSwap<Vec<Link>>>,
 }
 
 /// What a user may do in a namespace, as far as it can be listed.
@@ -49,46 +59,99 @@ pub struct Listing {
 }
 
 impl Authorization {
+    /// Node and RBAC.
     pub fn new(store: &Store) -> Self {
-        Self { node: Arc::new(node::NodeAuthorizer::new(store)), rbac: Arc::new(rbac::Rbac::new(store)) }
+        Self::with_chain(store, vec![Link::of(Mode::Node), Link::of(Mode::Rbac)])
+    }
+
+    pub fn with_chain(store: &Store, chain: Vec<Link>) -> Self {
+        Self {
+            node: Arc::new(node::NodeAuthorizer::new(store)),
+            rbac: Arc::new(rbac::Rbac::new(store)),
+            chain: Arc::new(ArcSwap::from_pointee(chain)),
+        }
+    }
+
+    /// Requests that come from now on are decided by this chain.
+    pub fn set_chain(&self, chain: Vec<Link>) {
+        self.chain.store(Arc::new(chain));
     }
 
     pub fn rbac(&self) -> &Arc<rbac::Rbac> {
         &self.rbac
     }
 
-    pub fn decide(&self, user: &UserInfo, request: &RequestInfo) -> Decision {
+    pub async fn decide(&self, user: &UserInfo, request: &RequestInfo) -> Decision {
         if user.groups.iter().any(|group| group == MASTERS) {
             return Decision::Allow { reason: String::new() };
         }
-        let mut reasons = Vec::new();
-        for (name, decision) in [
-            ("node", &(|| self.node.decide(user, request)) as &dyn Fn() -> Decision),
-            ("rbac", &|| self.rbac.decide(user, request)),
-        ] {
-            match decision() {
-                Decision::NoOpinion { reason } if reason.is_empty() => {}
-                Decision::NoOpinion { reason } => reasons.push(format!("{name}: {reason}")),
+        let chain = self.chain.load_full();
+        let (mut reasons, mut errors) = (Vec::new(), Vec::new());
+        for Link { name, mode } in &*chain {
+            let reason = match self.ask(mode, user, request).await {
+                Decision::NoOpinion { reason } => reason,
+                Decision::Failed { denied: false, reason, error } => {
+                    errors.push(error);
+                    reason
+                }
                 decided => return decided,
+            };
+            if !reason.is_empty() {
+                reasons.push(format!("{name}: {reason}"));
             }
         }
-        Decision::NoOpinion { reason: reasons.join("\n") }
+        let reason = reasons.join("\n");
+        if errors.is_empty() {
+            Decision::NoOpinion { reason }
+        } else {
+            Decision::Failed { denied: false, reason, error: rbac::aggregate(&errors) }
+        }
+    }
+
+    async fn ask(&self, mode: &Mode, user: &UserInfo, request: &RequestInfo) -> Decision {
+        match mode {
+            Mode::AlwaysAllow => Decision::Allow { reason: String::new() },
+            Mode::AlwaysDeny => Decision::NoOpinion { reason: "Everything is forbidden.".into() },
+            Mode::Abac(policies) => policies.decide(user, request),
+            Mode::Node => self.node.decide(user, request),
+            Mode::Rbac => self.rbac.decide(user, request),
+            Mode::Webhook(webhook) => webhook.decide(user, request).await,
+        }
     }
 
     /// For SelfSubjectRulesReview. Privilege by group is not listed, as upstream's is not.
     pub fn rules_for(&self, user: &UserInfo, namespace: &str) -> Listing {
-        let (rules, mut errors) = self.rbac.rules_for(user, namespace);
-        let incomplete = node::node_name(user).is_some();
-        if incomplete {
-            errors.insert(0, "node authorizer does not support user rule resolution".into());
+        let mut all = Listing::default();
+        for Link { mode, .. } in &**self.chain.load() {
+            let found = self.list(mode, user, namespace);
+            all.rules.extend(found.rules);
+            all.incomplete |= found.incomplete;
+            all.errors.extend(found.errors);
         }
-        Listing { rules, incomplete, errors }
+        all
+    }
+
+    fn list(&self, mode: &Mode, user: &UserInfo, namespace: &str) -> Listing {
+        let unlisted = |why: &str| Listing { incomplete: true, errors: vec![why.to_owned()], ..Listing::default() };
+        match mode {
+            Mode::AlwaysAllow => Listing { rules: Rule::full_authority().to_vec(), ..Listing::default() },
+            Mode::Abac(policies) => Listing { rules: policies.rules_for(user, namespace), ..Listing::default() },
+            Mode::Rbac => {
+                let (rules, errors) = self.rbac.rules_for(user, namespace);
+                Listing { rules, errors, incomplete: false }
+            }
+            Mode::Node if node::node_name(user).is_some() => {
+                unlisted("node authorizer does not support user rule resolution")
+            }
+            Mode::Webhook(_) => unlisted("webhook authorizer does not support user rule resolution"),
+            Mode::AlwaysDeny | Mode::Node => Listing::default(),
+        }
     }
 }
 
 impl Authorizer for Authorization {
     fn authorize<'a>(&'a self, user: &'a UserInfo, request: &'a RequestInfo) -> BoxFuture<'a, Decision> {
-        Box::pin(std::future::ready(self.decide(user, request)))
+        Box::pin(self.decide(user, request))
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod deadline;
 mod identity;
+mod impersonation;
 pub mod inflight;
 mod permission;
 pub mod route;
@@ -47,6 +48,8 @@ impl Server {
         let info = RequestInfo::parse(&head.method, path);
         let audit_id = audit_id(&head);
         let warnings = Warnings::default();
+        // Authentication may have something to say.
+        head.extensions.insert(warnings.clone());
         let (headers, asked) = (head.headers.clone(), info.clone());
         let started = tokio::time::Instant::now();
         let trail = Trail::new(self.audit.as_ref(), &audit_id);
@@ -95,7 +98,7 @@ impl Server {
             return Ok(respond::unaudited(&incoming.head.uri));
         }
         let caller = user.clone();
-        let user = self.impersonate(user, &mut incoming.head).await?;
+        let user = self.impersonate(user, &mut incoming.head, &incoming.info).await?;
         if !Arc::ptr_eq(&caller, &user) {
             incoming.trail.impersonated(&user);
         }

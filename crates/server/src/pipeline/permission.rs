@@ -34,10 +34,13 @@ impl Server {
     }
 }
 
-pub(super) fn refusal(user: &UserInfo, info: &RequestInfo, decision: Decision) -> StatusError {
+fn refusal(user: &UserInfo, info: &RequestInfo, decision: Decision) -> StatusError {
     match decision {
         Decision::Allow { reason } | Decision::Deny { reason } | Decision::NoOpinion { reason } => {
             forbidden(user, info, &reason)
+        }
+        Decision::Failed { error, .. } => {
+            StatusError::new(500, "InternalError", format!("Internal Server Error: {:?}: {error}", info.path))
         }
     }
 }

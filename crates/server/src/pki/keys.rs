@@ -58,12 +58,7 @@ impl SigningKey {
     pub fn open(path: &Path) -> Result<Self, PkiError> {
         let (key_path, pub_path) = (path.with_extension("key"), path.with_extension("pub"));
         if let Some(text) = files::read(&key_path)? {
-            let pkcs8 = pkcs8_from_pem(&key_path, &text)?;
-            return Self::from_pkcs8(&pkcs8).map_err(|reason| PkiError::Content {
-                path: key_path,
-                expected: "a signing key",
-                reason,
-            });
+            return Self::from_pem(&key_path, &text);
         }
         let issue = |reason: String| PkiError::Issue { what: "the ServiceAccount signing key".into(), reason };
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
@@ -73,6 +68,21 @@ impl SigningKey {
         files::write(&pub_path, pem("PUBLIC KEY", &key.public.info).as_bytes(), files::PUBLIC)?;
         files::write(&key_path, pem("PRIVATE KEY", pkcs8.as_ref()).as_bytes(), files::PRIVATE)?;
         Ok(key)
+    }
+
+    /// Reads a key that somebody else made (`--service-account-signing-key-file`).
+    pub fn read(path: &Path) -> Result<Self, PkiError> {
+        let missing =
+            || PkiError::Content { path: path.to_owned(), expected: "a signing key", reason: "missing".into() };
+        Self::from_pem(path, &files::read(path)?.ok_or_else(missing)?)
+    }
+
+    fn from_pem(path: &Path, text: &str) -> Result<Self, PkiError> {
+        Self::from_pkcs8(&pkcs8_from_pem(path, text)?).map_err(|reason| PkiError::Content {
+            path: path.to_owned(),
+            expected: "a signing key",
+            reason,
+        })
     }
 
     fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, String> {
@@ -195,16 +205,31 @@ impl PublicKey {
         jwk
     }
 
-    /// Reads further public keys to verify with (`--service-account-key-file`).
-    pub fn read(path: &Path) -> Result<Self, PkiError> {
-        let wrong = |reason: String| PkiError::Content { path: path.to_owned(), expected: "a public key", reason };
+    /// Every key of a file to verify with: public ones, and the public halves of private ones
+    /// (`--service-account-key-file`).
+    pub fn read_all(path: &Path) -> Result<Vec<Self>, PkiError> {
+        let wrong = |reason: String| PkiError::Content { path: path.to_owned(), expected: "public keys", reason };
         let text = files::read(path)?.ok_or_else(|| wrong("missing".into()))?;
+        let mut keys = Vec::new();
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes()) {
-            if let (SectionKind::PublicKey, info) = section.map_err(|error| wrong(error.to_string()))? {
-                return Self::from_info(&info).ok_or_else(|| wrong("neither P-256 nor RSA".into()));
-            }
+            let (kind, der) = section.map_err(|error| wrong(error.to_string()))?;
+            let private = match kind {
+                SectionKind::PublicKey => {
+                    keys.push(Self::from_info(&der).ok_or_else(|| wrong("neither P-256 nor RSA".into()))?);
+                    continue;
+                }
+                SectionKind::PrivateKey => der,
+                SectionKind::RsaPrivateKey => der::pkcs8_from_pkcs1(&der),
+                SectionKind::EcPrivateKey => der::pkcs8_from_sec1(&der),
+                _ => continue,
+            };
+            keys.push(SigningKey::from_pkcs8(&private).map_err(wrong)?.public);
         }
-        Err(wrong("no public key in it".into()))
+        if keys.is_empty() {
+            Err(wrong("data does not contain any valid RSA or ECDSA public keys".into()))
+        } else {
+            Ok(keys)
+        }
     }
 
     fn from_info(info: &[u8]) -> Option<Self> {

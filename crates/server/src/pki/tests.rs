@@ -93,7 +93,9 @@ fn signatures_verify_and_jwks_have_upstreams_shape() {
         (&jwk["kty"], &jwk["crv"], &jwk["alg"], &jwk["use"]),
         (&"EC".into(), &"P-256".into(), &"ES256".into(), &"sig".into())
     );
-    assert_eq!(PublicKey::read(&dir.path().join("pki/sa.pub")).expect("read"), *key.public());
+    for file in ["pki/sa.pub", "pki/sa.key"] {
+        assert_eq!(PublicKey::read_all(&dir.path().join(file)).expect("read"), [key.public().clone()]);
+    }
 }
 
 /// The serving certificate passes for every name, the client certificate arrives, and a renewal

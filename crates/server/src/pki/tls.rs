@@ -44,6 +44,16 @@ impl Pki {
     pub fn client_verifiers(&self) -> Result<ClientVerifiers, PkiError> {
         Ok(ClientVerifiers { users: verifier(self.cluster_ca())?, front_proxies: verifier(self.front_proxy_ca())? })
     }
+
+    /// Verifies what our front proxies show, and those of another authority, in PEM
+    /// (`--requestheader-client-ca-file`).
+    pub fn front_proxy_verifier(&self, other: &str) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
+        let mut roots = roots(self.front_proxy_ca())?;
+        for certificate in CertificateDer::pem_slice_iter(other.as_bytes()) {
+            roots.add(certificate.map_err(|error| PkiError::Tls(rustls::Error::General(error.to_string())))?)?;
+        }
+        client_verifier(roots)
+    }
 }
 
 /// Who may vouch for a client.
@@ -127,7 +137,11 @@ fn roots(authority: &Authority) -> Result<RootCertStore, PkiError> {
 }
 
 fn verifier(authority: &Authority) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)?), provider())
+    client_verifier(roots(authority)?)
+}
+
+fn client_verifier(roots: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
         .build()
         .map_err(|error| PkiError::Tls(rustls::Error::General(error.to_string())))
 }

@@ -13,21 +13,21 @@ use crate::call::Call;
 
 const GROUP: &str = "authorization.k8s.io";
 
-pub fn subject(reviews: &Reviews, _call: &Call, review: Value) -> Result<Value, StatusError> {
+pub async fn subject(reviews: &Reviews, _call: &Call, review: Value) -> Result<Value, StatusError> {
     let mut errors = spec::validate(&review["spec"], true);
     validate_metadata(&review, "", &mut errors);
     refuse("SubjectAccessReview", &errors)?;
-    Ok(answer(reviews, &spec::user(&review["spec"]), review))
+    Ok(answer(reviews, &spec::user(&review["spec"]), review).await)
 }
 
-pub fn own(reviews: &Reviews, call: &Call, review: Value) -> Result<Value, StatusError> {
+pub async fn own(reviews: &Reviews, call: &Call, review: Value) -> Result<Value, StatusError> {
     let mut errors = spec::validate(&review["spec"], false);
     validate_metadata(&review, "", &mut errors);
     refuse("SelfSubjectAccessReview", &errors)?;
-    Ok(answer(reviews, &call.user, review))
+    Ok(answer(reviews, &call.user, review).await)
 }
 
-pub fn local(reviews: &Reviews, call: &Call, review: Value) -> Result<Value, StatusError> {
+pub async fn local(reviews: &Reviews, call: &Call, review: Value) -> Result<Value, StatusError> {
     let attributes = &review["spec"];
     let namespace = meta::namespace(&review);
     let mut errors = spec::validate(attributes, true);
@@ -45,7 +45,7 @@ pub fn local(reviews: &Reviews, call: &Call, review: Value) -> Result<Value, Sta
         let text = format!("spec.resourceAttributes.namespace must match namespace: {}", call.info.namespace);
         return Err(StatusError::bad_request(text));
     }
-    Ok(answer(reviews, &spec::user(attributes), review))
+    Ok(answer(reviews, &spec::user(attributes), review).await)
 }
 
 fn refuse(kind: &str, errors: &ErrorList) -> Result<(), StatusError> {
@@ -70,12 +70,16 @@ fn validate_metadata(review: &Value, namespace: &str, errors: &mut ErrorList) {
     }
 }
 
-fn answer(reviews: &Reviews, user: &UserInfo, review: Value) -> Value {
-    let (request, errors) = spec::request(&review["spec"]);
-    let (allowed, denied, reason) = match reviews.authorization.decide(user, &request) {
+async fn answer(reviews: &Reviews, user: &UserInfo, review: Value) -> Value {
+    let (request, mut errors) = spec::request(&review["spec"]);
+    let (allowed, denied, reason) = match reviews.authorization.decide(user, &request).await {
         Decision::Allow { reason } => (true, false, reason),
         Decision::Deny { reason } => (false, true, reason),
         Decision::NoOpinion { reason } => (false, false, reason),
+        Decision::Failed { denied, reason, error } => {
+            errors.insert(0, error);
+            (false, denied, reason)
+        }
     };
     let mut status = json!({ "allowed": allowed });
     if denied {

@@ -10,7 +10,7 @@ use super::{Reviews, with_status};
 use crate::authn;
 use crate::call::Call;
 
-pub fn own(_reviews: &Reviews, call: &Call, review: Value) -> Result<Value, StatusError> {
+pub async fn own(_reviews: &Reviews, call: &Call, review: Value) -> Result<Value, StatusError> {
     let answer = json!({
         "apiVersion": review["apiVersion"], "kind": review["kind"],
         "metadata": { "creationTimestamp": clock::rfc3339() },
@@ -18,7 +18,7 @@ pub fn own(_reviews: &Reviews, call: &Call, review: Value) -> Result<Value, Stat
     Ok(with_status(answer, json!({ "userInfo": user_info(&call.user) })))
 }
 
-pub fn token(reviews: &Reviews, _call: &Call, review: Value) -> Result<Value, StatusError> {
+pub async fn token(reviews: &Reviews, _call: &Call, review: Value) -> Result<Value, StatusError> {
     let token = review["spec"]["token"].as_str().unwrap_or_default();
     if token.is_empty() {
         return Err(StatusError::bad_request("token is required for TokenReview in authentication"));
@@ -26,7 +26,7 @@ pub fn token(reviews: &Reviews, _call: &Call, review: Value) -> Result<Value, St
     let list = review["spec"]["audiences"].as_array().into_iter().flatten();
     let audiences: Vec<String> = list.filter_map(|item| item.as_str().map(str::to_owned)).collect();
     let audiences = (!audiences.is_empty()).then_some(audiences);
-    let status = match reviews.authentication.authenticate_token(token, audiences.as_deref()) {
+    let status = match reviews.authentication.authenticate_token(token, audiences.as_deref()).await {
         Ok(found) => json!({
             "authenticated": true,
             "user": user_info(&authn::authenticated(found.user)),

@@ -1,9 +1,13 @@
 //! Reviews: kinds that are only asked, never stored.
 
 mod access;
+pub mod cache;
 mod identity;
+pub mod metrics;
+pub mod remote;
 mod rules;
 mod spec;
+pub mod watched;
 
 use std::sync::Arc;
 
@@ -27,7 +31,7 @@ pub struct Reviews {
 }
 
 /// A review's answer.
-type Answer = fn(&Reviews, &Call, Value) -> Result<Value, StatusError>;
+type Answer = for<'a> fn(&'a Reviews, &'a Call, Value) -> BoxFuture<'a, Result<Value, StatusError>>;
 
 /// The handler of one review kind.
 struct Review(Reviews, Answer);
@@ -40,7 +44,7 @@ impl Creator for Review {
         object: Value,
         _dry_run: bool,
     ) -> BoxFuture<'a, Result<Value, StatusError>> {
-        Box::pin(std::future::ready((self.1)(&self.0, call, object)))
+        (self.1)(&self.0, call, object)
     }
 }
 
@@ -49,14 +53,32 @@ pub fn extensions(reviews: &Reviews) -> Vec<Extension> {
     let review = |key: &'static str, answer: Answer| Extension::new(key).create("", Review(reviews.clone(), answer));
     let issuer = reviews.authentication.issuer().clone();
     vec![
-        review("authorization.k8s.io/subjectaccessreviews", access::subject),
-        review("authorization.k8s.io/localsubjectaccessreviews", access::local),
-        review("authorization.k8s.io/selfsubjectaccessreviews", access::own),
-        review("authorization.k8s.io/selfsubjectrulesreviews", rules::own),
-        review("authentication.k8s.io/selfsubjectreviews", identity::own),
-        review("authentication.k8s.io/tokenreviews", identity::token),
+        review("authorization.k8s.io/subjectaccessreviews", |reviews, call, review| {
+            Box::pin(access::subject(reviews, call, review))
+        }),
+        review("authorization.k8s.io/localsubjectaccessreviews", |reviews, call, review| {
+            Box::pin(access::local(reviews, call, review))
+        }),
+        review("authorization.k8s.io/selfsubjectaccessreviews", |reviews, call, review| {
+            Box::pin(access::own(reviews, call, review))
+        }),
+        review("authorization.k8s.io/selfsubjectrulesreviews", |reviews, call, review| {
+            Box::pin(rules::own(reviews, call, review))
+        }),
+        review("authentication.k8s.io/selfsubjectreviews", |reviews, call, review| {
+            Box::pin(identity::own(reviews, call, review))
+        }),
+        review("authentication.k8s.io/tokenreviews", |reviews, call, review| {
+            Box::pin(identity::token(reviews, call, review))
+        }),
         Extension::new("serviceaccounts").create("token", TokenRequest(issuer)),
     ]
+}
+
+/// A duration as Go writes it (`5m0s`), in whole seconds.
+pub fn seconds(text: &str) -> Result<i64, String> {
+    let nanos = orlop_cel::value::time::parse_duration(text).map_err(|error| error.to_string())?;
+    Ok(nanos / 1_000_000_000)
 }
 
 /// Puts a status into a review.

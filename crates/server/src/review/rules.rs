@@ -9,7 +9,7 @@ use crate::authz::rbac::aggregate;
 use crate::authz::rule::Rule;
 use crate::call::Call;
 
-pub fn own(reviews: &Reviews, call: &Call, review: Value) -> Result<Value, StatusError> {
+pub async fn own(reviews: &Reviews, call: &Call, review: Value) -> Result<Value, StatusError> {
     let namespace = review["spec"]["namespace"].as_str().unwrap_or_default();
     if namespace.is_empty() {
         return Err(StatusError::bad_request("no namespace on request"));

@@ -92,14 +92,14 @@ async fn access_reviews_answer_as_upstream() {
         ),
     ] {
         let review = json!({"kind": "SubjectAccessReview", "spec": spec});
-        assert_eq!(status(access::subject(&fixture.reviews, &call, review)), expected, "{spec}");
+        assert_eq!(status(access::subject(&fixture.reviews, &call, review).await), expected, "{spec}");
     }
     let own = json!({"metadata": {"creationTimestamp": null}, "spec": {"resourceAttributes": pods}});
-    assert_eq!(status(access::own(&fixture.reviews, &call, own)), json!({"allowed": false}));
+    assert_eq!(status(access::own(&fixture.reviews, &call, own).await), json!({"allowed": false}));
     let local = |namespace: &str| json!({"metadata": {"namespace": namespace}, "spec": {"user": "x", "groups": ["system:masters"], "resourceAttributes": {"verb": "get", "namespace": namespace}}});
-    assert_eq!(status(access::local(&fixture.reviews, &call, local("a"))), json!({"allowed": true}));
+    assert_eq!(status(access::local(&fixture.reviews, &call, local("a")).await), json!({"allowed": true}));
     assert_eq!(
-        status(access::local(&fixture.reviews, &call, local("b"))),
+        status(access::local(&fixture.reviews, &call, local("b")).await),
         json!("400 spec.resourceAttributes.namespace must match namespace: a")
     );
 }
@@ -110,14 +110,17 @@ async fn a_new_binding_counts_at_once() {
     let fixture = fixture().await;
     let call = call(user("bob", &[]), "a");
     let review = || json!({"spec": {"resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "a"}}});
-    assert_eq!(status(access::own(&fixture.reviews, &call, review())), json!({"allowed": false}));
+    assert_eq!(status(access::own(&fixture.reviews, &call, review()).await), json!({"allowed": false}));
     let binding = json!({
         "metadata": {"namespace": "a", "name": "b"},
         "roleRef": {"kind": "ClusterRole", "name": "system:aggregate-to-view"}, "subjects": [{"kind": "User", "name": "bob"}],
     });
     crate::token::tests::put(&fixture.store, "rbac.authorization.k8s.io/rolebindings", &binding).await;
     let reason = r#"RBAC: allowed by RoleBinding "b/a" of ClusterRole "system:aggregate-to-view" to User "bob""#;
-    assert_eq!(status(access::own(&fixture.reviews, &call, review())), json!({"allowed": true, "reason": reason}));
+    assert_eq!(
+        status(access::own(&fixture.reviews, &call, review()).await),
+        json!({"allowed": true, "reason": reason})
+    );
 }
 
 #[tokio::test]
@@ -126,20 +129,21 @@ async fn rules_are_listed() {
     let review =
         json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": "a"}});
     let call_of = |name: &str, groups: &[&str]| call(user(name, groups), "");
-    let answer =
-        rules::own(&fixture.reviews, &call_of("bob", &["system:authenticated"]), review.clone()).expect("answered");
+    let answer = rules::own(&fixture.reviews, &call_of("bob", &["system:authenticated"]), review.clone())
+        .await
+        .expect("answered");
     let resources = answer["status"]["resourceRules"].as_array().expect("rules");
     assert!(resources.contains(&json!({
         "verbs": ["create"], "apiGroups": ["authorization.k8s.io"],
         "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
     })));
     assert_eq!(answer["status"]["incomplete"], json!(false));
-    let node = status(rules::own(&fixture.reviews, &call_of("system:node:n", &["system:nodes"]), review));
+    let node = status(rules::own(&fixture.reviews, &call_of("system:node:n", &["system:nodes"]), review).await);
     assert_eq!(node["incomplete"], json!(true));
     assert_eq!(node["evaluationError"], json!("node authorizer does not support user rule resolution"));
     let nowhere = json!({"spec": {}});
     assert_eq!(
-        status(rules::own(&fixture.reviews, &call_of("bob", &[]), nowhere)),
+        status(rules::own(&fixture.reviews, &call_of("bob", &[]), nowhere).await),
         json!("400 no namespace on request")
     );
 }
@@ -148,22 +152,22 @@ async fn rules_are_listed() {
 async fn identities_are_told() {
     let fixture = fixture().await;
     let call = call(user("bob", &["g"]), "");
-    let me = status(identity::own(&fixture.reviews, &call, json!({"kind": "SelfSubjectReview"})));
+    let me = status(identity::own(&fixture.reviews, &call, json!({"kind": "SelfSubjectReview"})).await);
     assert_eq!(me, json!({"userInfo": {"username": "bob", "groups": ["g"]}}));
     let issuer = fixture.reviews.authentication.issuer().clone();
     let issued = TokenRequest(issuer).issue("a", "sa", json!({}), &Warnings::default()).expect("issued");
-    let ask = |token: &str, audiences: Value| {
+    let ask = async |token: &str, audiences: Value| {
         let review = json!({"spec": {"token": token, "audiences": audiences}});
-        status(identity::token(&fixture.reviews, &call, review))
+        status(identity::token(&fixture.reviews, &call, review).await)
     };
     let token = issued["status"]["token"].as_str().expect("a token");
-    let good = ask(token, Value::Null);
+    let good = ask(token, Value::Null).await;
     assert_eq!(good["authenticated"], json!(true));
     assert_eq!(good["user"]["username"], json!("system:serviceaccount:a:sa"));
     assert_eq!(good["user"]["groups"][2], json!("system:authenticated"));
     assert_eq!(good["audiences"], json!(["https://kubernetes.default.svc.cluster.local"]));
-    assert_eq!(ask("wrong", Value::Null), json!({"user": {}, "error": "invalid bearer token"}));
-    let elsewhere = ask(token, json!(["vault"]));
+    assert_eq!(ask("wrong", Value::Null).await, json!({"user": {}, "error": "invalid bearer token"}));
+    let elsewhere = ask(token, json!(["vault"])).await;
     assert!(elsewhere["error"].as_str().expect("text").contains("is invalid for the target audiences"), "{elsewhere}");
-    assert_eq!(ask("", Value::Null), json!("400 token is required for TokenReview in authentication"));
+    assert_eq!(ask("", Value::Null).await, json!("400 token is required for TokenReview in authentication"));
 }

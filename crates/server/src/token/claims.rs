@@ -75,11 +75,7 @@ impl Claims {
         let time = |field: &str| payload[field].as_f64().map_or(0, |seconds| seconds as i64);
         Some(Self {
             issuer: text(&payload["iss"]),
-            audiences: match &payload["aud"] {
-                Value::Array(all) => all.iter().map(text).collect(),
-                Value::String(one) => vec![one.clone()],
-                _ => Vec::new(),
-            },
+            audiences: Self::audiences_of(payload),
             issued_at: time("iat"),
             not_before: time("nbf"),
             expires_at: time("exp"),
@@ -91,6 +87,15 @@ impl Claims {
             node: Reference::from_value(&own["node"]),
             warn_after: own["warnafter"].as_i64(),
         })
+    }
+
+    /// `aud`, which may be one or a list.
+    pub fn audiences_of(payload: &Value) -> Vec<String> {
+        match &payload["aud"] {
+            Value::Array(all) => all.iter().map(|one| one.as_str().unwrap_or_default().to_owned()).collect(),
+            Value::String(one) => vec![one.clone()],
+            _ => Vec::new(),
+        }
     }
 
     pub fn to_payload(&self) -> Value {

@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use orlop_api::Value;
 use orlop_base::clock;
 use orlop_client::transport::UserInfo;
 use orlop_store::Store;
+use tokio::sync::mpsc;
 
 use super::claims::{Claims, Invalid};
 use super::jwt;
+use super::legacy::{self, LegacyClaims, Secret};
 use super::objects::{self, Vouchers};
+use super::tracking;
 use crate::authz::rule::go_list;
 use crate::pki::{PublicKey, SigningKey};
 
@@ -21,7 +25,7 @@ pub struct IssuerConfig {
     pub issuer: String,
     /// Earlier issuers whose tokens are still good.
     pub other_issuers: Vec<String>,
-    /// Who we are (`--api-audiences`): tokens must be for one of these. Empty: the issuer.
+    /// Who we are (`--api-audiences`): tokens must be for one of these. Empty: every issuer.
     pub audiences: Vec<String>,
     /// Longest life that is granted (`--service-account-max-token-expiration`).
     pub max_expiration_seconds: Option<i64>,
@@ -47,7 +51,13 @@ pub struct Issuer {
     keys: Vec<PublicKey>,
     store: Store,
     verified: Mutex<Verified>,
+    uses: mpsc::Sender<Secret>,
+    /// The other end, until somebody takes it.
+    used: Mutex<Option<mpsc::Receiver<Secret>>>,
 }
+
+/// Uses of tokens in Secrets that wait to be noted; what does not fit is noted at the next use.
+const MAX_USES: usize = 256;
 
 /// A token that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,15 +65,19 @@ pub struct Authenticated {
     pub user: UserInfo,
     /// Those asked for that the token is meant for.
     pub audiences: Vec<String>,
+    /// Nobody asked for this token: its bearer is warned.
+    pub auto_generated: bool,
 }
 
 impl Issuer {
     pub fn new(mut config: IssuerConfig, key: Arc<SigningKey>, store: &Store) -> Self {
         if config.audiences.is_empty() {
-            config.audiences = vec![config.issuer.clone()];
+            config.audiences = [&[config.issuer.clone()][..], &config.other_issuers].concat();
         }
-        let keys = [vec![key.public().clone()], config.other_keys.clone()].concat();
-        Self { config, key, keys, store: store.clone(), verified: Mutex::default() }
+        let mut keys = vec![key.public().clone()];
+        keys.extend(config.other_keys.iter().filter(|other| *other != key.public()).cloned());
+        let (uses, used) = mpsc::channel(MAX_USES);
+        Self { config, key, keys, store: store.clone(), verified: Mutex::default(), uses, used: Mutex::new(Some(used)) }
     }
 
     pub fn config(&self) -> &IssuerConfig {
@@ -79,28 +93,63 @@ impl Issuer {
     }
 
     pub fn sign(&self, claims: &Claims) -> String {
-        jwt::sign(&self.key, &claims.to_payload())
+        self.sign_payload(&claims.to_payload())
+    }
+
+    /// A token of any claims, for Secrets.
+    pub fn sign_payload(&self, payload: &Value) -> String {
+        jwt::sign(&self.key, payload)
+    }
+
+    /// Uses of tokens in Secrets, to be noted; once.
+    pub fn take_uses(&self) -> Option<mpsc::Receiver<Secret>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Who bears a token meant for one of `audiences` (ours, when none are given). `None`: not a
     /// token of this issuer.
     pub fn authenticate(&self, token: &str, audiences: Option<&[String]>) -> Result<Option<Authenticated>, Invalid> {
-        let Some(known) = self.verified(token)? else { return Ok(None) };
-        let ours = &self.config.audiences;
-        let meant = if known.claims.audiences.is_empty() { ours } else { &known.claims.audiences };
-        let asked = audiences.unwrap_or(ours);
-        let shared: Vec<String> = meant.iter().filter(|audience| asked.contains(audience)).cloned().collect();
-        if shared.is_empty() {
-            let (meant, asked) = (go_list(meant), go_list(asked));
-            return Err(format!("token audiences {meant} is invalid for the target audiences {asked}").into());
-        }
+        let Some(known) = self.verified(token)? else { return self.authenticate_legacy(token, audiences) };
+        let shared = self.shared(&known.claims.audiences, audiences)?;
         known.claims.check_times()?;
         let snapshot = self.store.snapshot();
         if known.vouchers.is_empty() || !objects::unchanged(&known.vouchers, &snapshot) {
             let vouchers = objects::check(&known.claims, &snapshot, clock::unix_seconds())?;
             self.lock().remember(token, Known { vouchers, ..known.clone() });
         }
-        Ok(Some(Authenticated { user: known.user, audiences: shared }))
+        Ok(Some(Authenticated { user: known.user, audiences: shared, auto_generated: false }))
+    }
+
+    /// What of the audiences asked for a token is meant for; one that names none is meant for us.
+    fn shared(&self, meant: &[String], asked: Option<&[String]>) -> Result<Vec<String>, Invalid> {
+        let ours = &*self.config.audiences;
+        let meant = if meant.is_empty() { ours } else { meant };
+        let asked = asked.unwrap_or(ours);
+        let shared: Vec<String> = meant.iter().filter(|audience| asked.contains(audience)).cloned().collect();
+        if shared.is_empty() {
+            let (meant, asked) = (go_list(meant), go_list(asked));
+            return Err(format!("token audiences {meant} is invalid for the target audiences {asked}").into());
+        }
+        Ok(shared)
+    }
+
+    /// The same for a token kept in a Secret.
+    fn authenticate_legacy(&self, token: &str, asked: Option<&[String]>) -> Result<Option<Authenticated>, Invalid> {
+        let Some(parsed) = jwt::parse(token).filter(|parsed| parsed.payload["iss"] == legacy::ISSUER) else {
+            return Ok(None);
+        };
+        parsed.verify(&self.keys).map_err(|error| error.to_string())?;
+        let claims = LegacyClaims::from_payload(&parsed.payload);
+        let audiences = self.shared(&Claims::audiences_of(&parsed.payload), asked)?;
+        let found = claims.check(token, &self.store.snapshot(), tracking::today());
+        if let Some(secret) = found.used {
+            // Full: the next use will be noted.
+            let _ = self.uses.try_send(secret);
+        }
+        match found.refused {
+            Some(why) => Err(why),
+            None => Ok(Some(Authenticated { user: claims.user(), audiences, auto_generated: found.auto_generated })),
+        }
     }
 
     /// The token's claims if its signature holds, from memory where it was seen before.

@@ -52,6 +52,16 @@ pub fn parse(token: &str) -> Option<Parsed<'_>> {
 }
 
 impl Parsed<'_> {
+    /// `alg` and `kid` of the header, as the token has them.
+    pub fn header(&self) -> (&str, &str) {
+        (&self.header.alg, &self.header.kid)
+    }
+
+    /// What is signed, and the signature.
+    pub fn signature(&self) -> (&[u8], &[u8]) {
+        (self.signed.as_bytes(), &self.signature)
+    }
+
     /// Checks the signature with the key the token names, or with each when it names none.
     pub fn verify(&self, keys: &[PublicKey]) -> Result<(), SignatureError> {
         let kid = &self.header.kid;

@@ -256,3 +256,62 @@ async fn discovery_tells_how_to_verify() {
     assert_eq!(keys["keys"][0]["kid"], json!(issuer.keys()[0].key_id()));
     assert!(discovery::answer("/openid/v1", &issuer, "").is_none());
 }
+
+/// Tokens in Secrets hold as long as the Secret does, and their use is noted once a day.
+#[tokio::test]
+async fn tokens_in_secrets_are_checked_and_noted() {
+    use base64::Engine as _;
+    let (store, issuer) = cluster().await;
+    let claims = |changes: Value| {
+        let mut claims = json!({"iss": LEGACY_ISSUER, "sub": "system:serviceaccount:a:sa"});
+        for (field, value) in [
+            ("namespace", "a"),
+            ("secret.name", "secret"),
+            ("service-account.name", "sa"),
+            ("service-account.uid", "uid-sa"),
+        ] {
+            claims[format!("kubernetes.io/serviceaccount/{field}")] = value.into();
+        }
+        for (key, value) in changes.as_object().expect("an object") {
+            claims[key] = value.clone();
+        }
+        issuer.sign_payload(&claims)
+    };
+    let token = claims(json!({}));
+    let keep = async |labels: Value| {
+        let data = json!({"token": base64::engine::general_purpose::STANDARD.encode(&token)});
+        let mut secret = object("a", "secret", json!({ "data": data }));
+        secret["metadata"]["labels"] = labels;
+        put(&store, "secrets", &secret).await;
+    };
+    let found = |token: &str| match issuer.authenticate(token, None) {
+        Ok(Some(found)) => format!("{} {:?}", found.user.name, found.user.extra),
+        Ok(None) => "nobody".to_owned(),
+        Err(why) => why.to_string(),
+    };
+    assert_eq!(found(&token), "Token does not match server's copy");
+    keep(json!({})).await;
+    assert_eq!(found(&token), "system:serviceaccount:a:sa []");
+    for (changes, why) in [
+        (json!({"sub": "system:serviceaccount:a:other"}), "sub claim is invalid"),
+        (json!({"kubernetes.io/serviceaccount/secret.name": ""}), "secretName claim is missing"),
+        (json!({"kubernetes.io/serviceaccount/secret.name": "gone"}), "Token has been invalidated"),
+        (
+            json!({"aud": ["vault"]}),
+            &format!(r#"token audiences ["vault"] is invalid for the target audiences ["{ISSUER}"]"#),
+        ),
+    ] {
+        assert_eq!(found(&claims(changes.clone())), why, "{changes}");
+    }
+    let mut uses = issuer.take_uses().expect("nobody took them");
+    assert_eq!(uses.try_recv().map(|secret| secret.name), Ok("secret".to_owned()));
+    keep(json!({"kubernetes.io/legacy-token-last-used": tracking::today().to_string()})).await;
+    assert_eq!(found(&token), "system:serviceaccount:a:sa []");
+    assert!(uses.try_recv().is_err(), "today's use is noted");
+    keep(json!({"kubernetes.io/legacy-token-invalid-since": "2020-01-01"})).await;
+    assert!(found(&token).starts_with("the token in secret a/secret for service account a/sa has been marked invalid"));
+    let listed = object("a", "sa", json!({"secrets": [{"name": "secret"}]}));
+    put(&store, "serviceaccounts", &listed).await;
+    keep(json!({})).await;
+    assert!(issuer.authenticate(&token, None).expect("good").expect("ours").auto_generated);
+}

@@ -56,7 +56,7 @@ async fn permit(server: &Server, call: &Call) -> Result<(), StatusError> {
     let wanted = RequestInfo { verb: VERB.into(), ..call.info.clone() };
     match server.authorizer.authorize(&call.user, &wanted).await {
         Decision::Allow { .. } => Ok(()),
-        Decision::Deny { reason } | Decision::NoOpinion { reason } => {
+        Decision::Deny { reason } | Decision::NoOpinion { reason } | Decision::Failed { reason, .. } => {
             let why = format!("not permitted to do {VERB:?}, reason: {reason}");
             Err(StatusError::forbidden(call.resource.group_resource(), &call.info.name, &why))
         }

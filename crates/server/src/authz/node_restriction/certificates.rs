@@ -7,7 +7,7 @@ use crate::admission::{Attributes, Operation};
 use crate::authz::node::references::MIRROR_ANNOTATION;
 
 impl NodeRestriction {
-    pub(super) fn pod_certificate(&self, node: &str, a: &Attributes) -> Check {
+    pub(super) async fn pod_certificate(&self, node: &str, a: &Attributes) -> Check {
         if a.operation != Operation::Create || !a.subresource.is_empty() {
             return Err(format!("unexpected operation {}", operation(a.operation)).into());
         }
@@ -59,7 +59,7 @@ impl NodeRestriction {
             .flat_map(|volume| items(&volume["projected"]["sources"]))
             .any(|source| source["podCertificate"]["signerName"] == signer);
         let verb = "request-serviceaccounts-podcertificate-signer";
-        if mounts || self.allows(a, verb, &signer.replace('/', ":"), field("serviceAccountName")) {
+        if mounts || self.allows(a, verb, &signer.replace('/', ":"), field("serviceAccountName")).await {
             return Ok(());
         }
         Err(format!("pod {pod_key:?} does not mount a podCertificate projected volume for signer {signer:?}").into())

@@ -51,7 +51,7 @@ impl Plugin for NodeRestriction {
         _server: &'a Server,
         attributes: &'a mut Attributes,
     ) -> BoxFuture<'a, Result<(), StatusError>> {
-        Box::pin(std::future::ready(self.decide(attributes)))
+        Box::pin(self.decide(attributes))
     }
 }
 
@@ -60,7 +60,7 @@ impl NodeRestriction {
         Self { store: store.clone(), authorization: authorization.clone() }
     }
 
-    fn decide(&self, attributes: &Attributes) -> Result<(), StatusError> {
+    async fn decide(&self, attributes: &Attributes) -> Result<(), StatusError> {
         let Some(node) = node_name(&attributes.user) else { return Ok(()) };
         let forbidden = |text: &str| {
             let name =
@@ -71,13 +71,13 @@ impl NodeRestriction {
         if node.is_empty() {
             return Err(forbidden(&format!("could not determine node from user {:?}", attributes.user.name)));
         }
-        self.check(node, attributes).map_err(|refusal| match refusal {
+        self.check(node, attributes).await.map_err(|refusal| match refusal {
             Refusal::Forbidden(text) => forbidden(&text),
             Refusal::Status(status) => status,
         })
     }
 
-    fn check(&self, node: &str, a: &Attributes) -> Check {
+    async fn check(&self, node: &str, a: &Attributes) -> Check {
         let info = a.resource.info();
         match (&*info.group, &*info.plural, &*a.subresource) {
             ("", "pods", "") => self.pod(node, a),
@@ -89,8 +89,8 @@ impl NodeRestriction {
             ("", "nodes", _) => objects::own_node(node, a),
             ("", "persistentvolumeclaims", "status") => objects::claim_status(node, a),
             ("", "persistentvolumeclaims", _) => Err("may only update PVC status".into()),
-            ("", "serviceaccounts", "token") if a.operation == Operation::Create => self.token(node, a),
-            ("certificates.k8s.io", "podcertificaterequests", _) => self.pod_certificate(node, a),
+            ("", "serviceaccounts", "token") if a.operation == Operation::Create => self.token(node, a).await,
+            ("certificates.k8s.io", "podcertificaterequests", _) => self.pod_certificate(node, a).await,
             ("coordination.k8s.io", "leases", _) => objects::lease(node, a),
             ("storage.k8s.io", "csinodes", _) => objects::csi_node(node, a),
             ("resource.k8s.io", "resourceslices", _) => objects::resource_slice(node, a),
@@ -111,7 +111,7 @@ impl NodeRestriction {
         self.find(resource, namespace, name).ok_or_else(|| Refusal::Status(missing()))
     }
 
-    fn allows(&self, a: &Attributes, verb: &str, resource: &str, name: &str) -> bool {
+    async fn allows(&self, a: &Attributes, verb: &str, resource: &str, name: &str) -> bool {
         let request = RequestInfo {
             verb: verb.into(),
             is_resource: true,
@@ -122,7 +122,7 @@ impl NodeRestriction {
             name: name.into(),
             ..RequestInfo::default()
         };
-        matches!(self.authorization.decide(&a.user, &request), Decision::Allow { .. })
+        matches!(self.authorization.decide(&a.user, &request).await, Decision::Allow { .. })
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Check, NodeRestriction, items, text};
 use crate::admission::Attributes;
 
 impl NodeRestriction {
-    pub(super) fn token(&self, node: &str, a: &Attributes) -> Check {
+    pub(super) async fn token(&self, node: &str, a: &Attributes) -> Check {
         let bound = &a.object["spec"]["boundObjectRef"];
         if bound["apiVersion"] != "v1" || bound["kind"] != "Pod" || text(&bound["name"]).is_empty() {
             return Err("node requested token not bound to a pod".into());
@@ -26,19 +26,19 @@ impl NodeRestriction {
         if pod["spec"]["nodeName"] != node {
             return Err("node requested token bound to a pod scheduled on a different node".into());
         }
-        self.audience(a, &pod)
+        self.audience(a, &pod).await
     }
 
     /// A node may only ask for audiences its pods ask for
     /// (`ServiceAccountNodeAudienceRestriction`).
-    pub(super) fn audience(&self, a: &Attributes, pod: &Value) -> Check {
+    pub(super) async fn audience(&self, a: &Attributes, pod: &Value) -> Check {
         let audience = match a.object["spec"]["audiences"].as_array().map(Vec::as_slice).unwrap_or_default() {
             [] => "",
             [one] => text(one),
             _ => return Err("node may only request 0 or 1 audiences".into()),
         };
         if self.pod_asks_for(pod, audience)
-            || self.allows(a, "request-serviceaccounts-token-audience", audience, &a.name)
+            || self.allows(a, "request-serviceaccounts-token-audience", audience, &a.name).await
         {
             return Ok(());
         }
