@@ -10,6 +10,7 @@ use orlop_server::audit::{Batch, Format, HookOptions, LogOptions, Mode, Options,
 use crate::duration::parse_duration;
 
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Audit")]
 pub struct Arguments {
     /// What is recorded of requests: an audit.k8s.io/v1 Policy

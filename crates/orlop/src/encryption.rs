@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Encryption at rest")]
 pub struct Arguments {
     /// How objects are encrypted on disk: an apiserver.config.k8s.io/v1 EncryptionConfiguration

@@ -84,3 +84,15 @@ fn agent(arguments: &AgentArguments) -> anyhow::Result<()> {
         "joining {server} as a node is not part of this release: a cluster has the one node of 'orlop server'"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Orlop;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Orlop::command().debug_assert();
+    }
+}

@@ -15,6 +15,7 @@ use orlop_server::pki::{PublicKey, SigningKey};
 use orlop_server::token::IssuerConfig;
 
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Authentication and authorization")]
 pub struct Arguments {
     /// Let callers without credentials in, as system:anonymous [default: true]

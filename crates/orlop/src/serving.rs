@@ -9,6 +9,7 @@ use orlop_server::Limits;
 use crate::duration::parse_duration;
 
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Serving")]
 pub struct Arguments {
     /// Time a request may take, unless it is a watch, a stream or asks for less
