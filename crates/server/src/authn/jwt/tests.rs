@@ -218,7 +218,7 @@ fn configurations_are_checked_in_upstreams_words() {
              jwt[0].issuer.audiences: Required value: at least one jwt[0].issuer.audiences is required]",
         ),
         (
-            format!("jwt: [{{issuer: {{url: https://own, audiences: [x, y]}}, claimMappings: {{{user}}}}}]"),
+            format!("jwt: [{{issuer: {{url: https://own, audiences: [a, b]}}, claimMappings: {{{user}}}}}]"),
             "[jwt[0].issuer.url: Invalid value: \"https://own\": URL must not overlap with disallowed issuers: [https://own], \
              jwt[0].issuer.audienceMatchPolicy: Invalid value: \"\": audienceMatchPolicy must be MatchAny for multiple audiences]",
         ),
@@ -238,9 +238,8 @@ fn configurations_are_checked_in_upstreams_words() {
         ),
         (
             format!(
-                "jwt: [{{{issuer}, claimMappings: {{{user}, extra: [{{key: K8s.io/x, valueExpression: claims.x}}]}}}}]"
-            )
-            .replace("K8s.io", "k8s.io"),
+                "jwt: [{{{issuer}, claimMappings: {{{user}, extra: [{{key: k8s.io/x, valueExpression: claims.x}}]}}}}]"
+            ),
             "jwt[0].claimMappings.extra[0].key: Invalid value: \"k8s.io/x\": k8s.io, kubernetes.io and their subdomains are reserved for Kubernetes use",
         ),
         (
