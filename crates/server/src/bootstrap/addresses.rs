@@ -32,7 +32,7 @@ impl Server {
                 None | Some(Err(Stopped::Store(StoreError::Closed))) => return,
                 Some(Ok(())) => failures = 0,
                 Some(Err(error)) => {
-                    tracing::debug!(?error, "keeping the addresses of Services failed");
+                    tracing::debug!(%error, "keeping the addresses of Services failed");
                     failures += 1;
                     stop.run_until_cancelled(tokio::time::sleep(RETRY.delay(failures))).await;
                 }
@@ -109,16 +109,12 @@ impl Server {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Stopped {
-    Store(StoreError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{}", .0.message)]
     Refused(StatusError),
-}
-
-impl From<StoreError> for Stopped {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
 }
 
 impl From<StatusError> for Stopped {

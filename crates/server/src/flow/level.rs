@@ -62,7 +62,6 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct Figures {
     pub name: Arc<str>,
-    pub exempt: bool,
     pub nominal: usize,
     pub limit: usize,
     pub taken: usize,
@@ -259,7 +258,6 @@ impl Level {
         let Counts { dispatched, rejected, timed_out, cancelled } = &self.counts;
         Figures {
             name: self.name.clone(),
-            exempt: settings.exempt,
             nominal: settings.nominal,
             limit: self.limit.load(Relaxed),
             taken: self.taken.load(Relaxed),

@@ -27,7 +27,6 @@ use orlop_store::{Snapshot, Store};
 use crate::request::RequestInfo;
 pub use level::Seats;
 use plan::Plan;
-use schema::Schema;
 pub use width::{WatchGuard, Watchers};
 
 const SCHEMA_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
