@@ -161,15 +161,26 @@ fn check_job(uid: &str, job: &Value, history: &History, left: &mut Vec<String>) 
     {
         left.push(format!("Job {} is finished and tells {}", name(job), job["status"]));
     }
-    let of_job =
-        history.events().iter().filter(|event| &*event.entry.key.resource == "pods").map(|event| parse(&event.entry));
-    let of_job = of_job.filter(|pod| controller(pod).as_deref() == Some(uid));
-    // What was counted as failed, since it was deleted before it ran, may succeed all the same.
+    let of = |resource: &'static str| {
+        let events = history.events().iter().filter(move |event| &*event.entry.key.resource == resource);
+        events.map(|event| parse(&event.entry))
+    };
+    let given_up: BTreeSet<String> = of("batch/jobs")
+        .filter(|job| job["metadata"]["uid"] == uid)
+        .flat_map(|job| array(&job["status"]["uncountedTerminatedPods"]["failed"]).cloned().collect::<Vec<_>>())
+        .filter_map(|uid| uid.as_str().map(str::to_owned))
+        .collect();
     let tracked =
         |pod: &Value| array(&pod["metadata"]["finalizers"]).any(|name| name == "batch.kubernetes.io/job-tracking");
-    let succeeded: BTreeSet<String> = of_job
-        .filter(|pod| pod["status"]["phase"] == "Succeeded" && tracked(pod))
-        .filter_map(|pod| pod["metadata"]["uid"].as_str().map(str::to_owned))
+    let succeeded: BTreeSet<String> = of("pods")
+        .filter(|pod| controller(pod).as_deref() == Some(uid) && pod["status"]["phase"] == "Succeeded" && tracked(pod))
+        .filter_map(|pod| {
+            let uid = pod["metadata"]["uid"].as_str()?;
+            // What was counted as failed, since it was deleted before it ran, may succeed all the same: before that is
+            // counted, as here, or after, when nobody tracks it.
+            let is_leaving = !pod["metadata"]["deletionTimestamp"].is_null();
+            (!is_leaving || !given_up.contains(uid)).then(|| uid.to_owned())
+        })
         .collect();
     let told = number(&job["status"]["succeeded"]);
     let is_indexed = job["spec"]["completionMode"] == "Indexed";

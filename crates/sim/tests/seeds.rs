@@ -88,3 +88,9 @@ fn seed_17_an_adopted_set_may_be_too_large() {
 fn seed_41_a_binding_that_fails_is_not_tried_again_at_once() {
     run(41).unwrap();
 }
+
+/// The Job counts a pod that is being deleted as failed before it hears that it succeeded.
+#[test]
+fn seed_165_a_deleted_pod_may_succeed_after_it_was_given_up() {
+    run(165).unwrap();
+}
