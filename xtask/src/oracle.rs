@@ -158,12 +158,17 @@ fn programs(args: &Args) -> Result<Programs> {
 fn build() -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(["build", "--quiet", "--package", "orlop"]).current_dir(&root).status()?;
+    let cargo = |args: &[&str]| {
+        let mut command = Command::new(&cargo);
+        command.args(args).current_dir(&root);
+        command
+    };
+    let status = cargo(&["build", "--quiet", "--package", "orlop"]).status()?;
     if !status.success() {
         bail!("building orlop: {status}");
     }
-    // Where this program itself was built: `<target>/debug/xtask`.
-    let own = std::env::current_exe()?;
-    let target = own.parent().and_then(Path::parent).context("finding the target directory")?;
-    Ok(target.join("debug/orlop"))
+    let metadata = cargo(&["metadata", "--format-version=1", "--no-deps", "--offline"]).output()?;
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).context("reading cargo metadata")?;
+    let target = metadata["target_directory"].as_str().context("finding the target directory")?;
+    Ok(Path::new(target).join("debug/orlop"))
 }
