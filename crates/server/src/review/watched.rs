@@ -20,6 +20,10 @@ const BUFFER_BYTES: usize = 4096;
 
 impl WatchedFile {
     /// `read`: what the file held when it was last read.
+    #[expect(
+        deprecated,
+        reason = "unsound for types that change their descriptor, which OwnedFd does not; the other call is unsafe"
+    )]
     pub fn new(path: &Path, read: Vec<u8>) -> io::Result<Self> {
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
