@@ -88,7 +88,7 @@ pub fn capacity(volume: &PersistentVolume) -> i64 {
     storage(volume.spec.as_ref().and_then(|s| s.capacity.as_ref()))
 }
 
-fn modes<'a>(modes: Option<&'a Vec<String>>) -> impl Iterator<Item = &'a str> {
+fn modes(modes: Option<&Vec<String>>) -> impl Iterator<Item = &str> {
     modes.into_iter().flatten().map(String::as_str)
 }
 

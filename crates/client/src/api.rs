@@ -1,6 +1,5 @@
 //! The verbs of one resource.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use serde_json::Value;
 use crate::client::{Call, Client};
 use crate::error::{Error, Result};
 use crate::json;
-use crate::object::{Object, Resource};
+use crate::object::{Decode, Object, Resource};
 use crate::params::{DeleteOptions, ListOptions, Patch, WatchOptions, WriteOptions};
 use crate::watch::Watch;
 
@@ -24,13 +23,14 @@ pub struct Api<K> {
     client: Client,
     resource: Resource,
     namespace: Arc<str>,
-    kind: PhantomData<fn() -> K>,
+    accept: &'static str,
+    accept_list: &'static str,
+    decode: Decode<K>,
 }
 
 impl<K> Clone for Api<K> {
     fn clone(&self) -> Self {
-        let (client, resource) = (self.client.clone(), self.resource.clone());
-        Self { client, resource, namespace: self.namespace.clone(), kind: PhantomData }
+        self.decoding(self.decode)
     }
 }
 
@@ -47,63 +47,8 @@ pub struct List<K> {
 
 impl<K: Object> Api<K> {
     pub(crate) fn new(client: Client, resource: Resource, namespace: &str) -> Self {
-        Self { client, resource, namespace: namespace.into(), kind: PhantomData }
-    }
-
-    pub fn resource(&self) -> &Resource {
-        &self.resource
-    }
-
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
-    pub async fn get(&self, name: &str) -> Result<K> {
-        let path = self.object_path("", name, "")?;
-        self.one(Method::GET, &path, "", Bytes::new()).await
-    }
-
-    /// `None` when there is none of that name.
-    pub async fn get_opt(&self, name: &str) -> Result<Option<K>> {
-        match self.get(name).await {
-            Ok(object) => Ok(Some(object)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// One page (all, when `options.limit` is 0).
-    pub async fn list(&self, options: &ListOptions) -> Result<List<K>> {
-        let path = self.collection_path(options.query().as_str());
-        let call =
-            Call { method: Method::GET, path: &path, accept: K::ACCEPT_LIST, content_type: "", body: Bytes::new() };
-        let body = self.client.call(call).await?;
-        decode_list(&body).map_err(|source| Error::Decode { method: Method::GET, path, source })
-    }
-
-    /// Every page. A token that expired midway starts over, once, in a single answer.
-    pub async fn list_all(&self, options: &ListOptions) -> Result<List<K>> {
-        let mut options = ListOptions { limit: PAGE, ..options.clone() };
-        let mut all = self.list(&options).await?;
-        while !all.continue_token.is_empty() {
-            options.continue_token = std::mem::take(&mut all.continue_token);
-            options.resource_version.clear();
-            options.resource_version_match = "";
-            match self.list(&options).await {
-                Ok(page) => {
-                    all.items.extend(page.items);
-                    all.continue_token = page.continue_token;
-                    all.resource_version = page.resource_version;
-                }
-                Err(error) if error.is_expired() && options.limit > 0 => {
-                    options = ListOptions { limit: 0, continue_token: String::new(), ..options };
-                    all = self.list(&options).await?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        all.remaining_item_count = None;
-        Ok(all)
+        let (accept, accept_list) = (K::ACCEPT, K::ACCEPT_LIST);
+        Self { client, resource, namespace: namespace.into(), accept, accept_list, decode: K::decode }
     }
 
     pub async fn create(&self, object: &K) -> Result<K> {
@@ -131,6 +76,70 @@ impl<K: Object> Api<K> {
         let mut path = self.object_path(object.namespace(), object.name(), subresource)?;
         path.push_str(options.query().as_str());
         self.one(Method::PUT, &path, JSON, object.encode().into()).await
+    }
+}
+
+impl<K> Api<K> {
+    /// The same resource, whose objects become something else.
+    pub(crate) fn decoding<T>(&self, decode: Decode<T>) -> Api<T> {
+        let (client, resource, namespace) = (self.client.clone(), self.resource.clone(), self.namespace.clone());
+        Api { client, resource, namespace, accept: self.accept, accept_list: self.accept_list, decode }
+    }
+
+    pub fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub async fn get(&self, name: &str) -> Result<K> {
+        let path = self.object_path("", name, "")?;
+        self.one(Method::GET, &path, "", Bytes::new()).await
+    }
+
+    /// `None` when there is none of that name.
+    pub async fn get_opt(&self, name: &str) -> Result<Option<K>> {
+        match self.get(name).await {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One page (all, when `options.limit` is 0).
+    pub async fn list(&self, options: &ListOptions) -> Result<List<K>> {
+        let path = self.collection_path(options.query().as_str());
+        let accept = self.accept_list;
+        let call = Call { method: Method::GET, path: &path, accept, content_type: "", body: Bytes::new() };
+        let body = self.client.call(call).await?;
+        decode_list(&body, self.decode).map_err(|source| Error::Decode { method: Method::GET, path, source })
+    }
+
+    /// Every page. A token that expired midway starts over, once, in a single answer.
+    pub async fn list_all(&self, options: &ListOptions) -> Result<List<K>> {
+        let mut options = ListOptions { limit: PAGE, ..options.clone() };
+        let mut all = self.list(&options).await?;
+        while !all.continue_token.is_empty() {
+            options.continue_token = std::mem::take(&mut all.continue_token);
+            options.resource_version.clear();
+            options.resource_version_match = "";
+            match self.list(&options).await {
+                Ok(page) => {
+                    all.items.extend(page.items);
+                    all.continue_token = page.continue_token;
+                    all.resource_version = page.resource_version;
+                }
+                Err(error) if error.is_expired() && options.limit > 0 => {
+                    options = ListOptions { limit: 0, continue_token: String::new(), ..options };
+                    all = self.list(&options).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        all.remaining_item_count = None;
+        Ok(all)
     }
 
     pub async fn patch(&self, name: &str, patch: &Patch) -> Result<K> {
@@ -166,7 +175,7 @@ impl<K: Object> Api<K> {
             return Ok(None);
         }
         let decode = |source| Error::Decode { method: Method::DELETE, path, source };
-        K::decode(&answer).map(Some).map_err(decode)
+        (self.decode)(&answer).map(Some).map_err(decode)
     }
 
     /// Deletes what `which` selects; returns when every deletion has begun.
@@ -178,8 +187,8 @@ impl<K: Object> Api<K> {
 
     pub async fn watch(&self, options: &WatchOptions) -> Result<Watch<K>> {
         let path = self.collection_path(options.query().as_str());
-        let response = self.client.stream(Method::GET, &path, K::ACCEPT).await?;
-        Ok(Watch::new(path, response.into_body()))
+        let response = self.client.stream(Method::GET, &path, self.accept).await?;
+        Ok(Watch::new(path, response.into_body(), self.decode))
     }
 
     /// GET of a subresource (`scale`, `log`), as it comes.
@@ -207,11 +216,11 @@ impl<K: Object> Api<K> {
 
     async fn one(&self, method: Method, path: &str, content_type: &str, body: Bytes) -> Result<K> {
         let answer = self.bytes(method.clone(), path, content_type, body).await?;
-        K::decode(&answer).map_err(|source| Error::Decode { method, path: path.to_owned(), source })
+        (self.decode)(&answer).map_err(|source| Error::Decode { method, path: path.to_owned(), source })
     }
 
     async fn bytes(&self, method: Method, path: &str, content_type: &str, body: Bytes) -> Result<Bytes> {
-        self.client.call(Call { method, path, accept: K::ACCEPT, content_type, body }).await
+        self.client.call(Call { method, path, accept: self.accept, content_type, body }).await
     }
 
     fn collection_path(&self, query: &str) -> String {
@@ -244,13 +253,13 @@ fn kind_of(json: &[u8]) -> &[u8] {
     json::members(json).find(|m| m.key == b"kind").map(|m| m.value).unwrap_or_default()
 }
 
-fn decode_list<K: Object>(body: &[u8]) -> Result<List<K>, serde_json::Error> {
+fn decode_list<K>(body: &[u8], decode: Decode<K>) -> Result<List<K>, serde_json::Error> {
     let mut metadata = Value::Null;
     let mut items = Vec::new();
     for member in json::members(body) {
         match member.key {
             b"metadata" => metadata = serde_json::from_slice(member.value)?,
-            b"items" => items = json::elements(member.value).map(K::decode).collect::<Result<_, _>>()?,
+            b"items" => items = json::elements(member.value).map(decode).collect::<Result<_, _>>()?,
             _ => {}
         }
     }

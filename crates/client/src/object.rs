@@ -59,6 +59,9 @@ fn push_segment(path: &mut String, segment: &str) {
     }
 }
 
+/// Makes something of the JSON of one object.
+pub(crate) type Decode<T> = fn(&[u8]) -> Result<T, serde_json::Error>;
+
 /// Something that travels as the JSON of one object.
 pub trait Object: Clone + Send + Sync + 'static {
     /// Decodes JSON; unknown fields are ignored.

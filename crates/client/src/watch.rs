@@ -1,7 +1,6 @@
 //! The events of one watch, cut from the response body as it arrives.
 
 use std::collections::VecDeque;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -13,7 +12,7 @@ use orlop_api::status::StatusError;
 
 use crate::error::{Error, Result};
 use crate::json;
-use crate::object::Object;
+use crate::object::Decode;
 use crate::transport::Body;
 
 /// One event larger than this is not an object of any API server (etcd's request limit is 1.5 MiB,
@@ -45,12 +44,12 @@ pub struct Watch<K> {
     /// Bytes at the front of `buffer` known to hold no newline.
     scanned: usize,
     lines: VecDeque<Bytes>,
-    kind: PhantomData<fn() -> K>,
+    decode: Decode<K>,
 }
 
-impl<K: Object> Watch<K> {
-    pub(crate) fn new(path: String, body: Body) -> Self {
-        Self { path, body, buffer: BytesMut::new(), scanned: 0, lines: VecDeque::new(), kind: PhantomData }
+impl<K> Watch<K> {
+    pub(crate) fn new(path: String, body: Body, decode: Decode<K>) -> Self {
+        Self { path, body, buffer: BytesMut::new(), scanned: 0, lines: VecDeque::new(), decode }
     }
 
     /// The next event; `None` when the server has ended the watch.
@@ -78,12 +77,12 @@ impl<K: Object> Watch<K> {
     }
 
     fn decode(&self, line: &[u8]) -> Result<WatchEvent<K>> {
-        decode_event(line)
+        decode_event(line, self.decode)
             .unwrap_or_else(|source| Err(Error::Decode { method: Method::GET, path: self.path.clone(), source }))
     }
 }
 
-impl<K: Object> Stream for Watch<K> {
+impl<K> Stream for Watch<K> {
     type Item = Result<WatchEvent<K>>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -113,7 +112,7 @@ impl<K: Object> Stream for Watch<K> {
 }
 
 /// The outer error: the line is not an event. The inner one: the server reports a failure.
-fn decode_event<K: Object>(line: &[u8]) -> Result<Result<WatchEvent<K>>, serde_json::Error> {
+fn decode_event<K>(line: &[u8], decode: Decode<K>) -> Result<Result<WatchEvent<K>>, serde_json::Error> {
     let (mut event_type, mut object) = (&b""[..], &b"null"[..]);
     for member in json::members(line) {
         match member.key {
@@ -123,9 +122,9 @@ fn decode_event<K: Object>(line: &[u8]) -> Result<Result<WatchEvent<K>>, serde_j
         }
     }
     Ok(Ok(match event_type {
-        b"\"ADDED\"" => WatchEvent::Added(K::decode(object)?),
-        b"\"MODIFIED\"" => WatchEvent::Modified(K::decode(object)?),
-        b"\"DELETED\"" => WatchEvent::Deleted(K::decode(object)?),
+        b"\"ADDED\"" => WatchEvent::Added(decode(object)?),
+        b"\"MODIFIED\"" => WatchEvent::Modified(decode(object)?),
+        b"\"DELETED\"" => WatchEvent::Deleted(decode(object)?),
         b"\"BOOKMARK\"" => {
             let object: serde_json::Value = serde_json::from_slice(object)?;
             let end = &object["metadata"]["annotations"][INITIAL_EVENTS_END];
@@ -152,6 +151,7 @@ mod tests {
     use orlop_api::typed::kinds::ConfigMap;
 
     use super::*;
+    use crate::object::Object;
 
     /// The same text in chunks of every size gives the same events.
     #[tokio::test]
@@ -166,7 +166,8 @@ mod tests {
         for size in [1, 7, 64, text.len()] {
             let frames: Vec<_> = text.as_bytes().chunks(size).map(Bytes::copy_from_slice).collect();
             let frames = futures_util::stream::iter(frames).map(|b| Ok(http_body::Frame::data(b)));
-            let mut watch = Watch::<ConfigMap>::new("/x".into(), StreamBody::new(frames).boxed_unsync());
+            let mut watch =
+                Watch::new("/x".into(), StreamBody::new(frames).boxed_unsync(), <ConfigMap as Object>::decode);
             let Some(Ok(WatchEvent::Added(map))) = watch.next().await else { panic!("an addition first") };
             assert_eq!(map.metadata.name.as_deref(), Some("a\n"));
             let bookmark = watch.next().await.unwrap().unwrap();

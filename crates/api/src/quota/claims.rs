@@ -53,8 +53,5 @@ pub fn in_scope(selector: &Value, claim: &Value) -> bool {
         "status.modifyVolumeStatus.targetVolumeAttributesClassName",
     ];
     let names: Vec<&str> = paths.iter().map(|path| claim.text(path)).filter(|name| !name.is_empty()).collect();
-    match names.is_empty() {
-        true => selects(selector, None),
-        false => names.iter().any(|name| selects(selector, Some(name))),
-    }
+    if names.is_empty() { selects(selector, None) } else { names.iter().any(|name| selects(selector, Some(name))) }
 }

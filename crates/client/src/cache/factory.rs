@@ -8,6 +8,7 @@ use orlop_api::typed::Typed;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::item::Item;
 use super::reflector;
 use super::store::Cache;
 use crate::client::Client;
@@ -85,8 +86,8 @@ impl Factory {
     /// and go.
     pub fn private<K: Object>(&self, resource: &Resource, which: &Selection) -> Cache<K> {
         let cache = Cache::new(resource.clone());
-        let api = self.0.client.resource::<K>(resource, &which.namespace);
-        let run = reflector::run(api, which.clone(), cache.downgrade(), self.0.shutdown.clone());
+        let api = self.0.client.resource::<K>(resource, &which.namespace).decoding(Item::decode::<K>);
+        let run = reflector::run(api, which.clone(), Arc::downgrade(cache.store()), self.0.shutdown.clone());
         self.0.tasks.spawn(run);
         cache
     }

@@ -9,6 +9,7 @@
 //! `managedFields` are dropped on the way in; writing an object without them keeps the server's.
 
 mod factory;
+mod item;
 mod reflector;
 mod snapshot;
 mod store;

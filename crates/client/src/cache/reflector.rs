@@ -4,7 +4,7 @@
 //! does not know it answers with an error and is listed instead.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -13,12 +13,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::factory::Selection;
-use super::snapshot::key_of;
-use super::store::WeakCache;
+use super::item::Item;
+use super::store::Store;
 use crate::api::Api;
 use crate::client::jitter;
 use crate::error::{Error, Result};
-use crate::object::Object;
 use crate::params::WatchOptions;
 use crate::watch::{Watch, WatchEvent};
 
@@ -32,16 +31,16 @@ const SHORT_WATCH: Duration = Duration::from_secs(1);
 const MAX_BATCH: usize = 256;
 
 /// Runs until the cache's last handle is dropped or `shutdown` is cancelled.
-pub(super) async fn run<K: Object>(api: Api<K>, which: Selection, cache: WeakCache<K>, shutdown: CancellationToken) {
+pub(super) async fn run(api: Api<Item>, which: Selection, cache: Weak<Store>, shutdown: CancellationToken) {
     let Some(stopped) = cache.upgrade().map(|c| c.stopped()) else { return };
     let reflector = Reflector { api, which, cache, position: Position::Unknown, watch_list: true };
     shutdown.run_until_cancelled_owned(stopped.run_until_cancelled_owned(reflector.run())).await;
 }
 
-struct Reflector<K> {
-    api: Api<K>,
+struct Reflector {
+    api: Api<Item>,
     which: Selection,
-    cache: WeakCache<K>,
+    cache: Weak<Store>,
     position: Position,
     /// Until the server refuses it.
     watch_list: bool,
@@ -62,7 +61,7 @@ enum End {
     Dropped,
 }
 
-impl<K: Object> Reflector<K> {
+impl Reflector {
     async fn run(mut self) {
         let mut failures = 0;
         loop {
@@ -119,7 +118,7 @@ impl<K: Object> Reflector<K> {
             (Position::Unknown, false) => {
                 let list = Box::pin(self.api.list_all(&self.which.list())).await?;
                 let revision = list.resource_version.clone();
-                self.replace(list.items.into_iter().map(|o| (key(&o), o.trimmed())).collect(), revision.clone());
+                self.replace(list.items.into_iter().map(|item| (item.key(), item)).collect(), revision.clone());
                 *progressed = true;
                 self.open(&revision, false).await?
             }
@@ -134,7 +133,7 @@ impl<K: Object> Reflector<K> {
         end
     }
 
-    async fn open(&self, revision: &str, send_initial_events: bool) -> Result<Watch<K>> {
+    async fn open(&self, revision: &str, send_initial_events: bool) -> Result<Watch<Item>> {
         let options = WatchOptions {
             label_selector: self.which.label_selector.clone(),
             field_selector: self.which.field_selector.clone(),
@@ -147,14 +146,14 @@ impl<K: Object> Reflector<K> {
         Box::pin(self.api.watch(&options)).await
     }
 
-    fn replace(&mut self, objects: BTreeMap<Arc<str>, K>, revision: String) {
+    fn replace(&mut self, objects: BTreeMap<Arc<str>, Item>, revision: String) {
         if let Some(cache) = self.cache.upgrade() {
             cache.replace(objects, number(&revision));
         }
         self.position = Position::After(revision);
     }
 
-    async fn follow(&mut self, watch: &mut Watch<K>, progressed: &mut bool) -> Result<End> {
+    async fn follow(&mut self, watch: &mut Watch<Item>, progressed: &mut bool) -> Result<End> {
         loop {
             let Some(first) = watch.next().await else { return Ok(End::Finished) };
             let Some(cache) = self.cache.upgrade() else { return Ok(End::Dropped) };
@@ -171,25 +170,25 @@ impl<K: Object> Reflector<K> {
     }
 }
 
-struct Batch<K> {
-    changes: Vec<(Arc<str>, Option<K>)>,
+struct Batch {
+    changes: Vec<(Arc<str>, Option<Item>)>,
     /// Of the last event.
     revision: Option<String>,
 }
 
 /// `first` and all that is ready right now, up to a limit or a failure.
-fn gather<K: Object>(first: Result<WatchEvent<K>>, watch: &mut Watch<K>) -> (Batch<K>, Option<Error>) {
+fn gather(first: Result<WatchEvent<Item>>, watch: &mut Watch<Item>) -> (Batch, Option<Error>) {
     let mut batch = Batch { changes: Vec::new(), revision: None };
     let mut next = Some(first);
     while let Some(event) = next {
         let revision = match event {
             Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                 let revision = object.resource_version().to_owned();
-                batch.changes.push((key(&object), Some(object.trimmed())));
+                batch.changes.push((object.key(), Some(object)));
                 revision
             }
             Ok(WatchEvent::Deleted(object)) => {
-                batch.changes.push((key(&object), None));
+                batch.changes.push((object.key(), None));
                 object.resource_version().to_owned()
             }
             Ok(WatchEvent::Bookmark { resource_version, .. }) => resource_version,
@@ -206,15 +205,15 @@ fn gather<K: Object>(first: Result<WatchEvent<K>>, watch: &mut Watch<K>) -> (Bat
 }
 
 /// The initial events of a WatchList; `None` if the watch ended before they were complete.
-async fn initial<K: Object>(watch: &mut Watch<K>) -> Result<Option<(BTreeMap<Arc<str>, K>, String)>> {
+async fn initial(watch: &mut Watch<Item>) -> Result<Option<(BTreeMap<Arc<str>, Item>, String)>> {
     let mut objects = BTreeMap::new();
     while let Some(event) = watch.next().await {
         match event? {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                objects.insert(key(&object), object.trimmed());
+                objects.insert(object.key(), object);
             }
             WatchEvent::Deleted(object) => {
-                objects.remove(&key(&object));
+                objects.remove(&object.key());
             }
             WatchEvent::Bookmark { resource_version, initial_events_end: true } => {
                 return Ok(Some((objects, resource_version)));
@@ -223,10 +222,6 @@ async fn initial<K: Object>(watch: &mut Watch<K>) -> Result<Option<(BTreeMap<Arc
         }
     }
     Ok(None)
-}
-
-fn key<K: Object>(object: &K) -> Arc<str> {
-    key_of(object.namespace(), object.name())
 }
 
 /// Revisions are decimal and comparable (KEP-5504); anything else counts as "before all".

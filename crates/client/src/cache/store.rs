@@ -1,13 +1,15 @@
 //! A cache: the published state, the revision it stands at, and who observes it.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::snapshot::{Index, Snapshot, State, key_of};
+use super::item::{Change, Item};
+use super::snapshot::{Index, ItemIndex, Snapshot, State, key_of};
 use super::subscription::Subscription;
 use crate::object::{Object, Resource};
 
@@ -37,7 +39,95 @@ impl<K> Delta<K> {
     }
 }
 
-type Callback<K> = Box<dyn Fn(&Delta<K>) + Send>;
+impl<K: Object> Delta<K> {
+    pub(super) fn of(change: &Change) -> Self {
+        let side = |item: &Option<Item>| item.as_ref().map(|item| item.object::<K>().clone());
+        Self { old: side(&change.old), new: side(&change.new) }
+    }
+}
+
+/// A handle on one resource's cache. Cheap to clone; the cache ends with its last handle.
+pub struct Cache<K> {
+    store: Arc<Store>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K> Clone for Cache<K> {
+    fn clone(&self) -> Self {
+        Self { store: self.store.clone(), kind: PhantomData }
+    }
+}
+
+impl<K: Object> Cache<K> {
+    /// An empty cache that nobody fills yet.
+    pub(super) fn new(resource: Resource) -> Self {
+        Self { store: Arc::new(Store::new(resource)), kind: PhantomData }
+    }
+
+    pub(super) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    pub fn resource(&self) -> &Resource {
+        &self.store.resource
+    }
+
+    /// What is known now.
+    pub fn snapshot(&self) -> Snapshot<K> {
+        Snapshot::new(self.store.state.load_full())
+    }
+
+    /// By namespace (empty for cluster-scoped kinds) and name.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.store.state.load().objects.get(&*key_of(namespace, name)).map(|item| item.object::<K>().clone())
+    }
+
+    /// Whether the first full list has been applied.
+    pub fn has_synced(&self) -> bool {
+        self.store.progress.borrow().synced
+    }
+
+    /// Returns once the first full list has been applied.
+    pub async fn synced(&self) {
+        self.store.reached(0).await;
+    }
+
+    /// The newest revision seen, 0 before any.
+    pub fn revision(&self) -> u64 {
+        self.store.progress.borrow().revision
+    }
+
+    /// Returns once everything up to `revision` has been seen.
+    pub async fn reached(&self, revision: u64) {
+        self.store.reached(revision).await;
+    }
+
+    /// Returns once `condition` holds of the snapshot; asked again at every change.
+    pub async fn wait_until(&self, mut condition: impl FnMut(&Snapshot<K>) -> bool) {
+        self.store.wait(|p| p.synced && condition(&self.snapshot())).await;
+    }
+
+    /// Adds a way to find objects; the same name again changes nothing.
+    pub fn add_index(&self, index: Index<K>) {
+        self.store.add_index(index.into());
+    }
+
+    /// Calls `callback` for what exists (as additions), then for every change in order, after the
+    /// change is readable. It runs in the cache's own task: it must be quick and must not observe
+    /// this cache itself. Ends when the [`Observer`] is dropped.
+    #[must_use = "dropping the observer ends it"]
+    pub fn observe(&self, callback: impl Fn(&Delta<K>) + Send + 'static) -> Observer {
+        self.store.observe(Box::new(move |change| callback(&Delta::of(change))))
+    }
+
+    /// What exists (as additions), then every change, to be taken at leisure: changes of one object
+    /// that wait together are merged into one, so a slow reader costs memory per object, not per change.
+    pub fn subscribe(&self) -> Subscription<K> {
+        Subscription::new(&self.store)
+    }
+}
+
+type Callback = Box<dyn Fn(&Change) + Send>;
 
 /// How far a cache has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,102 +136,55 @@ struct Progress {
     revision: u64,
 }
 
-pub(super) struct Inner<K> {
+/// What the handles on a cache share, whatever its kind.
+pub(super) struct Store {
     resource: Resource,
-    state: ArcSwap<State<K>>,
+    state: ArcSwap<State>,
     progress: watch::Sender<Progress>,
     /// Rings when `progress` changes. The channel's own waiters wake in random order, these in theirs.
     bell: Notify,
-    writer: Mutex<Writer<K>>,
+    writer: Mutex<Writer>,
     /// Ends the reflector with the last handle.
     _stop: DropGuard,
     stopped: CancellationToken,
 }
 
-struct Writer<K> {
+#[derive(Default)]
+struct Writer {
     next_observer: u64,
     /// Called in order of registration.
-    observers: BTreeMap<u64, Callback<K>>,
+    observers: BTreeMap<u64, Callback>,
 }
 
-/// A handle on one resource's cache. Cheap to clone; the cache ends with its last handle.
-pub struct Cache<K>(Arc<Inner<K>>);
-
-impl<K> Clone for Cache<K> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<K: Object> Cache<K> {
-    /// An empty cache that nobody fills yet.
-    pub(super) fn new(resource: Resource) -> Self {
+impl Store {
+    fn new(resource: Resource) -> Self {
         let stopped = CancellationToken::new();
-        Self(Arc::new(Inner {
+        Self {
             resource,
             state: ArcSwap::default(),
             progress: watch::Sender::new(Progress::default()),
             bell: Notify::new(),
-            writer: Mutex::new(Writer { next_observer: 0, observers: BTreeMap::new() }),
+            writer: Mutex::default(),
             _stop: stopped.clone().drop_guard(),
             stopped,
-        }))
-    }
-
-    pub(super) fn downgrade(&self) -> WeakCache<K> {
-        WeakCache(Arc::downgrade(&self.0))
+        }
     }
 
     /// Cancelled when the last handle is gone.
-    pub(super) fn stopped(&self) -> CancellationToken {
-        self.0.stopped.clone()
+    pub fn stopped(&self) -> CancellationToken {
+        self.stopped.clone()
     }
 
-    pub fn resource(&self) -> &Resource {
-        &self.0.resource
-    }
-
-    /// What is known now.
-    pub fn snapshot(&self) -> Snapshot<K> {
-        Snapshot::new(self.0.state.load_full())
-    }
-
-    /// By namespace (empty for cluster-scoped kinds) and name.
-    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
-        self.0.state.load().objects.get(&*key_of(namespace, name)).cloned()
-    }
-
-    /// Whether the first full list has been applied.
-    pub fn has_synced(&self) -> bool {
-        self.0.progress.borrow().synced
-    }
-
-    /// Returns once the first full list has been applied.
-    pub async fn synced(&self) {
-        self.wait(|p| p.synced).await;
-    }
-
-    /// The newest revision seen, 0 before any.
-    pub fn revision(&self) -> u64 {
-        self.0.progress.borrow().revision
-    }
-
-    /// Returns once everything up to `revision` has been seen.
-    pub async fn reached(&self, revision: u64) {
+    async fn reached(&self, revision: u64) {
         self.wait(|p| p.synced && p.revision >= revision).await;
-    }
-
-    /// Returns once `condition` holds of the snapshot; asked again at every change.
-    pub async fn wait_until(&self, mut condition: impl FnMut(&Snapshot<K>) -> bool) {
-        self.wait(|p| p.synced && condition(&self.snapshot())).await;
     }
 
     async fn wait(&self, mut condition: impl FnMut(&Progress) -> bool) {
         loop {
-            let mut rung = std::pin::pin!(self.0.bell.notified());
+            let mut rung = std::pin::pin!(self.bell.notified());
             // Listening before looking.
             rung.as_mut().enable();
-            let progress = *self.0.progress.borrow();
+            let progress = *self.progress.borrow();
             if condition(&progress) {
                 return;
             }
@@ -149,130 +192,100 @@ impl<K: Object> Cache<K> {
         }
     }
 
-    /// Adds a way to find objects; the same name again changes nothing.
-    pub fn add_index(&self, index: Index<K>) {
+    fn add_index(&self, index: ItemIndex) {
         let _writer = self.writer();
-        let mut state = (**self.0.state.load()).clone();
+        let mut state = (**self.state.load()).clone();
         state.add_index(index);
-        self.0.state.store(Arc::new(state));
+        self.state.store(Arc::new(state));
     }
 
-    /// Calls `callback` for what exists (as additions), then for every change in order, after the
-    /// change is readable. It runs in the cache's own task: it must be quick and must not observe
-    /// this cache itself. Ends when the [`Observer`] is dropped.
-    #[must_use = "dropping the observer ends it"]
-    pub fn observe(&self, callback: impl Fn(&Delta<K>) + Send + 'static) -> Observer
-    where
-        K: Object,
-    {
+    pub fn observe(self: &Arc<Self>, callback: Callback) -> Observer {
         let mut writer = self.writer();
-        for object in self.snapshot().iter() {
-            callback(&Delta { old: None, new: Some(object.clone()) });
+        for item in self.state.load_full().objects.values() {
+            callback(&Change { old: None, new: Some(item.clone()) });
         }
         let id = writer.next_observer;
         writer.next_observer += 1;
-        writer.observers.insert(id, Box::new(callback));
-        drop(writer);
-        let cache = self.downgrade();
-        Observer(Some(Box::new(move || cache.forget(id))))
+        writer.observers.insert(id, callback);
+        Observer { store: Arc::downgrade(self), id }
     }
 
-    /// What exists (as additions), then every change, to be taken at leisure: changes of one object
-    /// that wait together are merged into one, so a slow reader costs memory per object, not per change.
-    pub fn subscribe(&self) -> Subscription<K> {
-        Subscription::new(self)
-    }
-
-    fn writer(&self) -> MutexGuard<'_, Writer<K>> {
-        self.0.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Applies changes of a watch, in order, and moves to `revision`.
-    pub(super) fn apply(&self, changes: Vec<(Arc<str>, Option<K>)>, revision: u64) {
+    pub fn apply(&self, changes: Vec<(Arc<str>, Option<Item>)>, revision: u64) {
         let writer = self.writer();
-        let mut state = (**self.0.state.load()).clone();
-        let mut deltas = Vec::with_capacity(changes.len());
-        for (key, object) in changes {
-            let new = object.map(Arc::new);
+        let mut state = (**self.state.load()).clone();
+        let mut seen = Vec::with_capacity(changes.len());
+        for (key, new) in changes {
             let old = state.set(&key, new.clone());
-            push_delta(&mut deltas, old, new);
+            push_change(&mut seen, old, new);
         }
-        self.publish(&writer, state, &deltas, |p| p.revision = p.revision.max(revision));
+        self.publish(&writer, state, &seen, |p| p.revision = p.revision.max(revision));
     }
 
     /// Makes the cache hold exactly `objects`, as a list at `revision` showed them.
-    pub(super) fn replace(&self, objects: BTreeMap<Arc<str>, K>, revision: u64) {
+    pub fn replace(&self, objects: BTreeMap<Arc<str>, Item>, revision: u64) {
         let writer = self.writer();
-        let mut state = (**self.0.state.load()).clone();
+        let mut state = (**self.state.load()).clone();
         let gone: Vec<Arc<str>> = state.objects.keys().filter(|key| !objects.contains_key(*key)).cloned().collect();
-        let mut deltas = Vec::new();
+        let mut seen = Vec::new();
         for key in gone {
             let old = state.set(&key, None);
-            push_delta(&mut deltas, old, None);
+            push_change(&mut seen, old, None);
         }
-        for (key, object) in objects {
+        for (key, item) in objects {
             let known = state.objects.get(&key);
-            if known.is_some_and(|k| k.resource_version() == object.resource_version() && k.uid() == object.uid()) {
+            if known.is_some_and(|k| k.resource_version() == item.resource_version() && k.uid() == item.uid()) {
                 continue;
             }
-            let new = Some(Arc::new(object));
-            let old = state.set(&key, new.clone());
-            push_delta(&mut deltas, old, new);
+            let old = state.set(&key, Some(item.clone()));
+            push_change(&mut seen, old, Some(item));
         }
-        self.publish(&writer, state, &deltas, |p| *p = Progress { synced: true, revision });
+        self.publish(&writer, state, &seen, |p| *p = Progress { synced: true, revision });
     }
 
-    fn publish(&self, writer: &Writer<K>, state: State<K>, deltas: &[Delta<K>], advance: impl FnOnce(&mut Progress)) {
-        if !deltas.is_empty() {
-            self.0.state.store(Arc::new(state));
+    fn publish(&self, writer: &Writer, state: State, changes: &[Change], advance: impl FnOnce(&mut Progress)) {
+        if !changes.is_empty() {
+            self.state.store(Arc::new(state));
         }
         for callback in writer.observers.values() {
-            deltas.iter().for_each(callback);
+            changes.iter().for_each(callback);
         }
-        self.0.progress.send_if_modified(|progress| {
+        self.progress.send_if_modified(|progress| {
             let before = *progress;
             advance(progress);
-            *progress != before || !deltas.is_empty()
+            *progress != before || !changes.is_empty()
         });
-        self.0.bell.notify_waiters();
+        self.bell.notify_waiters();
     }
 }
 
-fn push_delta<K: Object>(deltas: &mut Vec<Delta<K>>, old: Option<Arc<K>>, new: Option<Arc<K>>) {
+fn push_change(changes: &mut Vec<Change>, old: Option<Item>, new: Option<Item>) {
     match (old, new) {
         (None, None) => {}
         (Some(old), Some(new)) if old.uid() != new.uid() => {
-            deltas.push(Delta { old: Some(old), new: None });
-            deltas.push(Delta { old: None, new: Some(new) });
+            changes.push(Change { old: Some(old), new: None });
+            changes.push(Change { old: None, new: Some(new) });
         }
-        (old, new) => deltas.push(Delta { old, new }),
-    }
-}
-
-/// A cache that does not keep itself alive.
-pub(super) struct WeakCache<K>(Weak<Inner<K>>);
-
-impl<K: Object> WeakCache<K> {
-    pub fn upgrade(&self) -> Option<Cache<K>> {
-        self.0.upgrade().map(Cache)
-    }
-
-    fn forget(&self, observer: u64) {
-        if let Some(cache) = self.upgrade() {
-            let callback = cache.writer().observers.remove(&observer);
-            // Dropped after the lock: a callback may own handles on this very cache.
-            drop(callback);
-        }
+        (old, new) => changes.push(Change { old, new }),
     }
 }
 
 /// Ends an observation when dropped.
-pub struct Observer(Option<Box<dyn FnOnce() + Send + Sync>>);
+pub struct Observer {
+    store: Weak<Store>,
+    id: u64,
+}
 
 impl Drop for Observer {
     fn drop(&mut self) {
-        if let Some(end) = self.0.take() {
-            end();
+        if let Some(store) = self.store.upgrade() {
+            let callback = store.writer().observers.remove(&self.id);
+            // Dropped after the lock: a callback may own handles on this very cache.
+            drop(callback);
         }
     }
 }

@@ -141,7 +141,7 @@ async fn a_cache_is_shared_and_ends_with_its_last_handle() {
     assert_eq!(api.take_requests().len(), 1);
     let private = factory.private::<ConfigMap>(one.resource(), &super::Selection::default());
     private.synced().await;
-    let weak = private.downgrade();
+    let weak = std::sync::Arc::downgrade(private.store());
     drop(private);
     tokio::task::yield_now().await;
     assert!(weak.upgrade().is_none());
