@@ -12,3 +12,4 @@ pub mod error;
 pub mod id;
 pub mod names;
 pub mod quantity;
+pub mod task;

@@ -82,7 +82,7 @@ impl Kubelet {
 
         let events = context.runtime.events();
         reporter.set_errors(adopt(&context).await);
-        tasks.spawn(context.observed.clone().follow(events, shutdown.clone()));
+        tasks.spawn(orlop_base::task::boxed(context.observed.clone().follow(events, shutdown.clone())));
         let Some(node) = shutdown.run_until_cancelled(reporter.register()).await else { return };
         tracing::info!(node = context.config.node_name, "node registered");
 
@@ -93,20 +93,22 @@ impl Kubelet {
             node_uid: node.metadata.uid.clone().unwrap_or_default(),
             duration_seconds: context.config.lease_duration_seconds,
         };
-        tasks.spawn(heartbeat.run(shutdown.clone()));
+        tasks.spawn(orlop_base::task::boxed(heartbeat.run(shutdown.clone())));
         let (reporting, stop) = (reporter.clone(), shutdown.clone());
-        tasks.spawn(async move { reporting.run(node, stop).await });
+        tasks.spawn(orlop_base::task::boxed(async move { reporting.run(node, stop).await }));
 
-        tasks.spawn(crate::logs::rotate::run(context.clone(), shutdown.clone()));
-        tasks.spawn(collector::run(context.clone(), shutdown.clone()));
-        tasks.spawn(eviction::manager::Manager::new(context.clone(), pressure).run(shutdown.clone()));
+        tasks.spawn(orlop_base::task::boxed(crate::logs::rotate::run(context.clone(), shutdown.clone())));
+        tasks.spawn(orlop_base::task::boxed(collector::run(context.clone(), shutdown.clone())));
+        tasks.spawn(orlop_base::task::boxed(
+            eviction::manager::Manager::new(context.clone(), pressure).run(shutdown.clone()),
+        ));
         if context.config.server.enabled {
             let (server, context, stop) = (Arc::new(Server::new(context.clone())), context.clone(), shutdown.clone());
-            tasks.spawn(async move {
+            tasks.spawn(orlop_base::task::boxed(async move {
                 if let Err(error) = listen(server, &context.config, stop).await {
                     tracing::error!(address = %context.config.server.address, %error, "serving the node's endpoint");
                 }
-            });
+            }));
         }
         shutdown.cancelled().await;
         roster.ended().await;
@@ -163,24 +165,25 @@ impl Kubelet {
         let own = |field: &str| Selection::fields(format!("{field}={}", context.config.node_name));
         let nodes = factory.cache_of::<Node>(&Resource::of::<Node>(), &own("metadata.name"));
         let pods = factory.cache_of::<Pod>(&Resource::of::<Pod>(), &own("spec.nodeName"));
-        tasks.spawn(sources::api::follow(roster.clone(), pods, shutdown.clone()));
+        tasks.spawn(orlop_base::task::boxed(sources::api::follow(roster.clone(), pods, shutdown.clone())));
         if let Some(dir) = manifests {
             let (roster, name, stop) = (roster.clone(), context.config.node_name.clone(), shutdown.clone());
-            tasks.spawn(async move { sources::files::follow(roster, &dir, &name, stop).await });
+            tasks
+                .spawn(orlop_base::task::boxed(async move { sources::files::follow(roster, &dir, &name, stop).await }));
         }
         let (orphans, stop) = (roster.clone(), shutdown.clone());
-        tasks.spawn(async move {
+        tasks.spawn(orlop_base::task::boxed(async move {
             stop.run_until_cancelled(orphans.clear_orphans()).await;
-        });
+        }));
         let (following, stop) = (roster.clone(), shutdown.clone());
-        tasks.spawn(async move {
+        tasks.spawn(orlop_base::task::boxed(async move {
             let mut changes = nodes.subscribe();
             while let Some(delta) = stop.run_until_cancelled(changes.next()).await {
                 if let Some(node) = delta.new {
                     following.set_node(node);
                 }
             }
-        });
+        }));
         roster
     }
 }

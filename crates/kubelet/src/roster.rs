@@ -71,10 +71,10 @@ impl Roster {
         let handle = Arc::new(PodHandle::new(pod, rejection));
         self.context.pods.insert(&uid, handle.clone());
         if is_static {
-            self.tasks.spawn(keep_mirror(self.clone(), handle.clone()));
+            self.tasks.spawn(orlop_base::task::boxed(keep_mirror(self.clone(), handle.clone())));
         }
         let worker = Worker::new(self.context.clone(), handle);
-        self.tasks.spawn(worker.run(self.shutdown.clone()));
+        self.tasks.spawn(orlop_base::task::boxed(worker.run(self.shutdown.clone())));
     }
 
     /// What runs already, has ended, or is going, is past being asked.
@@ -121,11 +121,11 @@ impl Roster {
         uids.extend(self.context.observed.uids());
         for uid in uids.into_iter().filter(|uid| self.get(uid).is_none()) {
             let context = self.context.clone();
-            self.tasks.spawn(async move {
+            self.tasks.spawn(orlop_base::task::boxed(async move {
                 if let Err(error) = clear(&context, &uid).await {
                     tracing::warn!(pod = uid, error, "clearing away a pod that is gone");
                 }
-            });
+            }));
         }
     }
 
@@ -141,11 +141,11 @@ impl Roster {
             Some(handle) if !exists => handle.set_mirror(None),
             _ if exists => {
                 let (context, object) = (self.context.clone(), object.clone());
-                self.tasks.spawn(async move {
+                self.tasks.spawn(orlop_base::task::boxed(async move {
                     if let Err(error) = mirror::delete(&context.client, &object).await {
                         tracing::warn!(error = %orlop_base::error::chain(&error), "deleting a mirror pod");
                     }
-                });
+                }));
             }
             _ => {}
         }

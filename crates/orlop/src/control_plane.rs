@@ -59,10 +59,12 @@ impl ControlPlane {
         let plane = Self { store, pki, server, audit, _lock: lock };
         plane.listen(listener, shutdown, tasks)?;
         plane.bootstrap(&security).await?;
-        tasks.spawn(plane.server.clone().maintain(shutdown.clone()));
+        tasks.spawn(orlop_base::task::boxed(plane.server.clone().maintain(shutdown.clone())));
         let issuer = security.authentication().issuer().clone();
         let (server, stop) = (plane.server.clone(), shutdown.clone());
-        tasks.spawn(async move { stop.run_until_cancelled(security.run(&server)).await.unwrap_or_default() });
+        tasks.spawn(orlop_base::task::boxed(async move {
+            stop.run_until_cancelled(security.run(&server)).await.unwrap_or_default()
+        }));
         let identity = crate::identity::candidate(&paths.identity()).context("finding out who stands for leader")?;
         if !arguments.disable_controllers {
             plane.spawn_controllers(issuer, &identity, shutdown, tasks);
@@ -86,11 +88,11 @@ impl ControlPlane {
     fn listen(&self, listener: TcpListener, shutdown: &CancellationToken, tasks: &TaskTracker) -> Result<()> {
         let tls = self.pki.server_config().context("making the TLS configuration")?;
         let (server, stop) = (self.server.clone(), shutdown.clone());
-        tasks.spawn(async move {
+        tasks.spawn(orlop_base::task::boxed(async move {
             if let Err(error) = server.serve(listener, tls, stop).await {
                 tracing::error!(%error, "the API server has ended");
             }
-        });
+        }));
         Ok(())
     }
 
@@ -117,7 +119,7 @@ impl ControlPlane {
         let token_signer = TokenSigner::new(move |claims| issuer.sign_payload(claims));
         let settings = Settings { root_ca, signer: Signer::new(sign), token_signer };
         let server = self.server.clone();
-        tasks.spawn(lead(manager.clone(), terms, shutdown.clone(), move |leading| {
+        tasks.spawn(orlop_base::task::boxed(lead(manager.clone(), terms, shutdown.clone(), move |leading| {
             let factory = Factory::new(manager.clone(), leading.clone());
             let connect = |name: &str| match name {
                 MANAGER => manager.clone(),
@@ -131,13 +133,13 @@ impl ControlPlane {
                 }
                 factory.ended().await;
             }
-        }));
+        })));
     }
 
     fn spawn_scheduler(&self, identity: &str, shutdown: &CancellationToken, tasks: &TaskTracker) {
         let client = self.client("system:kube-scheduler", &[]);
         let terms = Terms::new("kube-scheduler", identity);
-        tasks.spawn(lead(client.clone(), terms, shutdown.clone(), move |leading| {
+        tasks.spawn(orlop_base::task::boxed(lead(client.clone(), terms, shutdown.clone(), move |leading| {
             let factory = Factory::new(client.clone(), leading.clone());
             let recorder = Recorder::new(client.clone(), "default-scheduler", "", leading.clone());
             let scheduler = Scheduler::new(&factory, client.clone(), recorder);
@@ -145,7 +147,7 @@ impl ControlPlane {
                 scheduler.run(leading).await;
                 factory.ended().await;
             }
-        }));
+        })));
     }
 }
 

@@ -40,10 +40,10 @@ impl Arguments {
     pub fn follow(&self, encryption: Option<Arc<Encryption>>, shutdown: &CancellationToken, tasks: &TaskTracker) {
         let Some(encryption) = encryption.filter(|_| self.encryption_provider_config_automatic_reload) else { return };
         let stop = shutdown.clone();
-        tasks.spawn(async move {
+        tasks.spawn(orlop_base::task::boxed(async move {
             if let Some(Err(error)) = stop.run_until_cancelled(encryption.follow()).await {
                 tracing::error!(%error, "the encryption configuration is not followed any more");
             }
-        });
+        }));
     }
 }

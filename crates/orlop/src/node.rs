@@ -37,7 +37,7 @@ pub async fn start(
     let networking = network(arguments, machine, dataplane)?;
     let proxy_client = plane.client("system:kube-proxy", &[]);
     let factory = Factory::new(proxy_client, shutdown.clone());
-    tasks.spawn(proxy::run(networking.clone(), factory.clone(), shutdown.clone()));
+    tasks.spawn(orlop_base::task::boxed(proxy::run(networking.clone(), factory.clone(), shutdown.clone())));
     dns(arguments, plane, factory, shutdown, tasks).await?;
 
     let paths = arguments.paths();
@@ -48,7 +48,7 @@ pub async fn start(
     let client = plane.client(&name, &["system:nodes"]);
     let config = kubelet_config(arguments, machine, plane)?;
     let kubelet = Kubelet::new(config, client, runtime, images, Arc::new(networking));
-    tasks.spawn(kubelet.run(shutdown.clone()));
+    tasks.spawn(orlop_base::task::boxed(kubelet.run(shutdown.clone())));
     Ok(())
 }
 
@@ -77,11 +77,13 @@ async fn dns(
     let server = Nameserver::new(&arguments.cluster_domain, Forwarder::new(RESOLV_CONF.into(), own));
     let address = SocketAddr::new(gateway, 53);
     let sockets = Sockets::bind(address).await.with_context(|| format!("serving DNS on {address}"))?;
-    tasks.spawn(orlop_dns::source::follow(server.clone(), factory, shutdown.clone()));
-    tasks.spawn(server.run(sockets, shutdown.clone()));
+    tasks.spawn(orlop_base::task::boxed(orlop_dns::source::follow(server.clone(), factory, shutdown.clone())));
+    tasks.spawn(orlop_base::task::boxed(server.run(sockets, shutdown.clone())));
     let wanted = addons::dns(arguments.cluster_dns(), gateway);
     let (client, stop) = (plane.master(), shutdown.clone());
-    tasks.spawn(async move { stop.run_until_cancelled(addons::keep(client, wanted)).await.unwrap_or_default() });
+    tasks.spawn(orlop_base::task::boxed(async move {
+        stop.run_until_cancelled(addons::keep(client, wanted)).await.unwrap_or_default()
+    }));
     Ok(())
 }
 

@@ -337,7 +337,7 @@ impl Scheduler {
 impl Acting {
     fn bind(&self, pod: Arc<PodInfo>, node: String, choices: Vec<Choice>) {
         let this = self.clone();
-        self.tasks.spawn(async move {
+        self.tasks.spawn(orlop_base::task::boxed(async move {
             let (namespace, name) = (pod.pod.namespace(), pod.pod.name());
             if let Err(error) = binding::bind_volumes(&this.client, &this.volumes, &pod, &node, &choices).await {
                 let error = format!("running PreBind plugin \"VolumeBinding\": {error}");
@@ -360,7 +360,7 @@ impl Acting {
                     let _ = this.failed.send(BindFailed { pod, choices, error });
                 }
             }
-        });
+        }));
     }
 
     /// Condition, event, and the removal of whoever stands in the way.
@@ -369,7 +369,7 @@ impl Acting {
         self.recorder.event(&reference(&*pod.pod), EventType::Warning, "FailedScheduling", message.clone());
         let status = unscheduled_status(&pod.pod, &message, room.as_ref());
         let this = self.clone();
-        self.tasks.spawn(async move {
+        self.tasks.spawn(orlop_base::task::boxed(async move {
             if let Some(status) = status {
                 let api = this.client.api::<Pod>(pod.pod.namespace());
                 if let Err(error) = api.patch_status(pod.pod.name(), &Patch::Strategic(status)).await {
@@ -383,7 +383,7 @@ impl Acting {
             for victim in room.iter().flat_map(|r| &r.victims) {
                 this.evict(victim, &pod, room.as_ref().map_or("", |r| &r.node)).await;
             }
-        });
+        }));
     }
 
     async fn evict(&self, victim: &PodInfo, preemptor: &PodInfo, node: &str) {

@@ -67,7 +67,7 @@ impl Server {
                 Ok((stream, address)) => {
                     let draining = draining.clone();
                     let connection = Connection { server: self.clone(), address, draining, _slot: slot };
-                    open.spawn(connection.run(stream, TlsAcceptor::from(tls.clone())));
+                    open.spawn(orlop_base::task::boxed(connection.run(stream, TlsAcceptor::from(tls.clone()))));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection failed");

@@ -88,7 +88,7 @@ impl Factory {
         let cache = Cache::new(resource.clone());
         let api = self.0.client.resource::<K>(resource, &which.namespace).decoding(Item::decode::<K>);
         let run = reflector::run(api, which.clone(), Arc::downgrade(cache.store()), self.0.shutdown.clone());
-        self.0.tasks.spawn(run);
+        self.0.tasks.spawn(orlop_base::task::boxed(run));
         cache
     }
 

@@ -53,7 +53,7 @@ pub fn start(controller: Controller, factory: &Factory, writer: Client, shutdown
     let slots = Arc::new(Semaphore::new(controller.workers));
     let hands = Hands { client: writer, recorder };
     let engine = Arc::new(Engine { controller, sources, hands, queue: queue.clone(), slots, shutdown });
-    let task = tokio::spawn(run(engine));
+    let task = orlop_base::task::spawn(run(engine));
     Running { queue, task }
 }
 
@@ -85,7 +85,7 @@ async fn run(engine: Arc<Engine>) {
             };
             while subjects.try_join_next().is_some() {}
             let engine = engine.clone();
-            subjects.spawn(async move { engine.subject(key, failure, slot).await });
+            subjects.spawn(orlop_base::task::boxed(async move { engine.subject(key, failure, slot).await }));
         }
     };
     engine.shutdown.run_until_cancelled(work).await;

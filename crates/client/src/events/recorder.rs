@@ -56,7 +56,7 @@ impl Recorder {
     /// Writes until `shutdown`; what is queued by then is dropped.
     pub fn new(client: Client, component: &str, host: &str, shutdown: CancellationToken) -> Self {
         let (queue, events) = mpsc::channel(MAX_QUEUED);
-        tokio::spawn(shutdown.run_until_cancelled_owned(write_all(client, events)));
+        orlop_base::task::spawn(shutdown.run_until_cancelled_owned(write_all(client, events)));
         let host = (!host.is_empty()).then(|| host.to_owned());
         let source = EventSource { component: Some(component.to_owned()), host };
         Self { queue, source, last: Arc::default() }

@@ -94,7 +94,7 @@ impl Pool {
     pub async fn send_upgrade(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
         let (io, _) = self.target.connect(true).await.map_err(|e| NotSent(e.into()))?;
         let (mut sender, connection) = http1::handshake::<_, Outgoing>(io).await.map_err(|e| NotSent(e.into()))?;
-        tokio::spawn(connection.with_upgrades());
+        orlop_base::task::spawn(connection.with_upgrades());
         let response = sender.send_request(origin_form(request.map(Outgoing))).await?;
         // The sender must outlive a plain answer's body.
         Ok(response.map(|body| Tracked { body, _held: sender }.boxed_unsync()))
@@ -111,7 +111,7 @@ impl Pool {
         let (io, http2) = self.target.connect(false).await?;
         if !http2 {
             let (sender, connection) = http1::handshake(io).await.map_err(std::io::Error::other)?;
-            tokio::spawn(connection);
+            orlop_base::task::spawn(connection);
             return Ok((Route::Http1(sender), true));
         }
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -120,7 +120,7 @@ impl Pool {
             .handshake(io)
             .await
             .map_err(std::io::Error::other)?;
-        tokio::spawn(connection);
+        orlop_base::task::spawn(connection);
         let shared = Shared { sender, streams: Arc::new(()) };
         self.idle().http2.push(shared.clone());
         Ok((Route::Http2(shared), true))

@@ -18,7 +18,7 @@ const PROTOCOLS: [&str; 3] = ["", "binary.k8s.io", "base64.binary.k8s.io"];
 pub fn serve<B>(request: &mut Request<B>, body: Body) -> Result<Response<Body>, Box<Response<Body>>> {
     let (response, name) = websocket::accept(request.headers(), &PROTOCOLS)?;
     let pending = hyper::upgrade::on(&mut *request);
-    tokio::spawn(async move {
+    orlop_base::task::spawn(async move {
         if let Err(error) = run(pending, body, name == PROTOCOLS[2]).await {
             tracing::debug!(%error, "log websocket ended early");
         }

@@ -47,6 +47,6 @@ pub fn start(factory: &Factory, writer: Client, shutdown: CancellationToken) -> 
     let recorder = Recorder::new(writer.clone(), "garbage-collector-controller", "", shutdown.clone());
     let running = start_engine(controller, factory, writer, shutdown.clone());
     let watching = monitors.clone().run(running.queue().clone(), recorder);
-    tokio::spawn(shutdown.run_until_cancelled_owned(watching));
+    orlop_base::task::spawn(shutdown.run_until_cancelled_owned(watching));
     (running, monitors)
 }

@@ -72,7 +72,7 @@ impl Puller {
         flights.insert(key.clone(), receiver.clone());
         let (context, all) = (self.context.clone(), self.flights.clone());
         let (reference, credentials) = (reference.clone(), credentials.to_vec());
-        tokio::spawn(async move {
+        orlop_base::task::spawn(async move {
             let outcome = pull::pull(&context, &reference, &credentials, progress).await;
             all.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             let _ = sender.send(Some(outcome.map_err(Arc::new)));

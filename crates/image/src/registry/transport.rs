@@ -181,7 +181,7 @@ async fn handshake(
 ) -> io::Result<Connection> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     // Ends when the sender is dropped or the other side closes.
-    tokio::spawn(connection);
+    orlop_base::task::spawn(connection);
     Ok(sender)
 }
 

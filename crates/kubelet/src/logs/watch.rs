@@ -38,7 +38,7 @@ impl DirWatcher {
     pub fn new() -> io::Result<Self> {
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let followers = Followers::default();
-        let reader = tokio::spawn(dispatch(FdReader::new(fd.try_clone()?)?, followers.clone()));
+        let reader = orlop_base::task::spawn(dispatch(FdReader::new(fd.try_clone()?)?, followers.clone()));
         Ok(Self { fd, followers, _reader: AbortOnDropHandle::new(reader) })
     }
 

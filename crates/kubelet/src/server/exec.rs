@@ -47,7 +47,7 @@ pub async fn exec(
         Err(refusal) => return *refusal,
     };
     let context = context.clone();
-    tokio::spawn(async move {
+    orlop_base::task::spawn(async move {
         let Ok(session) = accepted.session.await else { return };
         match context.runtime.exec(&id, &config).await {
             Ok(exec) => converse(session, exec.streams, exec.exit).await,
@@ -78,7 +78,7 @@ pub async fn attach(
         Err(refusal) => return *refusal,
     };
     let context = context.clone();
-    tokio::spawn(async move {
+    orlop_base::task::spawn(async move {
         let Ok(session) = accepted.session.await else { return };
         match context.runtime.attach(&id).await {
             Ok(streams) => {
@@ -129,7 +129,7 @@ fn running(context: &Context, target: &Target) -> Result<String, Response<Body>>
 /// is gone; dropping `exit` then kills the command.
 async fn converse(session: Session, streams: Streams, exit: BoxFuture<'static, Result<i32, RuntimeError>>) {
     let Session { stdin, stdout, stderr, resize, ending } = session;
-    let input = tokio::spawn(feed(stdin, streams.stdin, resize, streams.tty));
+    let input = orlop_base::task::spawn(feed(stdin, streams.stdin, resize, streams.tty));
     let whole = async {
         let ((), (), exit) = tokio::join!(drain(streams.stdout, stdout), drain(streams.stderr, stderr), exit);
         exit

@@ -37,10 +37,10 @@ pub async fn listen(server: Arc<Server>, config: &KubeletConfig, shutdown: Cance
         };
         let Ok(permit) = room.clone().try_acquire_owned() else { continue };
         let (server, acceptor, stop) = (server.clone(), acceptor.clone(), shutdown.clone());
-        connections.spawn(async move {
+        connections.spawn(orlop_base::task::boxed(async move {
             stop.run_until_cancelled(serve(server, acceptor, stream)).await;
             drop(permit);
-        });
+        }));
     }
     connections.close();
     connections.wait().await;

@@ -38,11 +38,11 @@ pub fn serve(
         Ok(accepted) => accepted,
         Err(refusal) => return *refusal,
     };
-    tokio::spawn(async move {
+    orlop_base::task::spawn(async move {
         let Ok(mut forwards) = accepted.forwards.await else { return };
         let connections = TaskTracker::new();
         while let Some(forward) = forwards.next().await {
-            connections.spawn(carry(forward, namespace.clone(), uid.clone()));
+            connections.spawn(orlop_base::task::boxed(carry(forward, namespace.clone(), uid.clone())));
         }
         connections.close();
         connections.wait().await;

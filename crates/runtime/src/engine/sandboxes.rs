@@ -69,7 +69,7 @@ impl Inner {
         command.env_clear().stdin(listener).stdout(connection).stderr(Stdio::null());
         let mut child = command.spawn().map_err(|e| io_error("start the sandbox's shim", e))?;
         // The connection tells of its end; this only buries it.
-        tokio::spawn(async move { child.wait().await });
+        orlop_base::task::spawn(async move { child.wait().await });
         Ok(())
     }
 
@@ -231,7 +231,7 @@ impl Listener for Watcher {
     fn closed(&self) {
         let Some(inner) = self.inner.upgrade() else { return };
         let id = self.sandbox_id.clone();
-        tokio::spawn(async move {
+        orlop_base::task::spawn(async move {
             if let Err(error) = inner.connection_lost(&id).await {
                 tracing::warn!(sandbox = id, error = orlop_base::error::chain(&error), "could not clear a sandbox");
             }

@@ -62,7 +62,7 @@ impl ShimClient {
             next: AtomicU32::new(EVENT + 1),
             waiting: Mutex::new(Waiting::default()),
         });
-        tokio::spawn(read_all(client.clone(), listener));
+        orlop_base::task::spawn(read_all(client.clone(), listener));
         Ok(client)
     }
 

@@ -73,7 +73,7 @@ impl Keepers {
         }
         let keeper = Keeper::new(self.server.clone(), api_service);
         keeper.publish();
-        let task = AbortOnDropHandle::new(tokio::spawn(keeper.run()));
+        let task = AbortOnDropHandle::new(orlop_base::task::spawn(keeper.run()));
         self.held.insert(name.to_owned(), Held { uid: uid.to_owned(), spec: spec.clone(), _task: task });
     }
 

@@ -71,7 +71,7 @@ impl Hook {
         let way = if options.mode == Mode::Batch {
             let (queue, events) = channel(usize::try_from(options.batch.buffer_size).unwrap_or(1).max(1));
             let sending = send_batches(events, options.batch.clone(), server.clone(), counters.clone());
-            Way::Later { queue, sender: Mutex::new(Some(tokio::spawn(sending))) }
+            Way::Later { queue, sender: Mutex::new(Some(orlop_base::task::spawn(sending))) }
         } else {
             Way::Now
         };
@@ -94,7 +94,7 @@ impl Hook {
             Way::Now => {
                 let (server, counters, event) = (self.server.clone(), self.counters.clone(), event.clone());
                 if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                    runtime.spawn(async move { server.deliver(vec![event], &counters).await });
+                    runtime.spawn(orlop_base::task::boxed(async move { server.deliver(vec![event], &counters).await }));
                 }
             }
         }
@@ -138,9 +138,9 @@ async fn send_batches(mut events: Receiver<Message>, batch: Batch, server: Arc<R
             sending.join_next().await;
         }
         let (server, counters) = (server.clone(), counters.clone());
-        sending.spawn(async move {
+        sending.spawn(orlop_base::task::boxed(async move {
             server.deliver(gathered, &counters).await;
-        });
+        }));
         while sending.try_join_next().is_some() {}
     }
     while sending.join_next().await.is_some() {}

@@ -83,7 +83,7 @@ impl Dialer {
         let io = TokioIo::new(self.open(target).await?);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
         // Ends with the answer's body, or with the upgraded connection.
-        tokio::spawn(async move {
+        orlop_base::task::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(error = %orlop_base::error::chain(&error), "proxied connection ended");
             }

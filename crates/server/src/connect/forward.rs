@@ -99,7 +99,7 @@ pub(super) async fn upgraded(
     let backend = hyper::upgrade::on(&mut response);
     // The record of the request is complete when the connections are.
     let trail = head.extensions.remove::<Trail>();
-    tokio::spawn(async move {
+    orlop_base::task::spawn(async move {
         join(caller, backend).await;
         drop(trail);
     });

@@ -55,7 +55,7 @@ pub(super) async fn command(
         Ok(accepted) => accepted,
         Err(refusal) => return Ok(*refusal),
     };
-    tokio::spawn(async move {
+    orlop_base::task::spawn(async move {
         match accepted.session.await {
             Ok(session) => converse(session, node).await,
             Err(error) => tracing::debug!(error = %orlop_base::error::chain(&error), "translated session ended"),
@@ -126,7 +126,7 @@ pub(super) async fn port_forward(kubelet: Kubelet, mut head: Parts, path: &str) 
     let caller = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let caller = caller.ok_or_else(|| StatusError::new(500, "", "request connection cannot be hijacked"))?;
     let trail = head.extensions.remove::<Trail>();
-    tokio::spawn(async move {
+    orlop_base::task::spawn(async move {
         let joined = async {
             let mut node = upgrade::connection(hyper::upgrade::on(response)).await?;
             let (incoming, outgoing) = websocket::start(upgrade::connection(caller).await?, Role::Server);

@@ -119,14 +119,14 @@ impl Follower {
         }
         if cleanup::is_due(&settled) && self.server.definitions.begin_cleanup(meta::uid(&settled)) {
             let (server, stop) = (self.server.clone(), self.stop.clone());
-            self.cleanups.spawn(async move {
+            self.cleanups.spawn(orlop_base::task::boxed(async move {
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => {}
                     () = cleanup::clean_up(&server, &settled) => {}
                 }
                 server.definitions.end_cleanup(meta::uid(&settled));
-            });
+            }));
         }
     }
 }

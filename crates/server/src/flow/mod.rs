@@ -103,7 +103,7 @@ impl Flow {
             return;
         }
         let flow = self.clone();
-        tokio::spawn(async move {
+        orlop_base::task::spawn(async move {
             loop {
                 tokio::time::sleep(BORROWING_PERIOD).await;
                 if borrow::adjust(&flow.plan.load().levels()) {

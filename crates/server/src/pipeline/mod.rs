@@ -132,7 +132,7 @@ impl Server {
         let result = if writes {
             // A write that has begun is finished even when its client hangs up or its time is out:
             // what it holds (addresses, ports) is settled only once the store has answered.
-            let task = tokio::spawn(work);
+            let task = orlop_base::task::spawn(work);
             tokio::time::timeout(allotted, task).await.map(|joined| match joined {
                 Ok(answer) => answer,
                 Err(error) => match error.try_into_panic() {

@@ -54,7 +54,7 @@ impl Backend for Embedded {
         assert!(first, "a backend is followed once");
         let committer = Committer::new(self.shared.clone(), feed, log);
         match host {
-            Host::Task => drop(tokio::spawn(committer.run())),
+            Host::Task => drop(orlop_base::task::spawn(committer.run())),
             Host::Thread => committer.run_on_thread(),
         }
     }

@@ -79,7 +79,7 @@ async fn handshake(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> 
         .await
         .map_err(|error| error.to_string())?;
     // Ends with the last sender and stream, or with the connection.
-    tokio::spawn(connection);
+    orlop_base::task::spawn(connection);
     Ok(sender)
 }
 

@@ -122,7 +122,7 @@ impl Backend for Etcd {
         let first = self.shared.feed.set(feed.clone()).is_ok();
         assert!(first, "a backend is followed once");
         let stop = self.shared.stop.clone();
-        tokio::spawn(async move {
+        orlop_base::task::spawn(async move {
             while let Some(published) = stop.run_until_cancelled(follower.next()).await {
                 feed.publish(published);
             }
@@ -130,7 +130,9 @@ impl Backend for Etcd {
         });
         if !self.compaction_interval.is_zero() {
             let (shared, interval) = (self.shared.clone(), self.compaction_interval);
-            tokio::spawn(async move { shared.stop.run_until_cancelled(compact::run(&shared, interval)).await });
+            orlop_base::task::spawn(
+                async move { shared.stop.run_until_cancelled(compact::run(&shared, interval)).await },
+            );
         }
     }
 

@@ -97,7 +97,7 @@ fn accept_websocket(headers: &HeaderMap, pending: OnUpgrade, ports: Vec<u16>) ->
         for (i, port) in ports.into_iter().enumerate() {
             ready.push(channel_pair(&mut channels, i as u8, port).await?);
         }
-        tokio::spawn(channels.serve(incoming));
+        orlop_base::task::spawn(channels.serve(incoming));
         Ok(Forwards(Source::WebSocket { ready: ready.into_iter(), outgoing }))
     };
     Ok(Accepted { response, forwards: Box::pin(forwards) })

@@ -74,7 +74,7 @@ async fn connect_websocket(
             outcome
         }),
     };
-    tokio::spawn(channels.serve(incoming));
+    orlop_base::task::spawn(channels.serve(incoming));
     Ok(session)
 }
 

@@ -115,7 +115,7 @@ fn accept_websocket(
                 link: Link::WebSocket(outgoing),
             },
         };
-        tokio::spawn(channels.serve(incoming));
+        orlop_base::task::spawn(channels.serve(incoming));
         Ok(greet(session))
     };
     Ok(Accepted { response, session: Box::pin(session) })

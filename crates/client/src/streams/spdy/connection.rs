@@ -33,8 +33,8 @@ impl Connection {
         let (read, write) = tokio::io::split(connection);
         let shared = Arc::new(Shared::new());
         let written = CancellationToken::new();
-        tokio::spawn(tasks::write_all(shared.clone(), write, written.clone()));
-        tokio::spawn(tasks::read_all(shared.clone(), read, written));
+        orlop_base::task::spawn(tasks::write_all(shared.clone(), write, written.clone()));
+        orlop_base::task::spawn(tasks::read_all(shared.clone(), read, written));
         Self { shared, role, next_id: tokio::sync::Mutex::new(if role == Role::Client { 1 } else { 2 }) }
     }
 

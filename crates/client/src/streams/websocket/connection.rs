@@ -47,7 +47,7 @@ pub fn start(connection: Connection, role: Role) -> (Incoming, Outgoing) {
     let (read, write) = tokio::io::split(connection);
     let shared = Arc::new(Shared { queue: Queue::new(QUEUE_BYTES), written: CancellationToken::new() });
     let writer = shared.clone();
-    tokio::spawn(async move {
+    orlop_base::task::spawn(async move {
         if let Err(error) = write_all(write, &writer.queue, role).await {
             tracing::debug!(%error, "websocket write failed");
         }

@@ -67,7 +67,7 @@ impl Worker {
                     results: self.probers.results.clone(),
                 };
                 let (sender, receiver) = watch::channel(target);
-                let task = AbortOnDropHandle::new(tokio::spawn(prober.run(receiver)));
+                let task = AbortOnDropHandle::new(orlop_base::task::spawn(prober.run(receiver)));
                 self.probers.running.insert(key, Running { target: sender, _task: task });
             }
         }
