@@ -14,7 +14,16 @@ pub struct Target {
     pub name: &'static str,
     /// Valid input, from which more is made.
     pub seeds: &'static [&'static [u8]],
+    /// More of it, from files of the project.
+    pub corpus: Option<fn() -> Vec<Vec<u8>>>,
     pub run: fn(&[u8]),
+}
+
+impl Target {
+    pub fn all_seeds(&self) -> Vec<Vec<u8>> {
+        let seeds = self.seeds.iter().map(|seed| seed.to_vec());
+        seeds.chain(self.corpus.map(|corpus| corpus()).unwrap_or_default()).collect()
+    }
 }
 
 /// The target of this name.
@@ -25,6 +34,9 @@ pub fn target(name: &str) -> Option<&'static Target> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
 
     const MUTATIONS: usize = 400;
 
@@ -49,19 +61,57 @@ mod tests {
         bytes
     }
 
+    /// How many inputs to try, or until when.
+    enum Budget {
+        Inputs(usize),
+        Time(Duration),
+    }
+
+    fn budget() -> Budget {
+        let seconds = std::env::var("ORLOP_FUZZ_SECONDS").ok();
+        seconds.map_or(Budget::Inputs(MUTATIONS), |text| {
+            Budget::Time(Duration::from_secs(text.parse().expect("ORLOP_FUZZ_SECONDS is a number of seconds")))
+        })
+    }
+
+    /// Runs one input and says which it was if a promise broke.
+    fn run(target: &Target, bytes: &[u8]) {
+        if let Err(panic) = std::panic::catch_unwind(|| (target.run)(bytes)) {
+            eprintln!("{}: {:?}", target.name, String::from_utf8_lossy(bytes));
+            std::panic::resume_unwind(panic);
+        }
+    }
+
+    fn try_out(target: &Target) {
+        let seeds = target.all_seeds();
+        assert!(!seeds.is_empty(), "{} has no seeds", target.name);
+        seeds.iter().for_each(|seed| run(target, seed));
+        // A run by time is for what is new, the other must be the same every time.
+        let (inputs, time, mut rng) = match budget() {
+            Budget::Inputs(inputs) => (inputs, Duration::MAX, fastrand::Rng::with_seed(1)),
+            Budget::Time(time) => (usize::MAX, time, fastrand::Rng::new()),
+        };
+        let begun = Instant::now();
+        let pick = |rng: &mut fastrand::Rng| &seeds[rng.usize(..seeds.len())];
+        for tried in 0..inputs {
+            if tried % 64 == 0 && begun.elapsed() >= time {
+                break;
+            }
+            let (seed, other) = (pick(&mut rng), pick(&mut rng));
+            run(target, &mutate(&mut rng, seed, other));
+        }
+    }
+
     #[test]
     fn every_target_stands_its_seeds_and_mutations_of_them() {
-        for target in TARGETS {
-            assert!(!target.seeds.is_empty(), "{} has no seeds", target.name);
-            let mut rng = fastrand::Rng::with_seed(1);
-            for seed in target.seeds {
-                (target.run)(seed);
-                for _ in 0..MUTATIONS / target.seeds.len() {
-                    let other = target.seeds[rng.usize(..target.seeds.len())];
-                    (target.run)(&mutate(&mut rng, seed, other));
-                }
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(target) = TARGETS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                try_out(target);
             }
-        }
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! libFuzzer's program. `ORLOP_FUZZ_TARGET` names the target; `scripts/fuzz` says how it is called.
+//! libFuzzer's program. `ORLOP_FUZZ_TARGET` names the target, `ORLOP_FUZZ_CORPUS` the directory that its seeds are put
+//! into; `scripts/fuzz` says how it is called.
 
 #![no_main]
 
@@ -12,4 +13,13 @@ static CHOSEN: LazyLock<&Target> = LazyLock::new(|| {
     target(&name).unwrap_or_else(|| panic!("ORLOP_FUZZ_TARGET is {name:?}, none of {}", names()))
 });
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (CHOSEN.run)(bytes));
+/// Before libFuzzer reads the directory.
+fn plant() {
+    let Some(directory) = std::env::var_os("ORLOP_FUZZ_CORPUS") else { return };
+    for (number, seed) in CHOSEN.all_seeds().into_iter().enumerate() {
+        std::fs::write(std::path::Path::new(&directory).join(format!("seed-{number}")), seed)
+            .expect("a seed is written");
+    }
+}
+
+libfuzzer_sys::fuzz_target!(init: plant(), |bytes: &[u8]| (CHOSEN.run)(bytes));

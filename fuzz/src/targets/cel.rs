@@ -10,6 +10,7 @@ use crate::Target;
 
 pub const TARGET: Target = Target {
     name: "cel",
+    corpus: None,
     seeds: &[
         b"object.spec.containers.all(c, c.image.startsWith('i') && c.ports[?0].orValue({}) != {})",
         b"has(object.metadata.labels) ? object.metadata.labels.map(k, k + 'x').join(',') : \"\\u00e9\"",

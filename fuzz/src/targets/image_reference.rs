@@ -6,6 +6,7 @@ use crate::Target;
 
 pub const TARGET: Target = Target {
     name: "image-reference",
+    corpus: None,
     seeds: &[
         b"registry.example.com:5000/a/b:tag@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
         b"nginx",

@@ -6,7 +6,7 @@ use orlop_api::schema;
 use crate::Target;
 
 pub const TARGET: Target =
-    Target { name: "json", seeds: &[super::POD, br#"{"a":[1,-2.5e3,null,true,"\u00e9"],"a":{}}"#], run };
+    Target { name: "json", corpus: None, seeds: &[super::POD, br#"{"a":[1,-2.5e3,null,true,"\u00e9"],"a":{}}"#], run };
 
 fn run(bytes: &[u8]) {
     let pod = schema::builtin().of("v1", "Pod").expect("a built-in kind");

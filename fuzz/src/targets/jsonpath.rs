@@ -6,6 +6,7 @@ use crate::Target;
 
 pub const TARGET: Target = Target {
     name: "jsonpath",
+    corpus: None,
     seeds: &[
         b".spec.containers[*].name",
         br#"{range .items[?(@.a=="b")]}{.metadata['x\.y']}{"\n"}{end}{..name}{[0:2:1]}{[-1]}{['a','b']}"#,

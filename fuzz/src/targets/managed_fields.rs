@@ -9,7 +9,7 @@ use crate::Target;
 
 pub const TARGET: Target = Target {
     name: "apply",
-    seeds: &[
+    corpus: None, seeds: &[
         super::POD,
         br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a","managedFields":[{"manager":"m","operation":"Update",
             "apiVersion":"v1","time":"2026-01-01T00:00:00Z","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:labels":

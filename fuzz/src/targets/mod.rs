@@ -7,6 +7,7 @@ mod json;
 mod jsonpath;
 mod kubeconfig;
 mod managed_fields;
+mod object;
 mod patch;
 mod pem;
 mod protobuf;
@@ -14,6 +15,7 @@ mod quantity;
 mod selector;
 mod spdy;
 mod time;
+mod token;
 mod websocket;
 mod yaml;
 
@@ -27,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     patch::MERGE,
     patch::STRATEGIC,
     managed_fields::TARGET,
+    object::TARGET,
     selector::TARGET,
     jsonpath::TARGET,
     cel::TARGET,
@@ -35,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     time::TARGET,
     pem::TARGET,
     kubeconfig::TARGET,
+    token::TARGET,
     image_reference::TARGET,
     websocket::TARGET,
     spdy::TARGET,

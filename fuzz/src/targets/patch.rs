@@ -9,6 +9,7 @@ use crate::Target;
 
 pub const JSON: Target = Target {
     name: "json-patch",
+    corpus: None,
     seeds: &[
         br#"[{"op":"add","path":"/metadata/labels/z~1q","value":1},{"op":"remove","path":"/spec/containers/0"}]"#,
         br#"[{"op":"test","path":"/kind","value":"Pod"},{"op":"move","from":"/spec/volumes/-","path":"/status/a"},
@@ -22,6 +23,7 @@ pub const JSON: Target = Target {
 
 pub const MERGE: Target = Target {
     name: "merge-patch",
+    corpus: None,
     seeds: &[br#"{"metadata":{"labels":{"x":null,"n":"v"}},"spec":{"containers":null,"volumes":[{}]}}"#],
     run: |bytes| {
         let Ok(patch) = serde_json::from_slice::<Value>(bytes) else { return };
@@ -33,7 +35,7 @@ pub const MERGE: Target = Target {
 
 pub const STRATEGIC: Target = Target {
     name: "strategic-merge-patch",
-    seeds: &[
+    corpus: None, seeds: &[
         br#"{"spec":{"containers":[{"name":"c","$patch":"delete"},{"name":"d","image":"e"}],
             "$setElementOrder/containers":[{"name":"d"}],"$retainKeys":["containers"]}}"#,
         br#"{"metadata":{"finalizers":["q"],"$deleteFromPrimitiveList/finalizers":["example.com/f"],"$patch":"replace"},

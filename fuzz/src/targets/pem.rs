@@ -6,6 +6,7 @@ use crate::Target;
 
 pub const TARGET: Target = Target {
     name: "pem",
+    corpus: None,
     seeds: &[
         b"-----BEGIN CERTIFICATE-----\nk: v\n\nMIIB\nAAA=\n-----END CERTIFICATE-----\n",
         b"x\n-----BEGIN A-----\n-----END A-----",

@@ -8,7 +8,7 @@ use crate::Target;
 
 pub const TARGET: Target = Target {
     name: "protobuf",
-    seeds: &[
+    corpus: None, seeds: &[
         super::POD,
         b"k8s\0\x0a\x11\x0a\x02v1\x12\x09ConfigMap\x12\x16\x0a\x09\x0a\x01a\x12\0\x1a\x01b\x12\x06\x0a\x01k\x12\x01v\x1a\x01\x00",
     ],

@@ -5,8 +5,12 @@ use orlop_api::quantity::Quantity;
 
 use crate::Target;
 
-pub const TARGET: Target =
-    Target { name: "quantity", seeds: &[b"1500m", b"-12.5Gi", b"1e3", b"0.000000001n", b"1h2m3.5s", b"-1.5us"], run };
+pub const TARGET: Target = Target {
+    name: "quantity",
+    corpus: None,
+    seeds: &[b"1500m", b"-12.5Gi", b"1e3", b"0.000000001n", b"1h2m3.5s", b"-1.5us"],
+    run,
+};
 
 fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };

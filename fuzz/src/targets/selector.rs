@@ -8,6 +8,7 @@ use crate::Target;
 
 pub const TARGET: Target = Target {
     name: "selector",
+    corpus: None,
     seeds: &[b"a=b,c!=d,e in (f,g),h notin (i),!j,k,example.com/l==m,n>5,o<6", b"x in (,y)"],
     run,
 };

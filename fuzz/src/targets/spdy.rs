@@ -6,7 +6,7 @@ use crate::Target;
 
 pub const TARGET: Target = Target {
     name: "spdy",
-    seeds: &[
+    corpus: None, seeds: &[
         b"\x05\x80\x03\0\x06\0\0\0\x04\0\0\0\x01\0\0\0\x01\0\0\0\x03abc\x80\x03\0\x04\0\0\0\x0c\0\0\0\x01\0\0\0\x04\0\0\x10\0",
         b"\xff\x80\x03\0\x01\x01\0\0\x10\0\0\0\x01\0\0\0\0\0\0\x78\xbb\xe3\xc6\xa7\xc2",
     ],

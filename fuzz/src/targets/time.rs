@@ -6,6 +6,7 @@ use crate::Target;
 
 pub const TARGET: Target = Target {
     name: "time",
+    corpus: None,
     seeds: &[b"2026-01-01T00:00:00Z", b"2026-02-29T23:59:60.123456789+23:59", b"0001-01-01T00:00:00-00:00"],
     run,
 };

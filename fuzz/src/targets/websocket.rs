@@ -6,6 +6,7 @@ use crate::Target;
 
 pub const TARGET: Target = Target {
     name: "websocket",
+    corpus: None,
     seeds: &[
         b"\x03\x82\x85\x01\x02\x03\x04\x01hell\x89\x80\0\0\0\0\x88\x82\0\0\0\0\x03\xe8",
         b"\xff\x02\x7e\0\x80ab\x80\x01c\x81\x7f\0\0\0\0\0\0\0\x01x",

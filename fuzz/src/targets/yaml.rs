@@ -8,7 +8,7 @@ use crate::Target;
 
 pub const TARGET: Target = Target {
     name: "yaml",
-    seeds: &[
+    corpus: None, seeds: &[
         super::POD,
         b"apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {yes: 'no'}}\nspec:\n  containers:\n  - name: c\n    args:\n    - |\n      two\n      lines\n    - >-\n      folded\n      text\n",
         b"a: &x [1, 0o14, 0x1f, .inf, ~, 2001-01-01]\nb: *x\n<<: {c: d}\n---\n\"q\": \"\\u00e9\\n\"\n...\n",
