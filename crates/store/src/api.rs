@@ -114,7 +114,7 @@ pub enum StoreError {
     /// The precondition's revision is not the newest; carries the newest entry.
     #[error("revision conflict")]
     Conflict(Arc<Entry>),
-    /// Something of the resource is newer than the writer knew.
+    /// A write of the resource that took its turn is newer than the writer knew.
     #[error("others were faster")]
     Overtaken,
     #[error("revision {requested} is compacted, oldest is {oldest}")]

@@ -37,6 +37,13 @@ pub trait Backend: Send + Sync {
     /// to it that this revision gets published soon.
     fn read_fence(&self, resource: &str) -> BoxFuture<'_, Result<Revision, StoreError>>;
 
+    /// Until `revision` is published, however long that takes. Sees to it that this is soon, if there is or
+    /// will be such a revision.
+    fn reach(&self, revision: Revision) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The last revision that anybody may have been told: it gets published, or the backend fails.
+    fn promised(&self) -> Revision;
+
     /// Whether other processes write, too.
     fn is_shared(&self) -> bool {
         false
@@ -79,7 +86,7 @@ pub struct Change {
     pub key: Key,
     pub action: Action,
     pub durability: Durability,
-    /// Only if no entry of the key's resource is newer than this.
+    /// Only if no other write of the key's resource under such a condition is newer than this.
     pub unless_newer: Option<Revision>,
 }
 

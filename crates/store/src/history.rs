@@ -73,6 +73,7 @@ impl History {
     pub fn push(&mut self, revision: Revision, parts: Vec<Part>, state: Option<&State>, complete: bool, now: Instant) {
         // However often there is nothing but a revision, it takes no room.
         if parts.is_empty()
+            && complete
             && let Some(last) = self.groups.back_mut()
         {
             last.revision = revision;
@@ -124,6 +125,14 @@ impl History {
         let start = next.checked_sub(1).map_or(self.floor, |before| self.groups[before].revision);
         let group = self.groups.get(next).filter(|group| !group.complete && revision > start)?;
         Some(group.revision)
+    }
+
+    /// Up to where events after `revision` are missing, if any are.
+    pub fn missed_after(&self, revision: Revision) -> Option<Revision> {
+        if revision < self.floor {
+            return Some(self.floor);
+        }
+        self.groups.iter().rfind(|group| group.revision > revision && !group.complete).map(|group| group.revision)
     }
 
     /// The way from `current` (state at `newest`) back to `revision`, which lies in the window.

@@ -39,7 +39,7 @@ pub mod disk;
 pub use api::*;
 pub use backend::{Action, Backend, BackendStats, Change, Feed, Loaded, OpenError, Published, Torn};
 pub use config::{Config, HistoryLimits, Limits};
-pub use etcd::{EtcdConfig, EtcdError};
+pub use etcd::{EtcdConfig, EtcdError, EtcdFaults, SimEtcd};
 pub use snapshot::{Range, Snapshot};
 pub use state::State;
 pub use store::{Stats, Store};

@@ -9,7 +9,7 @@ use imbl::OrdMap;
 use imbl::ordmap::RangedIter;
 use imbl::shared_ptr::DefaultSharedPtr;
 
-use crate::{Entry, Key, Revision};
+use crate::{Entry, Key};
 
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -104,11 +104,6 @@ impl State {
 
     pub(crate) fn table(&self, resource: &str) -> Option<&Table> {
         self.resources.get(resource)
-    }
-
-    /// Whether an entry of `resource` is newer than `revision`.
-    pub(crate) fn has_newer(&self, resource: &str, revision: Revision) -> bool {
-        self.table(resource).is_some_and(|table| table.values().any(|entry| entry.revision > revision))
     }
 
     /// Resources that have entries, in order.

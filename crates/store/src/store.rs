@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::embedded::Embedded;
-use crate::etcd::Etcd;
+use crate::etcd::{Etcd, SimEtcd};
 use crate::view::View;
 use crate::{
     Action, Backend, BackendStats, Change, Config, Draft, Durability, Entry, EtcdConfig, Feed, HistoryLimits, Kept,
@@ -49,6 +49,13 @@ impl Store {
         Ok(Store { transformer, ..store })
     }
 
+    /// The same in a simulated one.
+    pub async fn in_sim_etcd(etcd: &SimEtcd, config: EtcdConfig) -> Result<Store, OpenError> {
+        let transformer = config.transformer.clone();
+        let store = Store::over(Arc::new(Etcd::simulated(etcd, config)), HistoryLimits::default()).await?;
+        Ok(Store { transformer, ..store })
+    }
+
     /// Opens over any backend that has not been loaded yet.
     pub async fn over(backend: Arc<dyn Backend>, history: HistoryLimits) -> Result<Store, OpenError> {
         let loaded = backend.load().await?;
@@ -85,8 +92,8 @@ impl Store {
         self.write(key.clone(), Action::Delete { expected, last }, durability, None).await
     }
 
-    /// Any of these; with `unless_newer` it fails with `Overtaken` when an entry of the same resource is
-    /// newer than that, for what must be unique among them.
+    /// Any of these; with `unless_newer` it fails with `Overtaken` when another write of the same resource
+    /// that said so as well is newer than that: for what must be unique among its objects.
     pub async fn write(
         &self,
         key: Key,
@@ -144,7 +151,7 @@ impl Store {
     /// what a read without a resourceVersion answers. Waits only if there is such a write.
     pub async fn consistent(&self, resource: &str) -> Result<Snapshot, StoreError> {
         let fence = self.backend.read_fence(resource).await?;
-        self.view.wait_for(fence).await?;
+        self.wait_for(fence).await?;
         Ok(self.view.snapshot())
     }
 
@@ -155,7 +162,16 @@ impl Store {
 
     /// Waits until `revision` is durable, however long that takes; `Closed` when it cannot happen.
     pub async fn wait_for(&self, revision: Revision) -> Result<(), StoreError> {
-        self.view.wait_for(revision).await
+        if self.revision() >= revision {
+            return Ok(());
+        }
+        self.backend.reach(revision).await
+    }
+
+    /// The last revision that anybody may have been told. Up to there waiting is worthwhile, however slow the
+    /// disk; what is beyond may never come.
+    pub fn promised(&self) -> Revision {
+        self.backend.promised()
     }
 
     /// Follows `resource`, or only one namespace of it, from the first event after `after` on.

@@ -173,6 +173,11 @@ impl View {
         self.history().compact(revision);
     }
 
+    /// Up to where events after `revision` are missing, if any are.
+    pub fn missed_after(&self, revision: Revision) -> Option<Revision> {
+        self.history().missed_after(revision)
+    }
+
     /// The oldest revision that can still be read exactly, and the size of the window.
     pub fn window(&self) -> (Revision, usize, usize) {
         let history = self.history();

@@ -16,7 +16,6 @@ use tls::Certificates;
 
 struct Prefixes {
     cluster: EtcdCluster,
-    tls: Option<rustls::ClientConfig>,
     next: AtomicUsize,
 }
 
@@ -25,9 +24,7 @@ struct Prefix(EtcdConfig);
 impl Subject for Prefixes {
     fn place(&self) -> BoxFuture<'_, Box<dyn Place>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut config = self.cluster.config(&format!("/registry{number}"));
-        config.tls.clone_from(&self.tls);
-        let place = Prefix(config);
+        let place = Prefix(self.cluster.config(&format!("/registry{number}")));
         Box::pin(async { Box::new(place) as Box<dyn Place> })
     }
 
@@ -42,23 +39,22 @@ impl Place for Prefix {
     }
 }
 
-async fn keeps_the_contract(cluster: EtcdCluster, tls: Option<rustls::ClientConfig>) {
-    contract::run(&Prefixes { cluster, tls, next: AtomicUsize::new(0) }).await;
+async fn keeps_the_contract(cluster: EtcdCluster) {
+    contract::run(&Prefixes { cluster, next: AtomicUsize::new(0) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_member() {
-    keeps_the_contract(EtcdCluster::start(1), None).await;
+    keeps_the_contract(EtcdCluster::start(1)).await;
 }
 
 #[tokio::test]
 async fn one_member_from_one_thread() {
-    keeps_the_contract(EtcdCluster::start(1), None).await;
+    keeps_the_contract(EtcdCluster::start(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_members_with_tls() {
     let certificates = Certificates::make();
-    let cluster = EtcdCluster::start_with("https", 3, &certificates.arguments());
-    keeps_the_contract(cluster, Some(certificates.client())).await;
+    keeps_the_contract(EtcdCluster::start_with(3, Some(certificates.client()), &certificates.arguments())).await;
 }

@@ -6,12 +6,14 @@
 mod common;
 #[path = "common/proxy.rs"]
 mod proxy;
+#[path = "common/tls.rs"]
+mod tls;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use common::EtcdCluster;
+use common::{Election, EtcdCluster, Member};
 use futures_util::future::join_all;
 use orlop_store::{
     Draft, Durability, Entry, EtcdConfig, Event, Key, Opened, Revision, SEALED_PREFIX, Store, StoreError, Transformer,
@@ -19,6 +21,7 @@ use orlop_store::{
 };
 use proxy::{Network, Proxy};
 use serde_json::json;
+use tls::Certificates;
 use tokio::sync::Notify;
 
 const PREFIX: &str = "/registry";
@@ -61,8 +64,31 @@ async fn next_events(watch: &mut Watch, count: usize) -> Vec<Event> {
 
 type Acknowledged = BTreeMap<Revision, (String, u64)>;
 
+/// When what was acknowledged.
+#[derive(Default)]
+struct Progress {
+    acknowledged: Mutex<Vec<Instant>>,
+    halfway: Notify,
+}
+
+impl Progress {
+    fn step(&self) {
+        let mut acknowledged = self.acknowledged.lock().unwrap();
+        acknowledged.push(Instant::now());
+        if acknowledged.len() == WRITERS * WRITES as usize / 2 {
+            self.halfway.notify_one();
+        }
+    }
+
+    /// The longest that nothing was.
+    fn stall(&self) -> Duration {
+        let acknowledged = self.acknowledged.lock().unwrap();
+        acknowledged.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap()
+    }
+}
+
 /// Each counts its own object up, and all of them one that they share.
-async fn write(store: &Store, writer: usize, done: &AtomicUsize, halfway: &Notify) -> Acknowledged {
+async fn write(store: &Store, writer: usize, progress: &Progress) -> Acknowledged {
     let mut acknowledged = Acknowledged::new();
     let mut own = create(store, &format!("own-{writer}"), 0).await.unwrap();
     acknowledged.insert(own.revision, (own.key.name.to_string(), 0));
@@ -81,24 +107,22 @@ async fn write(store: &Store, writer: usize, done: &AtomicUsize, halfway: &Notif
             update(store, &own, count).await.unwrap()
         };
         acknowledged.insert(own.revision, (own.key.name.to_string(), count));
-        if done.fetch_add(1, Ordering::SeqCst) == WRITERS * WRITES as usize / 2 {
-            halfway.notify_one();
-        }
+        progress.step();
     }
     acknowledged
 }
 
 /// Writes while `fault` comes over the cluster; then everything that was acknowledged must have happened
-/// once, and nothing else.
-async fn survives(mut cluster: EtcdCluster, fault: impl FnOnce(&mut EtcdCluster)) {
+/// once, and nothing else. Answers how long at most nothing was acknowledged.
+async fn survives(cluster: &mut EtcdCluster, fault: impl AsyncFnOnce(&mut EtcdCluster)) -> Duration {
     let store = cluster.open(PREFIX).await;
     let shared = create(&store, "shared", 0).await.unwrap();
     let mut watch = store.watch("pods", None, shared.revision).unwrap();
-    let (done, halfway) = (AtomicUsize::new(0), Notify::new());
-    let writers = join_all((0..WRITERS).map(|writer| write(&store, writer, &done, &halfway)));
+    let progress = Progress::default();
+    let writers = join_all((0..WRITERS).map(|writer| write(&store, writer, &progress)));
     let fault = async {
-        halfway.notified().await;
-        fault(&mut cluster);
+        progress.halfway.notified().await;
+        fault(cluster).await;
     };
     let (acknowledged, ()) = tokio::join!(writers, fault);
     let count: usize = acknowledged.iter().map(BTreeMap::len).sum();
@@ -115,31 +139,49 @@ async fn survives(mut cluster: EtcdCluster, fault: impl FnOnce(&mut EtcdCluster)
         store.snapshot().state().entries().map(|e| (e.key.clone(), e.json.clone())).collect::<BTreeMap<_, _>>()
     };
     assert_eq!(state(&other), state(&store));
+    progress.stall()
+}
+
+/// Loses the leader of three with TLS: writes go on as soon as there is another.
+#[allow(clippy::print_stdout)]
+async fn stalls_no_longer_than_the_election(lose: impl FnOnce(&mut Member)) {
+    let certificates = Certificates::make();
+    let mut cluster = EtcdCluster::start_with(3, Some(certificates.client()), &certificates.arguments());
+    let mut took = None;
+    let stall = survives(&mut cluster, async |cluster| {
+        let (leader, mut elections) = (cluster.leader(), cluster.elections());
+        let (began, before) = (Instant::now(), elections.borrow_and_update().clone().unwrap());
+        lose(&mut cluster.members[leader]);
+        let is_next = |last: &Option<Election>| last.as_ref().is_some_and(|last| last.term > before.term);
+        let next = elections.wait_for(is_next).await.unwrap().clone().unwrap();
+        took = Some(next.at - began);
+    })
+    .await;
+    let election = took.unwrap();
+    println!("an election of {} ms, a stall of {} ms", election.as_millis(), stall.as_millis());
+    // Followers hear of the leader, and a write is tried again, in less than it took to miss the old one.
+    assert!(stall < 2 * election, "{stall:?} without an answer, an election of {election:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_is_killed() {
-    survives(EtcdCluster::start(3), |cluster| {
-        let leader = cluster.leader();
-        cluster.members[leader].kill();
-    })
-    .await;
+    stalls_no_longer_than_the_election(Member::kill).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_falls_silent() {
-    survives(EtcdCluster::start(3), |cluster| cluster.members[cluster.leader()].freeze()).await;
+    stalls_no_longer_than_the_election(|leader| leader.freeze()).await;
 }
 
 /// The first of the list is the one that the store talks to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_member_at_the_other_end_falls_silent() {
-    survives(EtcdCluster::start(3), |cluster| cluster.members[0].freeze()).await;
+    survives(&mut EtcdCluster::start(3), async |cluster| cluster.members[0].freeze()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_only_member_is_restarted() {
-    survives(EtcdCluster::start(1), |cluster| {
+    survives(&mut EtcdCluster::start(1), async |cluster| {
         cluster.members[0].kill();
         cluster.members[0].restart();
     })
@@ -211,6 +253,20 @@ async fn the_same_write_by_somebody_else_is_not_taken_for_ours() {
     };
     let (mine, theirs) = tokio::join!(update(&far, &old, 2), theirs);
     assert!(matches!(&mine, Err(StoreError::Conflict(newest)) if newest.revision == theirs.revision), "{mine:?}");
+}
+
+#[tokio::test]
+async fn a_deletion_by_somebody_else_is_not_taken_for_ours() {
+    let (_cluster, proxy, far, near) = near_and_far().await;
+    let old = create(&near, "a", 1).await.unwrap();
+    far.wait_for(old.revision).await.unwrap();
+    proxy.set(Network::Mute);
+    let theirs = async {
+        delete(&near, &old).await.unwrap();
+        proxy.cut(Network::Whole);
+    };
+    let (mine, ()) = tokio::join!(delete(&far, &old), theirs);
+    assert!(matches!(mine, Err(StoreError::NotFound)), "{mine:?}");
 }
 
 #[tokio::test]

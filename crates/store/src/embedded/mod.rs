@@ -71,6 +71,14 @@ impl Backend for Embedded {
         Box::pin(std::future::ready(Ok(self.shared.read_fence(resource))))
     }
 
+    fn reach(&self, revision: Revision) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.shared.reach(revision))
+    }
+
+    fn promised(&self) -> Revision {
+        self.shared.queue().revision
+    }
+
     fn stats(&self) -> BackendStats {
         self.shared.stats().clone()
     }

@@ -24,6 +24,8 @@ pub(crate) struct Queue {
     pub commit: Arc<Commit>,
     /// Last revision given to a relaxed write, of resources that had one recently.
     relaxed: BTreeMap<Arc<str>, Revision>,
+    /// Last revision given to a write under `unless_newer`, of resources that had one since the start.
+    turns: BTreeMap<Arc<str>, Revision>,
     pub failure: Option<Arc<io::Error>>,
     pub closing: bool,
 }
@@ -49,6 +51,7 @@ impl Queue {
             urgent: false,
             commit: Arc::default(),
             relaxed: BTreeMap::new(),
+            turns: BTreeMap::new(),
             failure: None,
             closing: false,
         }
@@ -69,7 +72,8 @@ impl Queue {
             return Err(StoreError::Closed);
         }
         let previous = decide(&self.newest, &key, action)?;
-        if unless_newer.is_some_and(|seen| self.newest.has_newer(&key.resource, seen)) {
+        let last_turn = self.turns.get(&key.resource).copied().unwrap_or_default();
+        if unless_newer.is_some_and(|seen| seen < last_turn) {
             return Err(StoreError::Overtaken);
         }
         let revision = self.revision + 1;
@@ -86,6 +90,9 @@ impl Queue {
             self.newest.put(entry.clone());
         }
         self.revision = revision;
+        if unless_newer.is_some() {
+            self.turns.insert(entry.key.resource.clone(), revision);
+        }
         self.pending_bytes += entry.json.len();
         self.pending.push(Event { revision, entry: entry.clone(), previous, deleted });
         Ok(entry)

@@ -80,14 +80,21 @@ impl Shared {
         if self.last_relaxed.load(Ordering::Acquire) <= durable {
             return durable;
         }
-        let mut queue = self.queue();
-        let fence = queue.relaxed_revision(resource).unwrap_or(durable);
-        if fence > durable {
-            queue.urgent = true;
-            drop(queue);
-            self.bell.notify_one();
+        let queue = self.queue();
+        queue.relaxed_revision(resource).unwrap_or(durable)
+    }
+
+    /// A relaxed write that somebody waits for is flushed at once.
+    pub async fn reach(&self, revision: Revision) -> Result<(), StoreError> {
+        let feed = self.feed.get().ok_or(StoreError::Closed)?;
+        {
+            let mut queue = self.queue();
+            if feed.revision() < revision && revision <= queue.revision {
+                queue.urgent = true;
+                self.bell.notify_one();
+            }
         }
-        fence
+        feed.view.wait_for(revision).await
     }
 
     /// Last durable revision.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use orlop_base::backoff::Backoff;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -11,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::connect::Endpoint;
 use super::grpc::{self, Failure, Sender, Stream};
 use super::proto::Message;
+use super::rpc;
 
 /// How long a member may take at first: as long as the others wait before they elect another leader
 /// (`--election-timeout`). Each further try may take twice as long, so that a slow cluster is not
@@ -21,8 +23,12 @@ const MAX_PATIENCE: Duration = Duration::from_secs(8);
 /// When to tell the caller that it did not work: longer than the worst election.
 pub(crate) const GIVE_UP: Duration = Duration::from_secs(15);
 
-/// Between tries. While there is no leader every member says so at once.
-pub(crate) const RETRY: Backoff = Backoff { initial: Duration::from_millis(20), max: Duration::from_millis(500) };
+/// Between tries. While there is no leader every member says so at once, and who waits for one shares a
+/// read: no longer than a new leader takes to be heard of (`--heartbeat-interval`).
+pub(crate) const RETRY: Backoff = Backoff { initial: Duration::from_millis(20), max: Duration::from_millis(100) };
+
+/// How long a member has before the next one is tried as well.
+const HEAD_START: Duration = Duration::from_millis(200);
 
 /// How long things may go wrong before the health check says so (`--etcd-healthcheck-timeout`).
 const UNHEALTHY_AFTER: Duration = Duration::from_secs(2);
@@ -151,27 +157,39 @@ impl Cluster {
         }
         current.line = None;
         let number = *self.given_up.borrow() + 1;
-        // The number goes round the members; each gets its turn before the caller waits.
-        let mut last = Failure::TimedOut;
-        for turn in 0..self.endpoints.len() {
-            let endpoint = &self.endpoints[(number as usize - 1 + turn) % self.endpoints.len()];
-            match timeout(FIRST_PATIENCE, endpoint.connect()).await {
-                Ok(Ok(sender)) => {
-                    let made = Line { number, authority: endpoint.authority().into(), sender };
-                    current.line = Some(made.clone());
-                    return Ok(made);
-                }
-                Ok(Err(why)) => last = Failure::Unreachable { endpoint: endpoint.authority().into(), why },
-                Err(_) => {
-                    last = Failure::Unreachable { endpoint: endpoint.authority().into(), why: "timed out".into() }
-                }
+        match self.first_to_answer(number).await {
+            Ok((endpoint, sender)) => {
+                let made = Line { number, authority: endpoint.authority().into(), sender };
+                current.line = Some(made.clone());
+                Ok(made)
+            }
+            Err(failure) => {
+                current.failed = Some((Instant::now(), failure.clone()));
+                drop(current);
+                self.give_up(number);
+                self.note(Some(&failure));
+                Err(failure)
             }
         }
-        current.failed = Some((Instant::now(), last.clone()));
-        drop(current);
-        self.give_up(number);
-        self.note(Some(&last));
-        Err(last)
+    }
+
+    /// The number goes round the members, and each gets its turn: the next when one failed, or is slow.
+    async fn first_to_answer(&self, number: u64) -> Result<(&Endpoint, Sender), Failure> {
+        let count = self.endpoints.len();
+        let mut waiting = (0..count).map(|turn| &self.endpoints[(number as usize - 1 + turn) % count]);
+        let (mut connecting, mut last) = (FuturesUnordered::new(), Failure::TimedOut);
+        loop {
+            connecting.extend(waiting.next().map(reach));
+            tokio::select! {
+                biased;
+                reached = connecting.next() => match reached {
+                    Some(Ok(first)) => return Ok(first),
+                    Some(Err(failure)) => last = failure,
+                    None => return Err(last),
+                },
+                () = sleep(HEAD_START), if waiting.len() > 0 => {}
+            }
+        }
     }
 
     fn judge(&self, line: u64, failure: Option<&Failure>) {
@@ -196,4 +214,18 @@ impl Cluster {
     fn lock_trouble(&self) -> MutexGuard<'_, Option<(Instant, Failure)>> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A connection counts once the member has said something: a frozen one's kernel accepts, too.
+async fn reach(endpoint: &Endpoint) -> Result<(&Endpoint, Sender), Failure> {
+    let unreachable = |why| Failure::Unreachable { endpoint: endpoint.authority().into(), why };
+    let reaching = async {
+        let sender = endpoint.connect().await.map_err(unreachable)?;
+        match grpc::unary(sender.clone(), endpoint.authority(), rpc::STATUS, &Message::default()).await {
+            // It answers, if only that there is no leader.
+            Ok(_) | Err(Failure::Refused { .. }) => Ok((endpoint, sender)),
+            Err(failure) => Err(unreachable(failure.to_string())),
+        }
+    };
+    timeout(FIRST_PATIENCE, reaching).await.unwrap_or_else(|_| Err(unreachable("timed out".into())))
 }

@@ -38,7 +38,7 @@ pub(crate) async fn run(shared: &Shared, interval: Duration) {
 
 async fn compact(shared: &Shared, round: &Round) -> Result<Round, Failure> {
     let put = rpc::op_put(KEY, round.revision.to_string().as_bytes());
-    let request = rpc::txn([rpc::equal(KEY, rpc::VERSION, round.version)], put, rpc::op_get(KEY));
+    let request = rpc::txn([rpc::equal(KEY, rpc::VERSION, round.version)], [put], rpc::op_get(KEY));
     let done = Done::parse(&shared.cluster.ask(rpc::TXN, &request).await?)?;
     if !done.succeeded {
         let version = done.found.map_or(0, |kv| kv.version);

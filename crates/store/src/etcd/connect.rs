@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::grpc::Sender;
+use super::sim::SimEtcd;
 
 /// Upstream's keepaliveTime and keepaliveTimeout: what notices a silent member under an idle watch.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -25,7 +26,14 @@ const WINDOW_BYTES: u32 = 4 << 20;
 pub(crate) struct Endpoint {
     /// Host and port.
     authority: String,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    way: Way,
+}
+
+#[derive(Clone)]
+enum Way {
+    Plain,
+    Tls(Arc<ClientConfig>, ServerName<'static>),
+    Simulated(SimEtcd),
 }
 
 impl Endpoint {
@@ -36,19 +44,24 @@ impl Endpoint {
             return Err(format!("{url}: want http://host:port or https://host:port"));
         };
         let host = authority.host();
-        let tls = match (scheme, tls) {
-            ("http", _) => None,
+        let way = match (scheme, tls) {
+            ("http", _) => Way::Plain,
             ("https", Some(tls)) => {
                 let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
                 let name = ServerName::try_from(name).map_err(|error| format!("{url}: {error}"))?;
                 let mut tls = tls.clone();
                 tls.alpn_protocols = vec![b"h2".to_vec()];
-                Some((Arc::new(tls), name))
+                Way::Tls(Arc::new(tls), name)
             }
             ("https", None) => return Err(format!("{url}: there is no CA to trust")),
             _ => return Err(format!("{url}: want http:// or https://")),
         };
-        Ok(Endpoint { authority: format!("{host}:{}", authority.port_u16().unwrap_or(2379)), tls })
+        Ok(Endpoint { authority: format!("{host}:{}", authority.port_u16().unwrap_or(2379)), way })
+    }
+
+    /// A member of a simulated cluster.
+    pub fn simulated(etcd: &SimEtcd) -> Endpoint {
+        Endpoint { authority: "simulated".to_owned(), way: Way::Simulated(etcd.clone()) }
     }
 
     pub fn authority(&self) -> &str {
@@ -56,15 +69,20 @@ impl Endpoint {
     }
 
     pub async fn connect(&self) -> Result<Sender, String> {
-        let tcp = TcpStream::connect(&self.authority).await.map_err(|error| error.to_string())?;
-        tcp.set_nodelay(true).map_err(|error| error.to_string())?;
-        match &self.tls {
-            None => handshake(tcp).await,
-            Some((tls, name)) => {
-                let connecting = TlsConnector::from(tls.clone()).connect(name.clone(), tcp);
+        match &self.way {
+            Way::Plain => handshake(self.tcp().await?).await,
+            Way::Tls(tls, name) => {
+                let connecting = TlsConnector::from(tls.clone()).connect(name.clone(), self.tcp().await?);
                 handshake(connecting.await.map_err(|error| error.to_string())?).await
             }
+            Way::Simulated(etcd) => handshake(etcd.connect()).await,
         }
+    }
+
+    async fn tcp(&self) -> Result<TcpStream, String> {
+        let tcp = TcpStream::connect(&self.authority).await.map_err(|error| error.to_string())?;
+        tcp.set_nodelay(true).map_err(|error| error.to_string())?;
+        Ok(tcp)
     }
 }
 

@@ -61,7 +61,9 @@ impl Follower {
                         self.shared.cluster.give_up(line);
                     }
                     self.partial.clear();
-                    warn!(%failure, revision = self.revision, "the watch of etcd broke; going on from there");
+                    if failures == 0 {
+                        warn!(%failure, revision = self.revision, "the watch of etcd broke; going on from there");
+                    }
                     failures += 1;
                     sleep(RETRY.delay(failures)).await;
                 }
@@ -77,6 +79,7 @@ impl Follower {
         loop {
             shared.nudge.notify_one();
             tokio::select! {
+                biased;
                 published = &mut next => return published,
                 // Tried again when it failed.
                 () = sleep(PROGRESS_PERIOD) => drop(shared.push(&mut waited).await),
@@ -122,6 +125,7 @@ impl Follower {
         let line = *line;
         loop {
             tokio::select! {
+                biased;
                 answer = stream.answers.next() => {
                     let answer = answer?.ok_or_else(|| Failure::Broken("the watch ended".into()))?;
                     return Ok(Watched::parse(&answer)?);

@@ -53,13 +53,19 @@ impl Layout {
 
     pub fn encode(&self, key: &Key) -> Vec<u8> {
         let namespace = if key.namespace.is_empty() { String::new() } else { format!("{}/", key.namespace) };
-        format!("{}{namespace}{}", self.of_resource(&key.resource), key.name).into_bytes()
+        let path = self.to_path.get(&key.resource).map_or(&*key.resource, String::as_str);
+        format!("{}{path}/{namespace}{}", self.root, key.name).into_bytes()
     }
 
-    /// What all keys of a resource start with.
-    pub fn of_resource(&self, resource: &str) -> String {
-        let path = self.to_path.get(resource).map_or(resource, String::as_str);
-        format!("{}{path}/", self.root)
+    /// Holds the mark of the last deletion.
+    pub fn of_deletions(&self) -> Vec<u8> {
+        [self.root(), b"deletion"].concat()
+    }
+
+    /// Written with every write of a resource that must not overlook another.
+    pub fn of_turns(&self, resource: &str) -> Vec<u8> {
+        // Without a slash it is no object's.
+        format!("{}turn:{}", self.root, resource.replace('/', ":")).into_bytes()
     }
 
     /// `None` for keys that are no object's.
@@ -114,10 +120,11 @@ mod tests {
             assert_eq!(String::from_utf8(layout.encode(&key)).unwrap(), want);
             assert_eq!(layout.decode(want.as_bytes()), Some(key), "{want}");
         }
-        for other in
-            ["/registry/health", "/other/pods/default/a", "/registry/pods/a/b/c", "/registry/pods/", "compact_rev_key"]
-        {
-            assert_eq!(layout.decode(other.as_bytes()), None, "{other}");
+        let others =
+            ["/registry/health", "/other/pods/default/a", "/registry/pods/a/b/c", "/registry/pods/", "compact_rev_key"];
+        let ours = [layout.of_deletions(), layout.of_turns("services"), layout.of_turns("example.com/widgets")];
+        for other in others.map(|key| key.as_bytes().to_vec()).into_iter().chain(ours) {
+            assert_eq!(layout.decode(&other), None, "{}", String::from_utf8_lossy(&other));
         }
     }
 }

@@ -20,6 +20,7 @@ mod list;
 mod proto;
 mod rpc;
 mod shared;
+mod sim;
 mod value;
 mod write;
 
@@ -39,6 +40,7 @@ use follow::Follower;
 pub use grpc::Failure as EtcdError;
 use layout::Layout;
 use shared::Shared;
+pub use sim::{EtcdFaults, SimEtcd};
 
 /// Writes under way; more wait. etcd itself refuses when 5000 are not applied.
 const MAX_WRITES: u32 = 1024;
@@ -72,22 +74,30 @@ pub(crate) struct Etcd {
 
 impl Etcd {
     pub fn new(config: EtcdConfig) -> Result<Etcd, OpenError> {
-        let servers = config.servers.join(",");
         let endpoints = config.servers.iter().map(|url| Endpoint::parse(url, config.tls.as_ref()));
         let endpoints: Result<Vec<_>, _> = endpoints.collect();
         let endpoints = endpoints.map_err(OpenError::Servers)?;
         if endpoints.is_empty() {
             return Err(OpenError::Servers("no etcd server is named".into()));
         }
+        Ok(Etcd::over(endpoints, config))
+    }
+
+    /// Over as many members as `config` names servers, of a simulated cluster.
+    pub fn simulated(etcd: &SimEtcd, config: EtcdConfig) -> Etcd {
+        Etcd::over(config.servers.iter().map(|_| Endpoint::simulated(etcd)).collect(), config)
+    }
+
+    fn over(endpoints: Vec<Endpoint>, config: EtcdConfig) -> Etcd {
         let layout = Layout::new(&config.prefix, config.builtin.iter().map(String::as_str));
-        Ok(Etcd {
-            servers,
+        Etcd {
+            servers: config.servers.join(","),
             shared: Arc::new(Shared::new(Cluster::new(endpoints), layout, config.transformer)),
             compaction_interval: config.compaction_interval,
             writes: Semaphore::new(MAX_WRITES as usize),
             written: AtomicU64::new(0),
             follower: Mutex::default(),
-        })
+        }
     }
 
     async fn try_load(&self) -> Result<(Loaded, Follower), EtcdError> {
@@ -151,6 +161,15 @@ impl Backend for Etcd {
 
     fn read_fence(&self, _resource: &str) -> BoxFuture<'_, Result<Revision, StoreError>> {
         Box::pin(self.shared.catch_up())
+    }
+
+    fn reach(&self, revision: Revision) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.shared.approach(revision))
+    }
+
+    /// Nobody is told of a write before it is published.
+    fn promised(&self) -> Revision {
+        self.shared.view().revision()
     }
 
     fn is_shared(&self) -> bool {

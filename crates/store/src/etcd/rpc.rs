@@ -54,15 +54,19 @@ pub(crate) fn equal(key: &[u8], target: u64, value: u64) -> Message {
     Message::default().int(1, 0).int(2, target).bytes(3, key).int(4 + target, value)
 }
 
-/// `Compare`: no key in `[key, end)` was changed after `revision`.
-pub(crate) fn unchanged(key: &[u8], end: &[u8], revision: Revision) -> Message {
-    Message::default().int(1, 2).int(2, MOD).bytes(3, key).int(4 + MOD, revision + 1).bytes(64, end)
+/// `Compare`: the key was not changed after `revision`, if it is there.
+pub(crate) fn unchanged(key: &[u8], revision: Revision) -> Message {
+    Message::default().int(1, 2).int(2, MOD).bytes(3, key).int(4 + MOD, revision + 1)
 }
 
 /// `TxnRequest`: `then` if all compare as they should, else `otherwise`.
-pub(crate) fn txn(compares: impl IntoIterator<Item = Message>, then: Message, otherwise: Message) -> Message {
+pub(crate) fn txn(
+    compares: impl IntoIterator<Item = Message>,
+    then: impl IntoIterator<Item = Message>,
+    otherwise: Message,
+) -> Message {
     let request = compares.into_iter().fold(Message::default(), |request, compare| request.message(1, compare));
-    request.message(2, then).message(3, otherwise)
+    then.into_iter().fold(request, |request, operation| request.message(2, operation)).message(3, otherwise)
 }
 
 pub(crate) fn unconditionally(then: Message) -> Message {
@@ -174,7 +178,7 @@ pub(crate) fn orders_progress(status: &Bytes) -> Result<bool, Malformed> {
 }
 
 /// `mvccpb.Event`.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changed {
     pub deleted: bool,
     /// Of a deletion only key and `modified` are set.

@@ -79,21 +79,24 @@ impl Shared {
         [self.layout.root(), b"health"].concat()
     }
 
-    /// Waits until `revision` is published, also when what it stands for is not ours.
+    /// Waits until `revision`, which the cluster has reached, is published.
     pub async fn reach(&self, revision: Revision) -> Result<(), StoreError> {
+        timeout(GIVE_UP, self.approach(revision)).await.unwrap_or_else(|_| Err(failed(Failure::TimedOut)))
+    }
+
+    /// The same for any revision, also when what it stands for is not ours.
+    pub async fn approach(&self, revision: Revision) -> Result<(), StoreError> {
         let view = self.view();
-        let reaching = async {
-            let mut waited = 0;
-            while view.revision() < revision {
-                self.nudge.notify_one();
-                tokio::select! {
-                    reached = view.wait_for(revision) => return reached,
-                    () = sleep(PROGRESS_PERIOD) => self.push(&mut waited).await.map_err(failed)?,
-                }
+        let mut waited = 0;
+        while view.revision() < revision {
+            self.nudge.notify_one();
+            tokio::select! {
+                biased;
+                reached = view.wait_for(revision) => return reached,
+                () = sleep(PROGRESS_PERIOD) => self.push(&mut waited).await.map_err(failed)?,
             }
-            Ok(())
-        };
-        timeout(GIVE_UP, reaching).await.unwrap_or_else(|_| Err(failed(Failure::TimedOut)))
+        }
+        Ok(())
     }
 
     /// Where progress is not told reliably, a change of ours that comes later says as much.

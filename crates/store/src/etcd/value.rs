@@ -2,7 +2,8 @@
 //!
 //! etcd only tells the revision after the write, as a property of the key: every reader puts it in. What
 //! stands there meanwhile is nobody's business (upstream overwrites it too), so a write leaves its name
-//! there: after a lost reply it can be told from a write of the same object by somebody else.
+//! there: after a lost reply it can be told from a write of the same object by somebody else. A deletion,
+//! which leaves no value, writes its name to a key that all deletions share.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -11,7 +12,12 @@ use crate::{Draft, Revision};
 
 /// The bytes to store, unlike those of any other write.
 pub(crate) fn marked(draft: &Draft) -> Bytes {
-    fill(&draft.json, draft.hole..draft.hole, &format!("{:016x}", fastrand::u64(..)))
+    fill(&draft.json, draft.hole..draft.hole, &mark())
+}
+
+/// A write's name.
+pub(crate) fn mark() -> String {
+    format!("{:016x}", fastrand::u64(..))
 }
 
 /// `stored`, or an entry's JSON, with `revision` as resourceVersion.

@@ -10,6 +10,7 @@ use super::grpc::Failure;
 use super::proto::Message;
 use super::rpc::{self, Done, Found};
 use super::shared::{Shared, failed};
+use super::value;
 use crate::backend::Change;
 use crate::channel::Read;
 use crate::draft::Filling;
@@ -23,30 +24,30 @@ struct Attempt<'a> {
     key: &'a Key,
     /// The same in etcd.
     path: Vec<u8>,
-    /// What a create or update stores; with a mark that no other write has.
-    value: Option<Bytes>,
+    deletes: bool,
+    /// Where it leaves what no other write has: in the object that it stores, or beside the one it deletes.
+    marked: Vec<u8>,
+    mark: Bytes,
     /// The write happens after this revision, if at all.
     after: Revision,
 }
 
 pub(crate) async fn write(shared: &Shared, change: Change) -> Result<Arc<Entry>, StoreError> {
     let Change { key, action, unless_newer, .. } = change;
-    let value = match &action {
-        Action::Create(draft) | Action::Update { draft, .. } => Some(shared.value(&key, draft)),
-        Action::Delete { .. } => None,
+    let path = shared.layout.encode(&key);
+    let (deletes, marked, mark) = match &action {
+        Action::Create(draft) | Action::Update { draft, .. } => (false, path.clone(), shared.value(&key, draft)),
+        Action::Delete { .. } => (true, shared.layout.of_deletions(), value::mark().into()),
     };
     let expected = match &action {
         Action::Create(_) => 0,
         // Nothing is at revision 0, but to etcd it means "no such key".
         Action::Update { expected, .. } | Action::Delete { expected, .. } => (*expected).max(1),
     };
-    let after = if expected == 0 { shared.view().revision() } else { expected };
-    let attempt = Attempt { key: &key, path: shared.layout.encode(&key), value, after };
-    let unchanged = unless_newer.map(|seen| {
-        let root = shared.layout.of_resource(&key.resource).into_bytes();
-        rpc::unchanged(&root, &rpc::end_of(&root), seen)
-    });
-    match attempt.carry_out(shared, &attempt.request(expected, unchanged)).await? {
+    let after = shared.view().revision().max(expected);
+    let attempt = Attempt { key: &key, path, deletes, marked, mark, after };
+    let turn = unless_newer.map(|seen| (shared.layout.of_turns(&key.resource), seen));
+    match attempt.carry_out(shared, &attempt.request(expected, turn)).await? {
         Outcome::Written(revision) => finish(shared, &key, &action, revision).await,
         Outcome::Refused(done) => Err(overtaken(shared, &action, expected, &done).await?),
     }
@@ -59,12 +60,14 @@ enum Outcome {
 }
 
 impl Attempt<'_> {
-    fn request(&self, expected: Revision, unchanged: Option<Message>) -> Message {
-        let then = match &self.value {
-            Some(value) => rpc::op_put(&self.path, value),
-            None => rpc::op_delete(&self.path),
-        };
+    /// `turn`: a key that must not have changed since then, and changes with this write.
+    fn request(&self, expected: Revision, turn: Option<(Vec<u8>, Revision)>) -> Message {
         let mine = rpc::equal(&self.path, rpc::MOD, expected);
+        let unchanged = turn.as_ref().map(|(key, seen)| rpc::unchanged(key, *seen));
+        let delete = self.deletes.then(|| rpc::op_delete(&self.path));
+        let put = rpc::op_put(&self.marked, &self.mark);
+        let passed = turn.as_ref().map(|(key, _)| rpc::op_put(key, b""));
+        let then = delete.into_iter().chain([put]).chain(passed);
         rpc::txn([mine].into_iter().chain(unchanged), then, rpc::op_get(&self.path))
     }
 
@@ -106,8 +109,7 @@ impl Attempt<'_> {
 
     fn refused(&self, failure: Failure) -> StoreError {
         if failure.is_too_large() {
-            let size = self.value.as_ref().map_or(0, Bytes::len);
-            return StoreError::TooLarge { size, limit: MAX_REQUEST_BYTES };
+            return StoreError::TooLarge { size: self.mark.len(), limit: MAX_REQUEST_BYTES };
         }
         failed(failure)
     }
@@ -119,21 +121,21 @@ impl Attempt<'_> {
                 return Ok(Some(event.revision));
             }
         }
-        Ok(None)
+        // What etcd has forgotten nobody can look for.
+        match shared.view().missed_after(self.after) {
+            Some(oldest) => Err(StoreError::Compacted { requested: self.after, oldest }),
+            None => Ok(None),
+        }
     }
 
     async fn is_mine(&self, shared: &Shared, event: &Event) -> Result<bool, StoreError> {
-        match &self.value {
-            // The object is gone, as it was when this was asked for: who was faster does not matter.
-            None => Ok(event.deleted && event.previous.as_ref().is_some_and(|entry| entry.revision == self.after)),
-            Some(_) if event.deleted => Ok(false),
-            Some(value) => {
-                let then = rpc::page(&self.path, &[], 1, event.revision);
-                let answer = shared.cluster.ask(rpc::RANGE, &then).await.map_err(failed)?;
-                let found = Found::parse(&answer).map_err(|malformed| failed(malformed.into()))?;
-                Ok(found.kvs.first().is_some_and(|kv| kv.value == *value))
-            }
+        if event.deleted != self.deletes {
+            return Ok(false);
         }
+        let then = rpc::page(&self.marked, &[], 1, event.revision);
+        let answer = shared.cluster.ask(rpc::RANGE, &then).await.map_err(failed)?;
+        let found = Found::parse(&answer).map_err(|malformed| failed(malformed.into()))?;
+        Ok(found.kvs.first().is_some_and(|kv| kv.modified == event.revision && kv.value == self.mark))
     }
 }
 

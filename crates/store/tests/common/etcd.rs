@@ -6,33 +6,53 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use std::time::Instant;
+
 use orlop_store::{EtcdConfig, Store};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::watch;
 
 /// What etcd says when it takes requests.
 const READY: &str = "serving client traffic";
+/// And one that leads from now on.
+const ELECTED: &str = "became leader at term ";
 
 /// One member, which ends with this value.
 pub struct Member {
     arguments: Vec<String>,
     process: Option<Child>,
     pub url: String,
+    elections: Elections,
+}
+
+type Elections = watch::Sender<Option<Election>>;
+
+/// As the winner tells of it.
+#[derive(Clone, Debug)]
+pub struct Election {
+    pub term: u64,
+    pub leader: String,
+    pub at: Instant,
 }
 
 /// Members of one cluster.
 pub struct EtcdCluster {
     pub members: Vec<Member>,
+    pub tls: Option<rustls::ClientConfig>,
+    elections: Elections,
     _data: tempfile::TempDir,
 }
 
 impl EtcdCluster {
     /// Ready when this returns.
     pub fn start(size: usize) -> EtcdCluster {
-        EtcdCluster::start_with("http", size, &[])
+        EtcdCluster::start_with(size, None, &[])
     }
 
-    /// `scheme` is that of the client URLs, `more` goes to every member.
-    pub fn start_with(scheme: &str, size: usize, more: &[String]) -> EtcdCluster {
+    /// `tls` is the clients', `more` goes to every member.
+    pub fn start_with(size: usize, tls: Option<rustls::ClientConfig>, more: &[String]) -> EtcdCluster {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let elections = Elections::new(None);
         let data = tempfile::tempdir().unwrap();
         let ports = free_ports(2 * size);
         let peers: Vec<String> = ports[size..].iter().map(|port| format!("http://127.0.0.1:{port}")).collect();
@@ -53,9 +73,10 @@ impl EtcdCluster {
             ];
             let arguments =
                 arguments.iter().map(|(name, value)| format!("--{name}={value}")).chain(more.iter().cloned());
-            Member { arguments: arguments.collect(), process: None, url }
+            Member { arguments: arguments.collect(), process: None, url, elections: elections.clone() }
         };
-        let mut cluster = EtcdCluster { members: (0..size).map(member).collect(), _data: data };
+        let members = (0..size).map(member).collect();
+        let mut cluster = EtcdCluster { members, tls, elections: elections.clone(), _data: data };
         // A member is ready only once most are there.
         let starting: Vec<_> = cluster.members.iter_mut().map(Member::spawn).collect();
         starting.into_iter().for_each(|ready| ready.recv().unwrap());
@@ -65,7 +86,7 @@ impl EtcdCluster {
     pub fn config(&self, prefix: &str) -> EtcdConfig {
         EtcdConfig {
             servers: self.members.iter().map(|member| member.url.clone()).collect(),
-            tls: None,
+            tls: self.tls.clone(),
             prefix: prefix.to_owned(),
             builtin: Vec::new(),
             transformer: None,
@@ -79,12 +100,13 @@ impl EtcdCluster {
 
     /// Which member the others follow.
     pub fn leader(&self) -> usize {
-        let status = |member: &Member| member.call("/v3/maintenance/status", "{}");
-        let leads = |member: &Member| {
-            let status = status(member);
-            status["leader"] == status["header"]["member_id"]
-        };
-        self.members.iter().position(leads).expect("members that are ready have a leader")
+        let last = self.elections.borrow().clone().expect("members that are ready have a leader");
+        self.members.iter().position(|member| member.url == last.leader).expect("one of them")
+    }
+
+    /// Tells of the newest.
+    pub fn elections(&self) -> watch::Receiver<Option<Election>> {
+        self.elections.subscribe()
     }
 }
 
@@ -112,12 +134,21 @@ impl Member {
         let log = BufReader::new(process.stderr.take().unwrap());
         self.process = Some(process);
         let (tell, ready) = std::sync::mpsc::channel();
+        let (elections, leader) = (self.elections.clone(), self.url.clone());
         // Reads to the end, or etcd would block on its log.
         std::thread::spawn(move || {
             let mut told = Vec::new();
             for line in log.lines().map_while(Result::ok) {
                 if line.contains(READY) {
                     let _ = tell.send(());
+                }
+                if let Some(term) = elected(&line) {
+                    let election = Election { term, leader: leader.clone(), at: Instant::now() };
+                    elections.send_if_modified(|last| {
+                        let news = last.as_ref().is_none_or(|last| last.term < term);
+                        *last = if news { Some(election) } else { last.take() };
+                        news
+                    });
                 }
                 told.push(line);
                 if told.len() > 50 {
@@ -161,6 +192,12 @@ impl Drop for Member {
             let _ = process.wait();
         }
     }
+}
+
+/// The term, if the line tells of a victory.
+fn elected(line: &str) -> Option<u64> {
+    let (_, rest) = line.split_once(ELECTED)?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// Ports that nobody listens on. Held together, so that they differ.

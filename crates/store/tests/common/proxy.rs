@@ -11,6 +11,8 @@ pub enum Network {
     Whole,
     /// What the member answers is lost.
     Deaf,
+    /// What it is asked is lost.
+    Mute,
     /// No connection is made.
     Gone,
 }
@@ -59,11 +61,12 @@ async fn carry(mut client: TcpStream, member: String, mut state: watch::Receiver
             read = member.read(&mut answered) => (false, read.unwrap_or(0)),
             _ = state.wait_for(|state| state.1 > cuts) => return,
         };
-        let deaf = state.borrow().0 == Network::Deaf;
+        let network = state.borrow().0;
         let carried = match from_client {
             _ if length == 0 => return,
+            true if network == Network::Mute => Ok(()),
             true => member.write_all(&asked[..length]).await,
-            false if deaf => Ok(()),
+            false if network == Network::Deaf => Ok(()),
             false => client.write_all(&answered[..length]).await,
         };
         if carried.is_err() {
