@@ -185,6 +185,16 @@ fn two_servers_are_one_cluster() {
         assert_eq!(distinct.len(), 40, "{value} is nobody else's");
     }
 
+    // What one gives back, the other may give away.
+    let address = second.run("get service other-7 -o jsonpath={.spec.clusterIP}");
+    first.run("delete service other-7");
+    let again = format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: again}}\nspec: {{clusterIP: {address}, ports: [{{port: 80}}]}}\n"
+    );
+    finish(second.feed("create", &again), "creating with an address that is free again");
+    first.run("delete service again");
+    finish(first.feed("create", &again), "and once more, where it was last deleted");
+
     // The first leads: it was alone when it started.
     let holder = "get lease kube-controller-manager -n kube-system -o jsonpath={.spec.holderIdentity}";
     let before = second.run(holder);

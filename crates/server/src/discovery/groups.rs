@@ -1,6 +1,7 @@
 //! Which groups there are, in the order clients look through them, and who serves their versions.
 
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::aggregation::{Remote, Remotes};
 use crate::resource::{Resource, Resources};
@@ -26,39 +27,35 @@ pub enum Source<'a> {
 
 /// Built-in groups in their list's order, the core group first; then the others by priority and name.
 pub fn all<'a>(resources: &Resources, remotes: &'a Remotes) -> Vec<Group<'a>> {
-    let mut names: Vec<String> = Vec::new();
-    for kind in orlop_api::kinds::all() {
-        add(&mut names, &kind.info().group);
+    let mut own: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
+    for resource in resources.iter() {
+        own.entry(&resource.info().group).or_default().push(resource);
     }
-    let own = resources.iter().map(|resource| &*resource.info().group);
-    let mut others: Vec<(i64, &str)> = own.map(|name| (CUSTOM_PRIORITY.0, name)).collect();
+    let builtin = orlop_api::kinds::all().iter().map(|kind| &*kind.info().group);
+    let mut others: Vec<(i64, &str)> = own.keys().map(|name| (CUSTOM_PRIORITY.0, *name)).collect();
     others.extend(remotes.values().map(|remote| (remote.priority().0, &*remote.group)));
     others.sort_by_key(|(priority, name)| (Reverse(*priority), *name));
-    for (_, name) in others {
-        add(&mut names, name);
-    }
-    let groups = names.into_iter().map(|name| Group { versions: versions(resources, remotes, &name), name });
-    groups.filter(|group| !group.versions.is_empty()).collect()
-}
-
-fn add(names: &mut Vec<String>, name: &str) {
-    if !names.iter().any(|known| known == name) {
-        names.push(name.to_owned());
-    }
+    let mut known = BTreeSet::new();
+    let names = builtin.chain(others.into_iter().map(|(_, name)| name)).filter(|name| known.insert(*name));
+    let group = |name: &str| {
+        let members = own.get(name).map(Vec::as_slice).unwrap_or_default();
+        Group { name: name.to_owned(), versions: versions(members, remotes, name) }
+    };
+    names.map(group).filter(|group| !group.versions.is_empty()).collect()
 }
 
 /// By priority, stability and number. Who registered a version serves it, whoever else would.
-fn versions<'a>(resources: &Resources, remotes: &'a Remotes, group: &str) -> Vec<Version<'a>> {
+fn versions<'a>(own: &[&Resource], remotes: &'a Remotes, group: &str) -> Vec<Version<'a>> {
     let remotes = remotes.values().filter(|remote| remote.group == group);
     let mut versions: Vec<(i64, Version<'a>)> = remotes
         .map(|remote| (remote.priority().1, Version { name: remote.version.clone(), source: Source::Remote(remote) }))
         .collect();
-    for resource in resources.iter().filter(|resource| resource.info().group == group) {
+    for resource in own {
         match versions.iter_mut().find(|(_, version)| version.name == resource.version()) {
-            Some((_, Version { source: Source::Own(members), .. })) => members.push(resource.clone()),
+            Some((_, Version { source: Source::Own(members), .. })) => members.push((*resource).clone()),
             Some(_) => {}
             None => {
-                let source = Source::Own(vec![resource.clone()]);
+                let source = Source::Own(vec![(*resource).clone()]);
                 versions.push((CUSTOM_PRIORITY.1, Version { name: resource.version().to_owned(), source }));
             }
         }

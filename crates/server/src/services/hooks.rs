@@ -39,8 +39,11 @@ impl Hooks for ServiceHooks {
         Ok(undo(reservation, released))
     }
 
-    fn after_delete(&self, _server: &Server, service: &Value) {
-        self.0.release(&Held::of(service));
+    fn after_delete(&self, server: &Server, service: &Value) {
+        // Where others allocate, what is free is known by the next turn: one of them may hold it again by now.
+        if !server.store.is_shared() {
+            self.0.release(&Held::of(service));
+        }
     }
 }
 

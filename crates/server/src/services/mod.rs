@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orlop_api::Value;
-use orlop_store::Snapshot;
+use orlop_store::{Entry, Snapshot, Watch};
 
 pub use hooks::ServiceHooks;
 pub use pool::{Cidr, Family};
@@ -46,8 +46,8 @@ impl ServiceConfig {
 pub struct Allocators {
     config: ServiceConfig,
     pools: Mutex<Pools>,
-    /// Held by whoever allocates, where other servers do, too.
-    turns: tokio::sync::Mutex<()>,
+    /// Held by whoever allocates, where other servers do, too; with what the pools have not heard of yet.
+    turns: tokio::sync::Mutex<Option<Watch>>,
 }
 
 struct Pools {
@@ -67,13 +67,7 @@ impl Allocators {
 
     /// Takes over what the stored Services hold.
     pub fn repair(&self, snapshot: &Snapshot) {
-        for entry in snapshot.range("services", None, None) {
-            let service: Value = serde_json::from_slice(&entry.json).unwrap_or_default();
-            let held = Held::of(&service);
-            let mut pools = self.lock();
-            held.ips.iter().for_each(|ip| pools.take_ip(*ip));
-            held.ports.iter().for_each(|port| pools.ports.take(*port));
-        }
+        snapshot.range("services", None, None).for_each(|entry| self.take(&Held::by(entry)));
     }
 
     /// Forgets everything but what the stored Services hold.
@@ -84,6 +78,12 @@ impl Allocators {
 
     fn lock(&self) -> MutexGuard<'_, Pools> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, held: &Held) {
+        let mut pools = self.lock();
+        held.ips.iter().for_each(|ip| pools.take_ip(*ip));
+        held.ports.iter().for_each(|port| pools.ports.take(*port));
     }
 
     fn release(&self, held: &Held) {
@@ -123,6 +123,10 @@ struct Held {
 }
 
 impl Held {
+    fn by(entry: &Entry) -> Self {
+        Self::of(&serde_json::from_slice(&entry.json).unwrap_or_default())
+    }
+
     /// Everything a stored Service holds.
     fn of(service: &Value) -> Self {
         let spec = &service["spec"];

@@ -69,10 +69,13 @@ pub(super) fn no_number(version: &str) -> String {
     format!("strconv.ParseUint: parsing {version:?}: invalid syntax")
 }
 
-/// Waits a while for `revision`; 504 when it does not come.
+/// Waits a while for `revision`; 504 when it does not come. What somebody was told of comes, on however slow a disk.
 pub(super) async fn wait_for(server: &Server, revision: Revision) -> Result<(), StatusError> {
     if revision <= server.store.revision() {
         return Ok(());
+    }
+    if revision <= server.store.promised() {
+        return server.store.wait_for(revision).await.map_err(store_failed);
     }
     match tokio::time::timeout(FRESHNESS_TIMEOUT, server.store.wait_for(revision)).await {
         Ok(result) => result.map_err(store_failed),
