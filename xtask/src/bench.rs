@@ -9,6 +9,7 @@ mod pods;
 mod process;
 mod report;
 mod rival;
+mod scale;
 mod start;
 mod watchers;
 
@@ -30,7 +31,7 @@ pub struct Args {
     /// Measure Orlop and another beside it, as ratios
     #[arg(long)]
     vs: Option<Rival>,
-    /// Measure only these: start, apply, pods, idle, creates, list, watch, size; of ratios api (or requests, watch,
+    /// Measure only these: start, apply, pods, idle, creates, list, watch, scale, size; of ratios api (or requests, watch,
     /// lists, updates of it), control-plane, scheduler, node
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -61,12 +62,13 @@ enum Subject {
     Creates,
     List,
     Watch,
+    Scale,
     Size,
 }
 
-const ALL: [Subject; 8] = {
-    use Subject::{Apply, Creates, Idle, List, Pods, Size, Start, Watch};
-    [Start, Apply, Pods, Idle, Creates, List, Watch, Size]
+const ALL: [Subject; 9] = {
+    use Subject::{Apply, Creates, Idle, List, Pods, Scale, Size, Start, Watch};
+    [Start, Apply, Pods, Idle, Creates, List, Watch, Scale, Size]
 };
 
 pub fn run(args: &Args) -> Result<()> {
@@ -120,6 +122,7 @@ async fn measure(orlop: &Path, only: &[Subject]) -> Result<Report> {
             Subject::Creates => load::creates(orlop).await,
             Subject::List => load::list(orlop).await,
             Subject::Watch => watchers::measure(orlop).await,
+            Subject::Scale => scale::measure(orlop).await,
             Subject::Size => size(orlop),
         };
         match outcome {

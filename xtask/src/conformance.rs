@@ -12,10 +12,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 
 use crate::machine::{self, KUBECONFIG, Machine};
+use crate::process::Process;
 use crate::terminal::{note, say};
 use crate::upstream;
+use crate::upstream::etcd::{self, Flush};
 use passed::Verdict;
 use suite::{Outcome, Part, Selection};
 
@@ -39,6 +42,9 @@ pub struct Args {
     /// How many tests at once; serial ones follow one by one
     #[arg(long, default_value_t = 4)]
     parallel: usize,
+    /// Orlop keeps its objects in an etcd of so many members
+    #[arg(long, value_name = "MEMBERS", num_args = 0..=1, default_value_t = 0, default_missing_value = "1")]
+    etcd: usize,
     /// Print the names of the chosen tests and run none
     #[arg(long)]
     list: bool,
@@ -66,13 +72,13 @@ pub fn run(args: &Args) -> Result<()> {
         names.sort();
         return say(&names.iter().map(|name| format!("{name}\n")).collect::<String>());
     }
-    let machine = start(&args.orlop, &chosen.concat(), &reports)?;
+    let node = Node::start(args, &chosen.concat(), &reports)?;
     let mut outcomes = Vec::new();
     for (part, names) in PARTS.into_iter().zip(&chosen).filter(|(_, names)| !names.is_empty()) {
         note(&format!("{} tests, {}", names.len(), part.name()))?;
-        outcomes.extend(suite::run(&machine, &selection, part, args.parallel, &reports)?);
+        outcomes.extend(suite::run(&node.machine, &selection, part, args.parallel, &reports)?);
     }
-    drop(machine);
+    drop(node);
     judge(&chosen.concat(), &outcomes, args.update, &reports)
 }
 
@@ -96,23 +102,46 @@ fn literally(text: &str) -> String {
         .collect()
 }
 
-/// A node of Orlop's with the images of these tests.
-fn start(orlop: &Path, tests: &[String], reports: &Path) -> Result<Machine> {
-    let orlop = orlop.canonicalize().with_context(|| {
-        format!("finding {}: scripts/build makes it, or name another with --orlop", orlop.display())
-    })?;
-    if !rustix::process::geteuid().is_root() {
-        bail!("containers need root: run as root");
+/// A node of Orlop's. Dropped in this order: what runs there ends with the machine.
+struct Node {
+    machine: Machine,
+    _etcd: Vec<Process>,
+    _dir: TempDir,
+}
+
+impl Node {
+    /// With the images of these tests.
+    fn start(args: &Args, tests: &[String], reports: &Path) -> Result<Self> {
+        let orlop = args.orlop.canonicalize().with_context(|| {
+            format!("finding {}: scripts/build makes it, or name another with --orlop", args.orlop.display())
+        })?;
+        if !rustix::process::geteuid().is_root() {
+            bail!("containers need root: run as root");
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let archives = runtime.block_on(images::archives(tests))?;
+        let mut node = Self::with_store(&orlop, args.etcd, reports)?;
+        let machine = &mut node.machine;
+        machine.end_when_asked()?;
+        wait_until_ready(machine)?;
+        let import = ["image", "import"].map(OsStr::new);
+        archives.iter().try_for_each(|archive| machine.run(&orlop, &[&import[..], &[archive.as_os_str()]].concat()))?;
+        Ok(node)
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let archives = runtime.block_on(images::archives(tests))?;
-    let log = reports.join("orlop.log");
-    let mut machine = Machine::start("conformance", 1, &log, |name| machine::orlop(&orlop, name))?;
-    machine.end_when_asked()?;
-    wait_until_ready(&mut machine)?;
-    let import = ["image", "import"].map(OsStr::new);
-    archives.iter().try_for_each(|archive| machine.run(&orlop, &[&import[..], &[archive.as_os_str()]].concat()))?;
-    Ok(machine)
+
+    /// Which is an etcd of so many members, on the same machine; a log when none.
+    fn with_store(orlop: &Path, members: usize, reports: &Path) -> Result<Self> {
+        let dir = TempDir::with_prefix("orlop-etcd-").context("making a directory for etcd")?;
+        let (etcd, program) = (etcd::Cluster::of(members)?, etcd::program()?);
+        let main = |name: &str| {
+            let etcd = (members > 0).then(|| format!("--etcd-servers={}", etcd.servers()).into());
+            machine::orlop(orlop, name).into_iter().chain(etcd).collect()
+        };
+        // Orlop waits for etcd, which needs the machine.
+        let machine = Machine::start("conformance", 1, &reports.join("orlop.log"), main)?;
+        let members = etcd.start(|| machine.command(&program), dir.path(), Flush::Always)?;
+        Ok(Self { machine, _etcd: members, _dir: dir })
+    }
 }
 
 fn wait_until_ready(machine: &mut Machine) -> Result<()> {

@@ -44,6 +44,9 @@ pub struct Args {
     /// The binary to judge, instead of one built now
     #[arg(long)]
     orlop: Option<PathBuf>,
+    /// Orlop keeps its objects in an etcd of so many members
+    #[arg(long, value_name = "MEMBERS", num_args = 0..=1, default_value_t = 0, default_missing_value = "1")]
+    etcd: usize,
     /// Keep the servers' data and logs
     #[arg(long)]
     keep: bool,
@@ -151,7 +154,12 @@ fn programs(args: &Args) -> Result<Programs> {
         None => build()?,
     };
     let orlop = orlop.canonicalize().with_context(|| format!("finding {}", orlop.display()))?;
-    Ok(Programs { orlop, kube_apiserver: upstream::tool("kube-apiserver")?, etcd: upstream::tool("etcd")? })
+    Ok(Programs {
+        orlop,
+        kube_apiserver: upstream::tool("kube-apiserver")?,
+        etcd: upstream::etcd::program()?,
+        members: args.etcd,
+    })
 }
 
 /// A build without optimizations is fast enough to be judged.

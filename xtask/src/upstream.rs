@@ -1,6 +1,7 @@
 //! Upstream's own programs, which judge ours: built from the modules that `conformance/go.mod` pins, once for
 //! each version, into a cache outside the checkout.
 
+pub mod etcd;
 pub mod node;
 pub mod plane;
 

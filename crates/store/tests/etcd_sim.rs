@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 /// As many as take seconds in a build without optimization.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 20;
 const WRITERS: u64 = 6;
 const KEYS: u8 = 4;
 

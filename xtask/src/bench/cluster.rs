@@ -36,6 +36,8 @@ pub struct Cluster {
     orlop: PathBuf,
     dir: TempDir,
     role: Role,
+    /// Of the API and of the node.
+    ports: [u16; 2],
     child: Child,
     pub started: Instant,
 }
@@ -47,18 +49,18 @@ impl Cluster {
             alone().await?;
             build_image(orlop, dir.path())?;
         }
-        let log = File::create(dir.path().join("log"))?;
-        let mut command = Command::new(orlop);
-        command.arg("server").args(directories(dir.path())).args(["--node-name", NODE, "--bind-address", "127.0.0.1"]);
-        command.args(["--secure-port", &free_port()?.to_string(), "--kubelet-port", &free_port()?.to_string()]);
-        command.args(["--log-level", "warn"]);
-        if role == Role::Plane {
-            command.arg("--disable-node");
-        }
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let ports = [free_port()?, free_port()?];
         let started = Instant::now();
-        let child = command.spawn().with_context(|| format!("starting {}", orlop.display()))?;
-        Ok(Self { orlop: orlop.to_owned(), dir, role, child, started })
+        let child = spawn(orlop, dir.path(), role, ports)?;
+        Ok(Self { orlop: orlop.to_owned(), dir, role, ports, child, started })
+    }
+
+    /// Stops it, and starts it over what it has stored.
+    pub fn restart(&mut self) -> Result<()> {
+        self.end()?;
+        self.started = Instant::now();
+        self.child = spawn(&self.orlop, self.dir.path(), self.role, self.ports)?;
+        Ok(())
     }
 
     /// A server whose API answers.
@@ -113,7 +115,7 @@ impl Cluster {
         lines[lines.len().saturating_sub(5)..].join(" / ")
     }
 
-    fn stop(&mut self) -> Result<()> {
+    fn end(&mut self) -> Result<()> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         let asked = Instant::now();
         while self.child.try_wait()?.is_none() {
@@ -123,6 +125,11 @@ impl Cluster {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.end()?;
         // Reset also removes links and rules, which a server without a node never made.
         if self.role == Role::Node {
             let mut reset = Command::new(&self.orlop);
@@ -142,6 +149,19 @@ impl Drop for Cluster {
             let _ = note(&format!("stopping the server: {error:#}"));
         }
     }
+}
+
+fn spawn(orlop: &Path, dir: &Path, role: Role, [port, kubelet_port]: [u16; 2]) -> Result<Child> {
+    let log = File::create(dir.join("log"))?;
+    let mut command = Command::new(orlop);
+    command.arg("server").args(directories(dir)).args(["--node-name", NODE, "--bind-address", "127.0.0.1"]);
+    command.args(["--secure-port", &port.to_string(), "--kubelet-port", &kubelet_port.to_string()]);
+    command.args(["--log-level", "warn"]);
+    if role == Role::Plane {
+        command.arg("--disable-node");
+    }
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn().with_context(|| format!("starting {}", orlop.display()))
 }
 
 fn directories(dir: &Path) -> Vec<OsString> {

@@ -13,7 +13,8 @@ use tempfile::TempDir;
 
 use super::exchange::{Ask, Side};
 use crate::process::{Process, free_port};
-use crate::upstream::plane::{self, Flush, NODE_IP, SERVICE_CIDR};
+use crate::upstream::etcd::{self, Flush};
+use crate::upstream::plane::{self, NODE_IP, SERVICE_CIDR};
 
 /// How often a starting server is asked.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -23,6 +24,8 @@ pub struct Programs {
     pub orlop: PathBuf,
     pub kube_apiserver: PathBuf,
     pub etcd: PathBuf,
+    /// How many members of it Orlop keeps its objects in, instead of a log.
+    pub members: usize,
 }
 
 pub struct Sides {
@@ -37,9 +40,11 @@ impl Sides {
     pub async fn start(programs: &Programs) -> Result<Self> {
         let dir = TempDir::with_prefix("orlop-oracle-").context("making a directory for the servers")?;
         let (orlop_port, upstream_port) = (free_port()?, free_port()?);
-        let mut processes = vec![orlop(&programs.orlop, dir.path(), orlop_port)?];
+        let own = etcd::Cluster::of(programs.members)?;
+        let members = own.start(|| Ok(Command::new(&programs.etcd)), dir.path(), Flush::Never)?;
+        let mut processes = vec![orlop(&programs.orlop, dir.path(), orlop_port, &own.servers())?];
         let etcd_port = free_port()?;
-        let etcd = plane::etcd(Command::new(&programs.etcd), dir.path(), etcd_port, Flush::Never)?;
+        let etcd = etcd::alone(Command::new(&programs.etcd), dir.path(), etcd_port, Flush::Never)?;
         let kubeconfig = dir.path().join("data/admin.kubeconfig");
         processes[0].wait(ASK_EVERY, || async { kubeconfig.exists() }).await?;
         let config = Config::load(Some(&kubeconfig), &Choice::default())?;
@@ -47,6 +52,7 @@ impl Sides {
         let kube_apiserver = Command::new(&programs.kube_apiserver);
         processes.insert(0, plane::kube_apiserver(kube_apiserver, dir.path(), &pki, ports, &[])?);
         processes.push(etcd);
+        processes.extend(members);
         let upstream = Config { server: format!("https://127.0.0.1:{upstream_port}"), ..config.clone() };
         let upstream = Side::new("upstream", &upstream, upstream_port)?;
         let orlop = Side::new("orlop", &config, orlop_port)?;
@@ -75,7 +81,8 @@ async fn ready(side: &Side) -> bool {
     matches!(side.send(&Ask::get("/readyz")).await, Ok(answer) if answer.status == 200)
 }
 
-fn orlop(program: &Path, dir: &Path, port: u16) -> Result<Process> {
+/// `etcd`: where its objects are kept; in a log when nowhere.
+fn orlop(program: &Path, dir: &Path, port: u16, etcd: &str) -> Result<Process> {
     let mut args: Vec<OsString> = vec!["server".into()];
     for (flag, name) in [("--data-dir", "data"), ("--run-dir", "run"), ("--pod-logs-dir", "logs")] {
         args.extend([flag.into(), dir.join(name).into_os_string()]);
@@ -84,5 +91,8 @@ fn orlop(program: &Path, dir: &Path, port: u16) -> Result<Process> {
     args.extend(["--bind-address=127.0.0.1", "--node-name=oracle", "--log-level=warn"].map(Into::into));
     args.extend([format!("--secure-port={port}"), format!("--service-cidr={SERVICE_CIDR}")].map(Into::into));
     args.push(format!("--node-ip={NODE_IP}").into());
+    if !etcd.is_empty() {
+        args.push(format!("--etcd-servers={etcd}").into());
+    }
     Process::start("orlop", Command::new(program), &args, dir)
 }

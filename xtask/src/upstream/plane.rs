@@ -6,38 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::process::{Process, free_port};
+use crate::process::Process;
 
 /// An address of documentation's range (RFC 5737): advertised, never dialled.
 pub const NODE_IP: &str = "192.0.2.1";
 pub const SERVICE_CIDR: &str = "10.96.0.0/12";
-
-/// What of a write must be on disk before it is acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Flush {
-    Always,
-    /// Nobody will miss what is lost with the machine.
-    Never,
-}
-
-pub fn etcd(command: Command, dir: &Path, port: u16, flush: Flush) -> Result<Process> {
-    let peer = format!("http://127.0.0.1:{}", free_port()?);
-    let client = format!("http://127.0.0.1:{port}");
-    let data = dir.join("etcd").display().to_string();
-    let mut args = flags(&[
-        ("data-dir", &data),
-        ("listen-client-urls", &client),
-        ("advertise-client-urls", &client),
-        ("listen-peer-urls", &peer),
-        ("initial-advertise-peer-urls", &peer),
-        ("initial-cluster", &format!("default={peer}")),
-        ("log-level", "warn"),
-    ]);
-    if flush == Flush::Never {
-        args.push("--unsafe-no-fsync".into());
-    }
-    Process::start("etcd", command, &args, dir)
-}
 
 /// `pki` as Orlop lays it out; `more` flags beside upstream's defaults.
 pub fn kube_apiserver(

@@ -14,7 +14,8 @@ use tempfile::TempDir;
 use crate::bench::connection::{Connection, Protocol};
 use crate::bench::process::{cpu_seconds, megabytes};
 use crate::process::{Process, free_port};
-use crate::upstream::plane::{self, Flush, NODE_IP, SERVICE_CIDR};
+use crate::upstream::etcd::{self, Flush};
+use crate::upstream::plane::{self, NODE_IP, SERVICE_CIDR};
 use crate::upstream::tool;
 
 /// How often a starting server is asked; the error of the figures about starting.
@@ -120,7 +121,7 @@ impl Contenders {
         let keys = Config::load(Some(&kubeconfig(self.keys.path())), &Choice::default())?;
         let config = Config { server: format!("https://127.0.0.1:{port}"), ..keys.clone() };
         let (run, pki) = (|name: &str| command(tool(name)?), self.pki());
-        processes.push(plane::etcd(run("etcd")?, dir, etcd_port, Flush::Always)?);
+        processes.push(etcd::alone(run("etcd")?, dir, etcd_port, Flush::Always)?);
         processes.push(plane::kube_apiserver(run("kube-apiserver")?, dir, &pki, (port, etcd_port), &[])?);
         processes[1].wait(ASK_EVERY, || ready(config.clone())).await?;
         if parts != Parts::Api {
