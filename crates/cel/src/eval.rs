@@ -7,6 +7,7 @@ use crate::cost::runtime;
 use crate::decls::{Function, Invocation, Overload};
 use crate::library::standard;
 use crate::plan::{Attribute, CallNode, Fold, Node, Program, Root, Step, StepKey};
+use crate::stack;
 use crate::value::map::Variables;
 use crate::value::{Error, Key, List, Map, Object, Result, Value, fail, no_overload};
 
@@ -55,6 +56,13 @@ impl<'a> Machine<'a, '_> {
     }
 
     fn eval(&mut self, node: &'a Node) -> Result<Value<'a>> {
+        match node {
+            Node::Const(value) => Ok(value.clone()),
+            node => stack::deeper(|| self.eval_here(node)),
+        }
+    }
+
+    fn eval_here(&mut self, node: &'a Node) -> Result<Value<'a>> {
         match node {
             Node::Const(value) => Ok(value.clone()),
             Node::Attribute(attribute) => self.attribute(attribute),

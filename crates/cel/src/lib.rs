@@ -8,6 +8,7 @@
 //! Values borrow: an object is never copied or converted to be looked at.
 
 pub mod source;
+mod stack;
 
 pub mod ast;
 mod lexer;

@@ -7,6 +7,7 @@ use crate::ast::{
     ACCUMULATOR, Call, Comprehension, Element, Entry, Expr, Field, Kind, Literal, OLD_ACCUMULATOR, Select,
 };
 use crate::parser::Parser;
+use crate::stack;
 
 /// The expansion of a call, if it is one of a macro.
 pub fn expand(
@@ -311,6 +312,10 @@ impl Make<'_, '_> {
 
     /// The same expression under new ids.
     fn copy(&mut self, expr: &Expr) -> Expr {
+        stack::deeper(|| self.copy_here(expr))
+    }
+
+    fn copy_here(&mut self, expr: &Expr) -> Expr {
         if self.parser.is_full() {
             return self.parser.error(self.at, "expression is too large once its macros are expanded");
         }

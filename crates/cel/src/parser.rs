@@ -10,6 +10,7 @@ use crate::ast::{Ast, Call, Element, Entry, Expr, Field, Id, Kind, Literal, Sele
 use crate::lexer::{Lexeme, Token, escape_blanks, lex};
 use crate::macros;
 use crate::source::{Issue, Issues, Location, Source};
+use crate::stack;
 use crate::unescape;
 
 /// Code points in one expression.
@@ -18,8 +19,8 @@ const MAX_CODE_POINTS: usize = 100_000;
 const MAX_NODES: usize = 500_000;
 /// Depth of the tree.
 const MAX_DEPTH: usize = 250;
-/// Depth of parentheses, brackets and arguments. Upstream takes 250, which is more stack than a thread of ours has.
-const MAX_NESTING: usize = 64;
+/// Depth of parentheses, brackets and arguments.
+const MAX_NESTING: usize = 250;
 
 const EXPRESSION: &str =
     "'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER";
@@ -225,7 +226,7 @@ impl Parser<'_> {
     /// `or ('?' or ':' expr)?`
     fn expr(&mut self) -> Parsed {
         self.nest()?;
-        let condition = self.or()?;
+        let condition = stack::deeper(|| self.or())?;
         let expr = if let Some(question) = self.accept("?") {
             let id_offset = question.start;
             let then = self.or()?;

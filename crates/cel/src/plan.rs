@@ -11,6 +11,7 @@ use crate::check::{Checked, Reference};
 use crate::decls::{Function, Invocation, Overload};
 use crate::env::Types;
 use crate::re2;
+use crate::stack;
 use crate::types::Type;
 use crate::value::{Error, Key, Map, Result, Text, Value, fail};
 
@@ -115,6 +116,10 @@ struct Planner<'c> {
 
 impl Planner<'_> {
     fn plan(&mut self, expr: &Expr) -> Result<Node> {
+        stack::deeper(|| self.plan_here(expr))
+    }
+
+    fn plan_here(&mut self, expr: &Expr) -> Result<Node> {
         match &expr.kind {
             Kind::Literal(literal) => Ok(Node::Const(constant(literal))),
             Kind::Ident(_) => Ok(self.reference(expr)),

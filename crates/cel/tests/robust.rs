@@ -123,12 +123,17 @@ fn nesting_ends_in_an_error() {
 
 #[test]
 fn what_is_just_shallow_enough_runs() {
-    run(&format!("{}1{}", "(".repeat(60), ")".repeat(60)));
+    run(&format!("{}1{}", "(".repeat(249), ")".repeat(249)));
+    run(&format!("{}1{}", "[".repeat(249), "]".repeat(249)));
+    run(&format!("{}1{}", "{1:".repeat(249), "}".repeat(249)));
+    run(&format!("{}1{}", "dyn(".repeat(249), ")".repeat(249)));
     run(&format!("{}1", "1+".repeat(240)));
     run(&format!("{}true", "true && ".repeat(5_000)));
     run(&format!("{}true", "!".repeat(5_000)));
-    let nested = (0..30).fold("1".to_owned(), |inner, depth| format!("[1].map(x{depth}, {inner})"));
+    let nested = (0..200).fold("1".to_owned(), |inner, depth| format!("[1].map(x{depth}, {inner})"));
     run(&nested);
+    let refused = parse(&Source::new(&format!("{}1{}", "(".repeat(250), ")".repeat(250)))).expect_err("too deep");
+    assert!(refused.to_string().contains("expression recursion limit exceeded: 250"), "{refused}");
 }
 
 #[test]

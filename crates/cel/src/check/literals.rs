@@ -3,6 +3,7 @@
 use super::{Checker, Reference};
 use crate::ast::{Call, Expr, Kind, Literal};
 use crate::plan::constant;
+use crate::stack;
 use crate::types::Type;
 use crate::value::convert;
 
@@ -13,6 +14,10 @@ pub fn validate(checker: &mut Checker<'_>, expr: &Expr) {
 
 /// `mixed` within the arguments of `format`, which may be of any types.
 fn walk(checker: &mut Checker<'_>, expr: &Expr, mixed: bool) {
+    stack::deeper(|| walk_here(checker, expr, mixed));
+}
+
+fn walk_here(checker: &mut Checker<'_>, expr: &Expr, mixed: bool) {
     match &expr.kind {
         Kind::Literal(_) | Kind::Ident(_) | Kind::Missing => {}
         Kind::Select(select) => walk(checker, &select.operand, mixed),

@@ -11,6 +11,7 @@ use crate::ast::{Ast, Expr, Id, Kind, Literal, Select};
 use crate::decls::{Function, Overload};
 use crate::env::Env;
 use crate::source::{Issue, Issues, Source};
+use crate::stack;
 use crate::types::Type;
 use unify::{Solver, most_general};
 
@@ -114,6 +115,10 @@ impl Checker<'_> {
     }
 
     fn check(&mut self, expr: &Expr) {
+        stack::deeper(|| self.check_here(expr));
+    }
+
+    fn check_here(&mut self, expr: &Expr) {
         match &expr.kind {
             Kind::Literal(literal) => self.set(expr, literal_type(literal)),
             Kind::Ident(name) => self.ident(expr, name),

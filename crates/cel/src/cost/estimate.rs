@@ -10,6 +10,7 @@ use crate::ast::{ACCUMULATOR, Call, Comprehension, Expr, Id, Kind, Literal, Sele
 use crate::check::{Checked, Reference};
 use crate::decl::DeclType;
 use crate::env::Env;
+use crate::stack;
 use crate::types::Type;
 
 const MAP_COST: u64 = 30;
@@ -67,6 +68,10 @@ impl<'e> Estimator<'e> {
     }
 
     fn cost(&mut self, expr: &'e Expr) -> Range {
+        stack::deeper(|| self.cost_here(expr))
+    }
+
+    fn cost_here(&mut self, expr: &'e Expr) -> Range {
         match &expr.kind {
             Kind::Literal(_) | Kind::Missing => Range::ZERO,
             Kind::Ident(name) => {
