@@ -331,6 +331,16 @@ pub trait Kind: Send + Sync + 'static {
         ErrorList::default()
     }
 
+    /// What is wrong with an update through `subresource` (empty: the main resource), and texts for the `Warning`
+    /// header that looking for it gave.
+    fn check_update(&self, subresource: &str, obj: &Value, old: &Value) -> (ErrorList, Vec<String>) {
+        let errors = match subresource {
+            "" => self.validate_update(obj, old),
+            sub => self.validate_subresource(sub, obj, old),
+        };
+        (errors, Vec::new())
+    }
+
     /// Texts for the `Warning` header of a write through `subresource` (empty: the main resource).
     fn warnings(&self, _subresource: &str, _obj: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()

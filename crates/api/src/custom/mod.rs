@@ -24,9 +24,15 @@ use columns::PrinterColumns;
 /// Rules beyond what a schema can say (`x-kubernetes-validations`).
 pub trait Rules: Send + Sync {
     /// `old` is what an update starts from.
-    fn check(&self, obj: &Value, old: Option<&Value>) -> ErrorList;
+    fn check(&self, obj: &Value, old: Option<&Value>) -> Checked;
+}
+
+/// What rules say of an object.
+#[derive(Default)]
+pub struct Checked {
+    pub errors: ErrorList,
     /// What they say of parts that an update leaves as they were.
-    fn warnings(&self, obj: &Value, old: &Value) -> Vec<String>;
+    pub ratcheted: Vec<String>,
 }
 
 /// One served version of a definition.
@@ -88,25 +94,44 @@ impl CustomKind {
         })
     }
 
-    fn check(&self, obj: &Value, old: Option<&Value>) -> ErrorList {
+    fn check(&self, obj: &Value, old: Option<&Value>) -> (ErrorList, Vec<String>) {
         let mut errors = validate::value(obj, old, &self.schema, "");
         if let Some(scale) = &self.scale {
             check_scale(scale, obj, &mut errors);
         }
         errors.extend(validate::invariants(obj, old, &self.schema));
-        self.check_rules(obj, old, &mut errors);
-        errors
+        let ratcheted = self.check_rules(obj, old, &mut errors);
+        (errors, ratcheted)
     }
 
-    fn check_rules(&self, obj: &Value, old: Option<&Value>, errors: &mut ErrorList) {
-        let Some(rules) = &self.rules else { return };
+    /// Rules may be dear: they are run once in a write. Gives what they would have refused of what was there before.
+    fn check_rules(&self, obj: &Value, old: Option<&Value>, errors: &mut ErrorList) -> Vec<String> {
+        let Some(rules) = &self.rules else { return Vec::new() };
         if validate::blocks_rules(errors) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors \
                        to complete validation";
             errors.invalid(&Path::default(), Value::Null, why);
-        } else {
-            errors.extend(rules.check(obj, old));
+            return Vec::new();
         }
+        let checked = rules.check(obj, old);
+        errors.extend(checked.errors);
+        checked.ratcheted
+    }
+
+    fn check_status(&self, obj: &Value, old: &Value) -> (ErrorList, Vec<String>) {
+        let mut errors = ErrorList::default();
+        if let (Some(schema), Some(status)) = (self.schema.child("status"), obj.get("status")) {
+            errors = validate::value(status, old.get("status"), schema, "");
+            for error in &mut errors.0 {
+                error.field = match &*error.field {
+                    "<nil>" => "status".to_owned(),
+                    field => format!("status.{field}"),
+                };
+            }
+        }
+        errors.extend(validate::invariants(obj, Some(old), &self.schema));
+        let ratcheted = self.check_rules(obj, Some(old), &mut errors);
+        (errors, ratcheted)
     }
 }
 
@@ -248,31 +273,23 @@ impl Kind for CustomKind {
 
     fn validate(&self, obj: &Value) -> ErrorList {
         let mut errors = object_meta::validate(obj, self.info.namespaced, object_meta::subdomain_rule);
-        errors.extend(self.check(obj, None));
+        errors.extend(self.check(obj, None).0);
         errors
     }
 
     fn validate_update(&self, obj: &Value, old: &Value) -> ErrorList {
-        self.check(obj, Some(old))
+        self.check_update("", obj, old).0
     }
 
     fn validate_subresource(&self, subresource: &str, obj: &Value, old: &Value) -> ErrorList {
-        if subresource != "status" {
-            return self.check(obj, Some(old));
+        self.check_update(subresource, obj, old).0
+    }
+
+    fn check_update(&self, subresource: &str, obj: &Value, old: &Value) -> (ErrorList, Vec<String>) {
+        match subresource {
+            "status" => self.check_status(obj, old),
+            _ => self.check(obj, Some(old)),
         }
-        let mut errors = ErrorList::default();
-        if let (Some(schema), Some(status)) = (self.schema.child("status"), obj.get("status")) {
-            errors = validate::value(status, old.get("status"), schema, "");
-            for error in &mut errors.0 {
-                error.field = match &*error.field {
-                    "<nil>" => "status".to_owned(),
-                    field => format!("status.{field}"),
-                };
-            }
-        }
-        errors.extend(validate::invariants(obj, Some(old), &self.schema));
-        self.check_rules(obj, Some(old), &mut errors);
-        errors
     }
 
     fn warnings(&self, _subresource: &str, obj: &Value, old: Option<&Value>) -> Vec<String> {
@@ -281,9 +298,7 @@ impl Kind for CustomKind {
         };
         let before = old.map(finalizers).unwrap_or_default();
         let warned = finalizers(obj);
-        let warned = warned.difference(&before).flat_map(|finalizer| finalizer_warnings(finalizer));
-        let ratcheted = self.rules.as_ref().zip(old).map(|(rules, old)| rules.warnings(obj, old));
-        warned.chain(ratcheted.into_iter().flatten()).collect()
+        warned.difference(&before).flat_map(|finalizer| finalizer_warnings(finalizer)).collect()
     }
 
     fn field_labels(&self) -> FieldLabels {

@@ -1,6 +1,9 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 
-use super::{CustomKind, versions};
+use super::{Checked, CustomKind, Rules, versions};
 use crate::kind::Kind;
 use crate::table::Now;
 
@@ -77,4 +80,28 @@ fn finalizers_without_a_domain_are_frowned_upon() {
           finalizer writers"
         ]
     );
+}
+
+/// Rules that find fault with what was there before, and count how often they are asked.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Rules for Counting {
+    fn check(&self, _: &Value, _: Option<&Value>) -> Checked {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Checked { ratcheted: vec!["as it was".to_owned()], ..Checked::default() }
+    }
+}
+
+#[test]
+fn rules_are_run_once_in_an_update() {
+    let rules = Arc::new(Counting::default());
+    let kind = versions(&definition(), &|_| Some(rules.clone())).remove(0).1;
+    let obj = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": {}});
+    for (asked, subresource) in ["", "status"].into_iter().enumerate() {
+        let (errors, warnings) = kind.check_update(subresource, &obj, &obj);
+        assert_eq!((errors.0.len(), warnings), (0, vec!["as it was".to_owned()]));
+        assert!(kind.warnings(subresource, &obj, Some(&obj)).is_empty());
+        assert_eq!(rules.0.load(Ordering::Relaxed), asked + 1);
+    }
 }
