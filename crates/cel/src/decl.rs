@@ -26,6 +26,8 @@ pub enum Form {
     Object,
     /// As JSON says.
     Dyn,
+    /// As Go decodes JSON that it knows nothing of: numbers are doubles, and names may be escaped.
+    Decoded,
     /// Not to be looked into: `x-kubernetes-preserve-unknown-fields` without a type.
     Opaque,
 }
@@ -124,7 +126,10 @@ impl DeclType {
     }
 
     pub fn element(&self) -> Option<&Self> {
-        self.element.as_deref()
+        match self.form {
+            Form::Decoded => Some(self),
+            _ => self.element.as_deref(),
+        }
     }
 
     pub fn list_kind(&self) -> &ListKind {
@@ -134,7 +139,7 @@ impl DeclType {
     /// Of a property by its name in JSON; of any entry, for a map.
     pub fn property(&self, name: &str) -> Option<&Self> {
         match self.form {
-            Form::Map => self.element(),
+            Form::Map | Form::Decoded => self.element(),
             _ => self.properties.get(name).map(|property| &**property),
         }
     }

@@ -27,7 +27,7 @@ impl<'a> Value<'a> {
         let Some(decl) = decl else { return Ok(Self::of(json)) };
         if json.is_null() {
             return match decl.form {
-                Form::Dyn => Ok(Self::Null),
+                Form::Dyn | Form::Decoded => Ok(Self::Null),
                 _ if decl.nullable => Ok(Self::Null),
                 _ => fail("invalid data, got null for schema with nullable=false"),
             };
@@ -40,11 +40,13 @@ impl<'a> Value<'a> {
             (Form::IntOrString, _) => {
                 fail("invalid data, expected XIntOrString value to be either a string or integer")
             }
-            (Form::Object | Form::Map, Json::Object(map)) => Ok(Self::Map(Map::Json(map, Some(decl)))),
+            (Form::Decoded, Json::Number(number)) => Ok(Self::Double(double(number))),
+            (Form::Decoded, Json::Bool(_) | Json::String(_)) => Ok(Self::of(json)),
+            (Form::Object | Form::Map | Form::Decoded, Json::Object(map)) => Ok(Self::Map(Map::Json(map, Some(decl)))),
             (Form::Object | Form::Map, _) => {
                 fail("invalid data, expected a map for the provided schema with type=object")
             }
-            (Form::List, Json::Array(items)) => Ok(Self::List(List::Json(items, Some(decl)))),
+            (Form::List | Form::Decoded, Json::Array(items)) => Ok(Self::List(List::Json(items, Some(decl)))),
             (Form::List, _) => fail("invalid data, expected an array for the provided schema with type=array"),
             (Form::Double, Json::Number(number)) => Ok(Self::Double(double(number))),
             (Form::Double, _) => fail(format!("invalid data, expected float, got {}", go_type(json))),

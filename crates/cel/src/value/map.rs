@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::{Result, Text, Value, fail};
-use crate::decl::DeclType;
+use crate::decl::{DeclType, Form};
 
 #[derive(Clone)]
 pub enum Map<'a> {
@@ -203,6 +203,10 @@ fn find_declared<'a>(
             }
             None => return Ok(None),
         }
+    } else if decl.form == Form::Decoded {
+        // What is no escape is a name as it stands.
+        unescaped = crate::escape::unescape(name).unwrap_or_else(|| name.to_owned());
+        unescaped.as_str()
     } else {
         name
     };

@@ -110,7 +110,12 @@ pub fn load(text: &[u8], disallowed: &[String]) -> Result<Configuration, String>
         return Err(format!("no kind {:?} is registered for version {:?}", config.kind, config.api_version));
     }
     config.check(disallowed)?;
-    Ok(config)
+    // As where kube-apiserver has no configuration of egress selectors: Orlop reaches everything itself.
+    let egress = config.jwt.iter().map(|jwt| &jwt.issuer.egress_selector_type).find(|kind| !kind.is_empty());
+    match egress {
+        Some(kind) => Err(format!("oidc: egress lookup required with egress selector type {kind:?}")),
+        None => Ok(config),
+    }
 }
 
 impl Configuration {
@@ -186,8 +191,8 @@ impl IssuerEntry {
             let why = "data does not contain any valid RSA or ECDSA certificates";
             errors.invalid(&path.child("certificateAuthority"), "<omitted>", why);
         }
-        if !self.egress_selector_type.is_empty() {
-            let why = "egress selector is not supported: the API server reaches everything itself";
+        if !["", "controlplane", "cluster"].contains(&&*self.egress_selector_type) {
+            let why = "egress selector must be either controlplane or cluster";
             errors.invalid(&path.child("egressSelectorType"), self.egress_selector_type.as_str(), why);
         }
     }

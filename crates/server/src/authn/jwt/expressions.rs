@@ -1,16 +1,20 @@
 //! Expressions over the claims of a token, and over the user they make (KEP-3331).
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use orlop_api::Value as Json;
 use orlop_cel::ast::{Expr, Kind, Literal, operators};
 use orlop_cel::cost::PER_CALL_LIMIT;
+use orlop_cel::decl::{DeclType, Form};
 use orlop_cel::env::{Env, Types};
 use orlop_cel::plan::Program;
 use orlop_cel::types::Type;
 use orlop_cel::value::{Result as CelResult, Value, Variables};
 
 const USER: &str = "kubernetes.UserInfo";
+
+/// As Go decodes claims: `claims.example__dot__com` is the claim `example.com`, and all numbers are doubles.
+static CLAIMS: LazyLock<DeclType> = LazyLock::new(|| DeclType::scalar(Form::Decoded));
 
 /// What an expression is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +136,7 @@ struct Scope<'a> {
 
 impl<'a> Variables<'a> for Scope<'a> {
     fn get(&self, name: &str) -> CelResult<Option<Value<'a>>> {
-        Ok((name == self.name).then(|| Value::of(self.value)))
+        (name == self.name).then(|| Value::read(self.value, Some(&CLAIMS))).transpose()
     }
 }
 

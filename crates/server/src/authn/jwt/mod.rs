@@ -2,34 +2,33 @@
 //! `k8s.io/apiserver/plugin/pkg/authenticator/token/oidc`).
 
 mod config;
+mod distributed;
 mod expressions;
 mod keys;
 mod mapping;
 mod provider;
 mod reload;
+mod verifier;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
-use orlop_api::Value;
 use orlop_api::field::{ErrorList, Path};
-use orlop_base::clock;
 use orlop_client::transport::UserInfo;
+use tokio::time::Instant;
 
 use super::TokenAuthenticator;
+use super::metrics::METRICS;
 use crate::authz::rbac::aggregate;
-use crate::authz::rule::go_list;
-use crate::token::{Authenticated, Claims, jwt};
+use crate::token::Authenticated;
 pub use config::{ClaimRule, Configuration, IssuerEntry, JwtConfig, Mappings, Source, load};
+use distributed::Resolver;
 pub use keys::ALGORITHMS;
 use mapping::Mapping;
 use provider::Provider;
 pub use reload::JwtReload;
-
-/// How far a token's beginning may lie ahead.
-const NOT_BEFORE_LEEWAY_SECONDS: i64 = 60;
-const GOOGLE: &str = "https://accounts.google.com";
+use verifier::{Verifier, issuer_of};
 
 /// All configured issuers; the list may be replaced.
 #[derive(Clone)]
@@ -48,7 +47,9 @@ impl Issuers {
     async fn find(&self, token: &str) -> Result<Option<UserInfo>, String> {
         let list = self.list.load_full();
         let Some(issuer) = list.iter().find(|issuer| issuer.issued(token)) else { return Ok(None) };
+        let began = Instant::now();
         let user = issuer.user(token).await;
+        METRICS.jwt(&issuer.url, user.is_ok(), began.elapsed());
         user.map(Some).map_err(|why| if why.starts_with("oidc: authenticator") { why } else { format!("oidc: {why}") })
     }
 }
@@ -79,10 +80,10 @@ fn open(config: &Configuration, algorithms: &[String]) -> Vec<OidcIssuer> {
 /// One of them.
 pub struct OidcIssuer {
     url: String,
-    audiences: Vec<String>,
-    algorithms: Vec<String>,
+    verifier: Verifier,
+    /// Where groups come from a claim.
+    resolver: Option<Resolver>,
     mapping: Mapping,
-    provider: Provider,
 }
 
 impl OidcIssuer {
@@ -91,68 +92,36 @@ impl OidcIssuer {
         let issuer = &config.issuer;
         let authority = Some(&issuer.certificate_authority).filter(|pem| !pem.is_empty());
         let discovery = issuer.discovery_url.as_deref().filter(|url| !url.is_empty());
+        let provider = Provider::new(&issuer.url, discovery, authority.map(|pem| pem.clone().into_bytes()));
+        let verifier = Verifier::new(provider, &issuer.audiences, algorithms);
+        let groups = Some(&config.claim_mappings.groups.claim).filter(|claim| !claim.is_empty());
         Self {
             url: issuer.url.clone(),
-            audiences: issuer.audiences.clone(),
-            algorithms: algorithms.to_vec(),
+            resolver: groups.map(|claim| Resolver::new(claim, verifier.of_issuer(&issuer.url))),
+            verifier,
             mapping: Mapping::compile(config, &Path::new("jwt"), &mut ErrorList::default()),
-            provider: Provider::new(&issuer.url, discovery, authority.map(|pem| pem.clone().into_bytes())),
         }
     }
 
     /// Whether a token says it is from here.
     fn issued(&self, token: &str) -> bool {
-        let Some(parsed) = jwt::parse(token) else { return false };
-        let issuer = parsed.payload["iss"].as_str().unwrap_or_default();
-        self.url == if issuer == "accounts.google.com" { GOOGLE } else { issuer }
+        issuer_of(token).is_some_and(|issuer| issuer == self.url)
     }
 
     async fn user(&self, token: &str) -> Result<UserInfo, String> {
-        let verify =
-            |why: String| if why.starts_with("oidc: authenticator") { why } else { format!("verify token: {why}") };
-        let parsed = jwt::parse(token).ok_or_else(|| verify("oidc: malformed jwt".into()))?;
-        let algorithm = parsed.header().0;
-        if !self.algorithms.iter().any(|known| known == algorithm) {
-            let known = go_list(&self.algorithms);
-            return Err(verify(format!(
-                "oidc: id token signed with unsupported algorithm, expected {known} got {algorithm:?}"
-            )));
+        let claims = self.verifier.verify(token).await;
+        let mut claims = claims
+            .map_err(|why| if why.starts_with("oidc: authenticator") { why } else { format!("verify token: {why}") })?;
+        if let Some(resolver) = &self.resolver {
+            let expanded = resolver.expand(&mut claims).await;
+            expanded.map_err(|why| format!("could not expand distributed claims: {why}"))?;
         }
-        self.provider.verify(&parsed).await.map_err(verify)?;
-        self.check(&parsed.payload).map_err(verify)?;
-        self.mapping.user(&parsed.payload)
-    }
-
-    /// What go-oidc checks of a token besides its signature.
-    fn check(&self, claims: &Value) -> Result<(), String> {
-        let meant = Claims::audiences_of(claims);
-        if !meant.iter().any(|audience| self.audiences.contains(audience)) {
-            let meant = go_list(&meant);
-            return Err(match self.audiences.as_slice() {
-                [one] => format!("oidc: expected audience {one:?} got {meant}"),
-                many => {
-                    let mut many = many.to_vec();
-                    many.sort();
-                    format!("oidc: expected audience in {} got {meant}", go_list(&many))
-                }
-            });
-        }
-        let time = |field: &str| claims[field].as_f64().map(|seconds| seconds as i64);
-        let (now, expiry) = (clock::unix_seconds(), time("exp").unwrap_or_default());
-        if expiry < now {
-            return Err(format!("oidc: token is expired (Token Expiry: {})", go_time(expiry)));
-        }
-        match time("nbf").filter(|start| now + NOT_BEFORE_LEEWAY_SECONDS < *start) {
-            Some(start) => {
-                Err(format!("oidc: current time {} before the nbf (not before) time: {}", go_time(now), go_time(start)))
-            }
-            None => Ok(()),
-        }
+        self.mapping.user(&claims)
     }
 
     /// Reaches the issuer, for a configuration that is to be taken over.
     async fn discover(&self) -> Result<(), String> {
-        self.provider
+        self.verifier
             .discover()
             .await
             .map_err(|why| format!("oidc: authenticator for issuer {:?} is not healthy: {why}", self.url))
@@ -164,12 +133,6 @@ async fn discover(issuers: &[OidcIssuer]) -> Result<(), String> {
     let answers = futures_util::future::join_all(issuers.iter().map(OidcIssuer::discover)).await;
     let errors: Vec<String> = answers.into_iter().filter_map(Result::err).collect();
     if errors.is_empty() { Ok(()) } else { Err(aggregate(&errors)) }
-}
-
-/// As Go prints a time in UTC.
-fn go_time(seconds: i64) -> String {
-    let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
-    time.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! An issuer's discovery document and keys, over TLS, kept until a token names a key that is not among them.
+//! An issuer's discovery document and keys, over TLS, kept until none of them has signed a token.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use http::{Request, Uri, header};
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri, header};
 use orlop_api::Value;
 use orlop_client::config::{Config, ConfigError};
 use orlop_client::https::Https;
@@ -27,7 +28,7 @@ pub struct Provider {
     discovery_url: String,
     /// PEM; `None`: the system's.
     authority: Option<Vec<u8>>,
-    keys: RwLock<Arc<Vec<Key>>>,
+    keys: RwLock<Arc<Keys>>,
     /// Held while asking: one question at a time.
     state: Mutex<State>,
 }
@@ -38,8 +39,23 @@ struct State {
     jwks_url: Option<String>,
     /// Not to be asked before.
     not_before: Option<Instant>,
-    /// Of the keys that are known: grows with each answer.
+}
+
+/// What the issuer has published.
+#[derive(Default)]
+struct Keys {
+    keys: Vec<Key>,
+    /// Grows with each answer; zero before the first.
     generation: u64,
+}
+
+impl Keys {
+    /// Whether one of them signed a token, which may name it.
+    fn signed(&self, token: &Parsed<'_>) -> bool {
+        let ((algorithm, id), (message, signature)) = (token.header(), token.signature());
+        let mut named = self.keys.iter().filter(|key| key.is_named(id));
+        named.any(|key| key.verifies(algorithm, message, signature))
+    }
 }
 
 impl Provider {
@@ -54,19 +70,25 @@ impl Provider {
         }
     }
 
-    /// Whether one of the issuer's keys signed a token.
+    pub fn authority(&self) -> Option<&[u8]> {
+        self.authority.as_deref()
+    }
+
+    /// Whether one of the issuer's keys signed a token: of those that are known, or else of those it has now.
     pub async fn verify(&self, token: &Parsed<'_>) -> Result<(), String> {
-        let known = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if !is_named(&known, token) {
-            self.refresh(token).await?;
+        let known = self.known();
+        if known.signed(token) {
+            return Ok(());
         }
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let ((algorithm, id), (message, signature)) = (token.header(), token.signature());
-        let mut named = keys.iter().filter(|key| key.is_named(id));
-        if named.any(|key| key.verifies(algorithm, message, signature)) {
+        self.refresh(known.generation).await?;
+        if self.known().signed(token) {
             return Ok(());
         }
         Err("failed to verify signature: failed to verify id token signature".to_owned())
+    }
+
+    fn known(&self) -> Arc<Keys> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Learns where the keys are, if that is not known: for a configuration that is to be taken over.
@@ -78,23 +100,24 @@ impl Provider {
         Ok(())
     }
 
-    async fn refresh(&self, token: &Parsed<'_>) -> Result<(), String> {
+    /// Asks for keys newer than those of `generation`.
+    async fn refresh(&self, generation: u64) -> Result<(), String> {
         let mut state = self.state.lock().await;
-        // Somebody else may have asked meanwhile.
-        let known = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.known().generation;
         let too_early = state.not_before.is_some_and(|time| Instant::now() < time);
-        if is_named(&known, token) || too_early && state.generation > 0 {
+        // Somebody else may have asked meanwhile.
+        if known > generation || too_early && known > 0 {
             return Ok(());
         }
         if too_early {
             return Err("oidc: authenticator not initialized".to_owned());
         }
-        let result = self.fetch(&mut state).await;
+        let result = self.ask(&mut state).await;
         state.not_before = Some(Instant::now() + if result.is_ok() { PAUSE } else { PAUSE_AFTER_FAILURE });
         result
     }
 
-    async fn fetch(&self, state: &mut State) -> Result<(), String> {
+    async fn ask(&self, state: &mut State) -> Result<(), String> {
         if state.jwks_url.is_none() {
             let found = self.find_keys().await.map_err(|error| {
                 tracing::error!(error, issuer = self.issuer, "oidc authenticator: initializing plugin");
@@ -107,8 +130,8 @@ impl Provider {
         let set =
             get(url, self.authority.as_deref()).await.map_err(|why| failed(format!("oidc: get keys failed: {why}")))?;
         let keys = keys::of_set(&set).ok_or_else(|| failed("oidc: failed to decode keys".to_owned()))?;
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
-        state.generation += 1;
+        let mut known = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Arc::new(Keys { keys, generation: known.generation + 1 });
         Ok(())
     }
 
@@ -126,16 +149,24 @@ impl Provider {
     }
 }
 
-fn is_named(keys: &[Key], token: &Parsed<'_>) -> bool {
-    keys.iter().any(|key| key.is_named(token.header().1))
-}
-
 /// GETs JSON.
 async fn get(url: &str, authority: Option<&[u8]>) -> Result<Value, String> {
+    let (code, body) = fetch(url, authority, "").await?;
+    if !code.is_success() {
+        return Err(format!("{code}: {}", String::from_utf8_lossy(&body)));
+    }
+    serde_json::from_slice(&body).map_err(|error| format!("expected Content-Type = application/json: {error}"))
+}
+
+/// GETs whatever is there, with a token if it is not empty.
+pub async fn fetch(url: &str, authority: Option<&[u8]>, token: &str) -> Result<(StatusCode, Bytes), String> {
     let failed = |why: String| format!("Get {url:?}: {why}");
     let (https, path) = open(url, authority).map_err(|error| failed(orlop_base::error::chain(&error)))?;
-    let request = Request::get(path).header(header::ACCEPT, "application/json").body(empty());
-    let request = request.map_err(|error| failed(error.to_string()))?;
+    let mut request = Request::get(path).header(header::ACCEPT, "application/json");
+    if !token.is_empty() {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request.body(empty()).map_err(|error| failed(error.to_string()))?;
     let exchange = async {
         let response = https.send(request).await.map_err(|error| failed(orlop_base::error::chain(&*error)))?;
         let code = response.status();
@@ -143,11 +174,7 @@ async fn get(url: &str, authority: Option<&[u8]>) -> Result<Value, String> {
         Ok((code, body))
     };
     let answer = tokio::time::timeout(TIMEOUT, exchange).await;
-    let (code, body) = answer.unwrap_or_else(|_| Err(failed("context deadline exceeded".to_owned())))?;
-    if !code.is_success() {
-        return Err(format!("{code}: {}", String::from_utf8_lossy(&body)));
-    }
-    serde_json::from_slice(&body).map_err(|error| format!("expected Content-Type = application/json: {error}"))
+    answer.unwrap_or_else(|_| Err(failed("context deadline exceeded".to_owned())))
 }
 
 fn open(url: &str, authority: Option<&[u8]>) -> Result<(Https, String), ConfigError> {

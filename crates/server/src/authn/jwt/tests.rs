@@ -6,12 +6,15 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use orlop_api::Value;
+use orlop_base::clock;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::pki::{Config, Pki, SigningKey};
+use crate::token::jwt;
 
 /// An issuer on loopback whose certificate its own authority vouches for.
 struct Fixture {
@@ -20,6 +23,8 @@ struct Fixture {
     /// The key it signs with and those it publishes.
     key: SigningKey,
     published: Arc<Mutex<Vec<Value>>>,
+    /// The token that tells groups to those who show a secret.
+    groups: Arc<Mutex<String>>,
     asked: Arc<Mutex<Vec<String>>>,
     dir: tempfile::TempDir,
 }
@@ -43,17 +48,26 @@ async fn fixture() -> Fixture {
     let url = format!("https://{}", listener.local_addr().expect("address"));
     let key = key(dir.path(), "one");
     let published = Arc::new(Mutex::new(vec![key.public().to_jwk()]));
-    let fixture =
-        Fixture { authority: pki.cluster_ca().pem().to_owned(), key, published, asked: Arc::default(), url, dir };
+    let fixture = Fixture {
+        authority: pki.cluster_ca().pem().to_owned(),
+        key,
+        published,
+        groups: Arc::default(),
+        asked: Arc::default(),
+        url,
+        dir,
+    };
     serve(listener, TlsAcceptor::from(pki.server_config().expect("tls")), &fixture);
     fixture
 }
 
 fn serve(listener: TcpListener, tls: TlsAcceptor, fixture: &Fixture) {
     let (url, published, asked) = (fixture.url.clone(), fixture.published.clone(), fixture.asked.clone());
+    let groups = fixture.groups.clone();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let (url, published, asked, tls) = (url.clone(), published.clone(), asked.clone(), tls.clone());
+            let groups = groups.clone();
             tokio::spawn(async move {
                 let Ok(stream) = tls.accept(socket).await else { return };
                 let service = hyper::service::service_fn(move |request: Request<Incoming>| {
@@ -62,10 +76,14 @@ fn serve(listener: TcpListener, tls: TlsAcceptor, fixture: &Fixture) {
                         "/.well-known/openid-configuration" => {
                             json!({"issuer": url, "jwks_uri": format!("{url}/keys")})
                         }
+                        "/groups" if request.headers()["authorization"] == "Bearer secret" => {
+                            let token = groups.lock().unwrap().clone();
+                            return std::future::ready(Ok::<_, Infallible>(Response::new(Full::from(token))));
+                        }
                         _ => json!({ "keys": *published.lock().unwrap() }),
                     };
                     asked.lock().unwrap().push(path);
-                    async move { Ok::<_, Infallible>(Response::new(Full::<bytes::Bytes>::from(answer.to_string()))) }
+                    std::future::ready(Ok(Response::new(Full::<bytes::Bytes>::from(answer.to_string()))))
                 });
                 let mut builder = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
                 let _ = builder.http2().max_concurrent_streams(8);
@@ -155,7 +173,7 @@ async fn expressions_map_and_judge() {
         "  claimMappings:\n    username: {expression: \"claims.nested.team + ':' + claims.sub\"}\n    \
          groups: {expression: 'claims.groups'}\n    uid: {claim: sub}\n    \
          extra: [{key: example.com/team, valueExpression: claims.nested.team}]\n  \
-         claimValidationRules: [{expression: 'claims.exp - 700 < int(claims.exp)', message: never}]\n  \
+         claimValidationRules: [{expression: 'claims.exp - 700.0 < int(claims.exp)', message: never}]\n  \
          userValidationRules: [{expression: \"!user.username.startsWith('system:')\", message: reserved}]\n",
     );
     let credential = "authentication.kubernetes.io/credential-id=JTI=7";
@@ -200,6 +218,73 @@ async fn keys_may_change() {
     let unsupported =
         "oidc: verify token: oidc: id token signed with unsupported algorithm, expected [\"RS256\"] got \"ES256\"";
     assert_eq!(found(&narrow, &fixture.token(&json!({}))).await, unsupported);
+}
+
+/// A token without a name of a key is checked against all, new ones too.
+#[tokio::test]
+async fn nameless_keys_may_change() {
+    let fixture = fixture().await;
+    let issuers = fixture.issuers("  claimMappings: {username: {claim: sub, prefix: ''}}\n");
+    let nameless = |key: &SigningKey| {
+        let token = fixture.token_by(key, &json!({}));
+        let encode = |bytes: &[u8]| base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, bytes);
+        let signed = format!("{}.{}", encode(br#"{"alg":"ES256"}"#), token.split('.').nth(1).expect("a payload"));
+        format!("{signed}.{}", encode(&key.sign(signed.as_bytes())))
+    };
+    assert!(found(&issuers, &nameless(&fixture.key)).await.starts_with("alice"));
+    let new = key(fixture.dir.path(), "two");
+    *fixture.published.lock().unwrap() = vec![new.public().to_jwk()];
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(2)).await;
+    tokio::time::resume();
+    assert!(found(&issuers, &nameless(&new)).await.starts_with("alice"));
+}
+
+/// Names of claims that are no identifiers can be escaped, at any depth.
+#[tokio::test]
+async fn names_of_claims_may_be_escaped() {
+    let fixture = fixture().await;
+    let issuers = fixture.issuers(
+        "  claimMappings:\n    username: {expression: \"claims.example__dot__com__slash__name + ':' + claims.deep[0].a__dash__b\"}\n    \
+         groups: {expression: \"has(claims.example__dot__com__slash__none) ? ['x'] : [type(claims.exp) == double ? 'double' : 'int']\"}\n",
+    );
+    let token = fixture.token(&json!({"example.com/name": "n", "deep": [{"a-b": "c"}]}));
+    assert!(found(&issuers, &token).await.starts_with("n:c [double]"), "{}", found(&issuers, &token).await);
+}
+
+#[tokio::test]
+async fn groups_may_be_told_elsewhere() {
+    let fixture = fixture().await;
+    let issuers =
+        fixture.issuers("  claimMappings: {username: {claim: sub, prefix: ''}, groups: {claim: teams, prefix: ''}}\n");
+    let token = |sources: Value| fixture.token(&json!({"_claim_names": {"teams": "s"}, "_claim_sources": sources}));
+    let endpoint = |path: &str| json!({"s": {"endpoint": format!("{}{path}", fixture.url), "access_token": "secret"}});
+    let could_not = "oidc: could not expand distributed claims: ";
+    *fixture.groups.lock().unwrap() = fixture.token(&json!({"teams": ["red", "blue"]}));
+    assert!(found(&issuers, &token(endpoint("/groups"))).await.starts_with("alice [red,blue]"));
+    assert!(found(&issuers, &token(json!({"s": {"JWT": "x"}}))).await.starts_with("alice []"), "aggregated claims");
+    assert_eq!(
+        found(&issuers, &token(json!({}))).await,
+        format!("{could_not}id token _claim_names contained a source s missing in _claims_sources")
+    );
+    *fixture.groups.lock().unwrap() = fixture.token(&json!({}));
+    let url = &fixture.url;
+    assert_eq!(
+        found(&issuers, &token(endpoint("/groups"))).await,
+        format!("{could_not}jwt returned by distributed claim endpoint \"{url}/groups\" did not contain claim: teams")
+    );
+    *fixture.groups.lock().unwrap() = fixture.token(&json!({"aud": "else"}));
+    assert_eq!(
+        found(&issuers, &token(endpoint("/groups"))).await,
+        format!("{could_not}verify distributed claim token: oidc: expected audience \"kubernetes\" got [\"else\"]")
+    );
+    *fixture.groups.lock().unwrap() = "no token".to_owned();
+    assert_eq!(
+        found(&issuers, &token(endpoint("/groups"))).await,
+        format!(
+            "{could_not}getting untrusted issuer from endpoint {url}/groups failed for claim \"teams\": malformed token"
+        )
+    );
 }
 
 #[test]
@@ -247,6 +332,12 @@ fn configurations_are_checked_in_upstreams_words() {
             "jwt[0].userValidationRules[0].expression: Invalid value: \"user.name\": compilation failed: ERROR: <input>:1:5: undefined field 'name'\n | user.name\n | ....^",
         ),
         (
+            format!(
+                "jwt: [{{issuer: {{url: https://a, audiences: [x], egressSelectorType: etcd}}, claimMappings: {{{user}}}}}]"
+            ),
+            "jwt[0].issuer.egressSelectorType: Invalid value: \"etcd\": egress selector must be either controlplane or cluster",
+        ),
+        (
             "anonymous: {enabled: false, conditions: [{path: /x}]}".to_owned(),
             "anonymous.conditions: Invalid value: [{\"path\":\"/x\"}]: enabled should be set to true when conditions are defined",
         ),
@@ -258,6 +349,12 @@ fn configurations_are_checked_in_upstreams_words() {
         };
         assert_eq!(check(&jwt), expected, "{jwt}");
     }
+    assert_eq!(
+        check(&format!(
+            "jwt: [{{issuer: {{url: https://a, audiences: [x], egressSelectorType: cluster}}, claimMappings: {{{user}}}}}]"
+        )),
+        "oidc: egress lookup required with egress selector type \"cluster\""
+    );
 }
 
 /// What the file says counts without a restart; what is wrong in it does not.
