@@ -57,7 +57,7 @@ impl ControlPlane {
         let audit = Audit::start(arguments.audit.options()?).context("setting up auditing")?;
         let server = server(arguments, machine, &security, arguments.serving.limits()?, audit.clone());
         let plane = Self { store, pki, server, audit, _lock: lock };
-        plane.listen(listener, shutdown, tasks)?;
+        plane.listen(&security, listener, shutdown, tasks)?;
         plane.bootstrap(&security).await?;
         tasks.spawn(orlop_base::task::boxed(plane.server.clone().maintain(shutdown.clone())));
         let issuer = security.authentication().issuer().clone();
@@ -85,8 +85,14 @@ impl ControlPlane {
         self.client("system:apiserver", &[authz::MASTERS])
     }
 
-    fn listen(&self, listener: TcpListener, shutdown: &CancellationToken, tasks: &TaskTracker) -> Result<()> {
-        let tls = self.pki.server_config().context("making the TLS configuration")?;
+    fn listen(
+        &self,
+        security: &Security,
+        listener: TcpListener,
+        shutdown: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Result<()> {
+        let tls = security.tls().context("making the TLS configuration")?;
         let (server, stop) = (self.server.clone(), shutdown.clone());
         tasks.spawn(orlop_base::task::boxed(async move {
             if let Err(error) = server.serve(listener, tls, stop).await {

@@ -101,7 +101,7 @@ fn kubelet_config(arguments: &Arguments, machine: &Machine, plane: &ControlPlane
     keep_free(&mut config);
     config.server.address.set_port(arguments.kubelet_port);
     config.server.tls = Some(plane.pki.kubelet_server_config()?);
-    config.server.client_verifier = Some(plane.pki.client_verifiers()?.users);
+    config.server.client_verifier = Some(plane.pki.user_verifier()?);
     Ok(config)
 }
 

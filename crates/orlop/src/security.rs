@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use orlop_server::SecurityConfig;
 use orlop_server::admission;
 use orlop_server::authn::webhook::TokenWebhook;
-use orlop_server::authn::{RequestHeaders, TokenAuthenticator, TokenFile};
+use orlop_server::authn::{AuthorityFile, RequestHeaders, TokenAuthenticator, TokenFile};
 use orlop_server::authz::{Link, Reload, abac, config, webhook};
 use orlop_server::pki::{PublicKey, SigningKey};
 use orlop_server::token::IssuerConfig;
@@ -30,6 +30,18 @@ pub struct Arguments {
     /// Let Secrets of type bootstrap.kubernetes.io/token in kube-system authenticate machines that join
     #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub enable_bootstrap_token_auth: bool,
+    /// Authorities of client certificates besides our own, from a file that may change
+    #[arg(long, value_name = "FILE")]
+    pub client_ca_file: Option<PathBuf>,
+    /// Refuse tokens in Secrets whose Secret or ServiceAccount is gone
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub service_account_lookup: bool,
+    /// Let pods' tokens live for a year, for programs that read them only once
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub service_account_extend_token_expiration: bool,
+    /// Where others find the keys of ServiceAccount tokens [default: this server]
+    #[arg(long, value_name = "URL")]
+    pub service_account_jwks_uri: Option<String>,
     /// Issuers of ServiceAccount tokens: the first of new ones, all of accepted ones
     #[arg(long, value_name = "URL")]
     pub service_account_issuer: Vec<String>,
@@ -126,6 +138,12 @@ pub struct Arguments {
     /// Admission plugins that do not run
     #[arg(long, value_name = "PLUGIN", value_delimiter = ',')]
     pub disable_admission_plugins: Vec<String>,
+    /// How long pods stay on a node that is not ready, unless they say it themselves
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub default_not_ready_toleration_seconds: i64,
+    /// How long pods stay on a node out of reach, unless they say it themselves
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub default_unreachable_toleration_seconds: i64,
     /// Configurations of admission plugins
     #[arg(long, value_name = "FILE")]
     pub admission_control_config_file: Option<PathBuf>,
@@ -134,6 +152,10 @@ pub struct Arguments {
 /// A duration as Go writes it, in whole seconds.
 fn duration_seconds(text: &str) -> Result<i64, String> {
     orlop_server::review::seconds(text)
+}
+
+fn authorities(purpose: &str, file: Option<&Path>) -> Result<Option<AuthorityFile>, String> {
+    file.map(|file| AuthorityFile::read(purpose, file)).transpose()
 }
 
 impl Arguments {
@@ -153,7 +175,11 @@ impl Arguments {
             bootstrap_tokens: self.enable_bootstrap_token_auth,
             token_authenticators: webhook.into_iter().collect(),
             issuers,
-            request_headers: self.request_headers()?,
+            request_headers: self.request_headers(),
+            client_authorities: authorities("client-ca-bundle", self.client_ca_file.as_deref())
+                .map_err(|error| anyhow!("unable to load client CA provider: {error}"))?,
+            proxy_authorities: authorities("request-header", self.requestheader_client_ca_file.as_deref())
+                .map_err(|error| anyhow!("unable to create request header authentication config: {error}"))?,
             anonymous,
             chain,
             reload,
@@ -164,8 +190,13 @@ impl Arguments {
     fn admission(&self) -> Result<admission::Choice> {
         let config = self.admission_control_config_file.as_deref().map(admission::Configuration::read).transpose();
         let config = config.map_err(anyhow::Error::msg)?.unwrap_or_default();
-        admission::Choice::new(&self.enable_admission_plugins, &self.disable_admission_plugins, &config)
-            .map_err(anyhow::Error::msg)
+        let choice = admission::Choice::new(&self.enable_admission_plugins, &self.disable_admission_plugins, &config);
+        let mut choice = choice.map_err(anyhow::Error::msg)?;
+        choice.plugins.push(Arc::new(admission::DefaultTolerationSeconds {
+            not_ready_seconds: self.default_not_ready_toleration_seconds,
+            unreachable_seconds: self.default_unreachable_toleration_seconds,
+        }));
+        Ok(choice)
     }
 
     fn token_webhook(&self, audiences: &[String]) -> Result<Option<Arc<dyn TokenAuthenticator>>> {
@@ -189,6 +220,10 @@ impl Arguments {
         if issuers.is_empty() {
             issuers.push(format!("https://kubernetes.default.svc.{cluster_domain}"));
         }
+        let jwks_uri = self.service_account_jwks_uri.clone().filter(|uri| !uri.is_empty());
+        if let Some(uri) = jwks_uri.as_ref().filter(|uri| !uri.starts_with("https://")) {
+            bail!("service-account-jwks-uri requires https scheme, parsed as: {uri}");
+        }
         let mut other_keys = Vec::new();
         for file in &self.service_account_key_file {
             other_keys.extend(PublicKey::read_all(file).context("--service-account-key-file")?);
@@ -199,30 +234,27 @@ impl Arguments {
             audiences: self.api_audiences.clone(),
             max_expiration_seconds: self.service_account_max_token_expiration.filter(|seconds| *seconds > 0),
             other_keys,
+            lookup: self.service_account_lookup,
+            extend_expiration: self.service_account_extend_token_expiration,
+            jwks_uri,
         })
     }
 
-    fn request_headers(&self) -> Result<RequestHeaders> {
+    fn request_headers(&self) -> RequestHeaders {
         let default = RequestHeaders::default();
-        let authority = match &self.requestheader_client_ca_file {
-            Some(file) => std::fs::read_to_string(file)
-                .with_context(|| format!("--requestheader-client-ca-file: reading {}", file.display()))?,
-            None => String::new(),
-        };
         let given = |names: &[String]| names.iter().filter(|name| !name.is_empty()).cloned().collect::<Vec<_>>();
         let mut allowed_names = self.requestheader_allowed_names.as_deref().map(given).unwrap_or_default();
-        if !allowed_names.is_empty() || authority.is_empty() {
+        if !allowed_names.is_empty() || self.requestheader_client_ca_file.is_none() {
             // Our own proxies go on.
             allowed_names.extend(default.allowed_names);
         }
-        Ok(RequestHeaders {
+        RequestHeaders {
             username: self.requestheader_username_headers.clone(),
             uid: given(&self.requestheader_uid_headers),
             group: given(&self.requestheader_group_headers),
             extra_prefix: given(&self.requestheader_extra_headers_prefix),
-            authority,
             allowed_names,
-        })
+        }
     }
 
     fn chain(&self) -> Result<(Vec<Link>, Option<Reload>)> {

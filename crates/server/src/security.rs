@@ -13,9 +13,13 @@ use orlop_store::Store;
 use crate::admission::Choice;
 use crate::authn::jwt::{Issuers, JwtReload};
 use crate::authn::{
-    Anonymous, Authentication, BootstrapTokens, FrontProxy, RequestHeaders, TokenAuthenticator, TokenFile, trust,
+    Anonymous, Authentication, Authorities, AuthorityFile, BootstrapTokens, FrontProxy, RequestHeaders,
+    TokenAuthenticator, TokenFile,
+    trust::{self, Trust},
 };
-use crate::authz::{Authorization, Escalation, Link, Mode, NodeRestriction, Reload, aggregation, bootstrap};
+use crate::authz::{
+    Authorization, ClaimStatus, Escalation, Link, Mode, NodeRestriction, Reload, aggregation, bootstrap,
+};
 use crate::connect::{self, Connections};
 use crate::health::Check;
 use crate::pki::{Pki, PkiError, SigningKey};
@@ -36,6 +40,10 @@ pub struct SecurityConfig {
     /// OpenID issuers, and the file they are from.
     pub issuers: Option<(Issuers, Option<JwtReload>)>,
     pub request_headers: RequestHeaders,
+    /// Who vouches for users besides our own authority (`--client-ca-file`).
+    pub client_authorities: Option<AuthorityFile>,
+    /// Who vouches for proxies besides our own authority (`--requestheader-client-ca-file`).
+    pub proxy_authorities: Option<AuthorityFile>,
     pub anonymous: Anonymous,
     /// Who decides, in this order.
     pub chain: Vec<Link>,
@@ -55,6 +63,8 @@ impl Default for SecurityConfig {
             token_authenticators: Vec::new(),
             issuers: None,
             request_headers: RequestHeaders::default(),
+            client_authorities: None,
+            proxy_authorities: None,
             anonymous: Anonymous::Everywhere,
             chain: vec![Link::of(Mode::Node), Link::of(Mode::Rbac)],
             reload: None,
@@ -69,7 +79,9 @@ pub struct Security {
     pki: Arc<Pki>,
     authentication: Arc<Authentication>,
     authorization: Authorization,
-    request_headers: Arc<RequestHeaders>,
+    trust: Trust,
+    /// Files that authorities are from: of users, of proxies.
+    authority_files: Arc<[Option<AuthorityFile>; 2]>,
     reload: Option<Arc<Reload>>,
     issuers: Option<Arc<(Issuers, Option<JwtReload>)>>,
     admission: Arc<Choice>,
@@ -89,11 +101,17 @@ impl Security {
     pub fn new(store: &Store, pki: Arc<Pki>, config: SecurityConfig) -> Result<Self, PkiError> {
         let key = config.signing_key.unwrap_or_else(|| pki.service_account_key().clone());
         let issuer = Arc::new(Issuer::new(config.issuer, key, store));
-        let proxies = pki.front_proxy_verifier(&config.request_headers.authority)?;
+        let files = [config.client_authorities, config.proxy_authorities];
+        let trust = Trust {
+            clients: Arc::new(Authorities::new(pki.cluster_ca(), files[0].as_ref())?),
+            proxies: Arc::new(Authorities::new(pki.front_proxy_ca(), files[1].as_ref())?),
+            headers: config.request_headers,
+        };
         let jwt = config.issuers.iter().map(|(issuers, _)| Arc::new(issuers.clone()) as Arc<dyn TokenAuthenticator>);
         let others = jwt.chain(config.token_authenticators).collect();
-        let mut authentication = Authentication::new(pki.client_verifiers()?, issuer)
-            .with_front_proxy(FrontProxy::new(proxies, config.request_headers.clone()))
+        let mut authentication = Authentication::new(&pki, issuer)?
+            .with_users_of(trust.clients.clone())
+            .with_front_proxy(FrontProxy::new(trust.proxies.clone(), trust.headers.clone()))
             .with_others(others)
             .with_anonymous(config.anonymous);
         if let Some(file) = config.token_file {
@@ -105,7 +123,8 @@ impl Security {
         Ok(Self {
             authentication: Arc::new(authentication),
             authorization: Authorization::with_chain(store, config.chain),
-            request_headers: Arc::new(config.request_headers),
+            trust,
+            authority_files: Arc::new(files),
             reload: config.reload.map(Arc::new),
             issuers: config.issuers.map(Arc::new),
             admission: Arc::new(config.admission),
@@ -127,6 +146,7 @@ impl Security {
         config.extensions.extend(connect::extensions(&self.connections));
         config.admission.push(Arc::new(NodeRestriction::new(&self.store, &self.authorization)));
         config.admission.push(Arc::new(Escalation(self.authorization.clone())));
+        config.admission.push(Arc::new(ClaimStatus));
         config.admission.extend(self.admission.plugins.iter().cloned());
         config.disabled_admission.clone_from(&self.admission.disabled);
         let ready = self.policy_ready.clone();
@@ -166,7 +186,14 @@ impl Security {
                 reload.run(issuers).await;
             }
         };
-        tokio::join!(chain, issuers);
+        let [clients, proxies] = &*self.authority_files;
+        let authorities = async {
+            tokio::join!(
+                follow_authorities(clients.as_ref(), &self.trust.clients),
+                follow_authorities(proxies.as_ref(), &self.trust.proxies)
+            )
+        };
+        tokio::join!(chain, issuers, authorities);
     }
 
     async fn track_tokens(&self, server: &Arc<Server>) {
@@ -196,7 +223,7 @@ impl Security {
 
     async fn keep_trust(&self, server: &Arc<Server>) {
         let client = client(server, "system:apiserver", &[crate::authz::MASTERS]);
-        if let Err(error) = trust::run(&self.store, &client, &self.pki, &self.request_headers).await {
+        if let Err(error) = trust::run(&self.store, &client, &self.trust).await {
             tracing::debug!(%error, "publishing how callers are recognized ended");
         }
     }
@@ -210,6 +237,14 @@ impl Security {
         Ok(())
     }
 
+    /// For the API server's listener.
+    pub fn tls(&self) -> Result<Arc<rustls::ServerConfig>, PkiError> {
+        match &*self.authority_files {
+            [None, None] => self.pki.server_config(),
+            _ => self.pki.open_server_config(),
+        }
+    }
+
     pub fn pki(&self) -> &Arc<Pki> {
         &self.pki
     }
@@ -220,6 +255,12 @@ impl Security {
 
     pub fn authorization(&self) -> &Authorization {
         &self.authorization
+    }
+}
+
+async fn follow_authorities(file: Option<&AuthorityFile>, authorities: &Authorities) {
+    if let Some(file) = file {
+        file.run(authorities).await;
     }
 }
 

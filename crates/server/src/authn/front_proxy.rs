@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use orlop_client::transport::UserInfo;
-use rustls::server::danger::ClientCertVerifier;
 
-use super::{Refused, x509};
+use super::{Authorities, Refused, x509};
 use crate::auth::Peer;
 use crate::request::percent_decode;
 
@@ -18,8 +17,6 @@ pub struct RequestHeaders {
     pub uid: Vec<String>,
     pub group: Vec<String>,
     pub extra_prefix: Vec<String>,
-    /// PEM of an authority besides our own whose certificates may vouch.
-    pub authority: String,
     /// Common names of the certificates that may vouch; empty: all of the authority's.
     pub allowed_names: Vec<String>,
 }
@@ -32,27 +29,26 @@ impl Default for RequestHeaders {
             uid: one("X-Remote-Uid"),
             group: one("X-Remote-Group"),
             extra_prefix: one("X-Remote-Extra-"),
-            authority: String::new(),
             allowed_names: one("front-proxy-client"),
         }
     }
 }
 
 pub struct FrontProxy {
-    verifier: Arc<dyn ClientCertVerifier>,
+    authorities: Arc<Authorities>,
     headers: RequestHeaders,
 }
 
 impl FrontProxy {
-    pub fn new(verifier: Arc<dyn ClientCertVerifier>, headers: RequestHeaders) -> Self {
-        Self { verifier, headers }
+    pub fn new(authorities: Arc<Authorities>, headers: RequestHeaders) -> Self {
+        Self { authorities, headers }
     }
 
     pub(super) fn identify(&self, peer: &Peer, sent: &HeaderMap) -> Result<Option<UserInfo>, Refused> {
         let first = |names: &[String]| names.iter().find_map(|name| text(sent, name));
         let Some(name) = first(&self.headers.username) else { return Ok(None) };
         // Anybody may send the headers; who is no proxy is asked for other credentials.
-        if x509::verify(&self.verifier, peer).is_err() {
+        if x509::verify(&self.authorities.verifier(), peer).is_err() {
             return Ok(None);
         }
         let allowed = &self.headers.allowed_names;

@@ -6,10 +6,12 @@
 //! none knows the caller, wrong credentials are a 401; no credentials are `system:anonymous`.
 
 mod anonymous;
+mod authorities;
 mod bearer;
 mod bootstrap_token;
 mod front_proxy;
 pub mod jwt;
+pub mod metrics;
 mod token_file;
 pub mod trust;
 pub mod webhook;
@@ -24,10 +26,11 @@ use orlop_client::transport::UserInfo;
 
 use crate::auth::{Authenticator, Peer};
 use crate::call::Warnings;
-use crate::pki::tls::ClientVerifiers;
+use crate::pki::{Pki, PkiError};
 use crate::token::{AUTO_GENERATED, Authenticated, Issuer};
 
 pub use anonymous::Anonymous;
+pub use authorities::{Authorities, AuthorityFile};
 pub use bearer::bearer_token;
 pub use bootstrap_token::BootstrapTokens;
 pub use front_proxy::{FrontProxy, RequestHeaders};
@@ -68,16 +71,26 @@ struct Refused;
 pub struct WrongToken(String);
 
 impl Authentication {
-    pub fn new(verifiers: ClientVerifiers, issuer: Arc<Issuer>) -> Self {
-        Self {
-            certificates: x509::Certificates::new(verifiers.users),
-            front_proxy: FrontProxy::new(verifiers.front_proxies, RequestHeaders::default()),
+    /// By certificates of the cluster's own authorities, and by tokens of its issuer.
+    pub fn new(pki: &Pki, issuer: Arc<Issuer>) -> Result<Self, PkiError> {
+        let users = Arc::new(Authorities::new(pki.cluster_ca(), None)?);
+        let proxies = Arc::new(Authorities::new(pki.front_proxy_ca(), None)?);
+        Ok(Self {
+            certificates: x509::Certificates::new(users),
+            front_proxy: FrontProxy::new(proxies, RequestHeaders::default()),
             token_file: None,
             issuer,
             bootstrap_tokens: None,
             others: Vec::new(),
             anonymous: Anonymous::Everywhere,
-        }
+        })
+    }
+
+    /// Who vouches for users' certificates (`--client-ca-file`).
+    #[must_use]
+    pub fn with_users_of(mut self, authorities: Arc<Authorities>) -> Self {
+        self.certificates = x509::Certificates::new(authorities);
+        self
     }
 
     /// Also knows the tokens of a file (`--token-auth-file`).

@@ -52,8 +52,8 @@ async fn callers_are_found_in_upstreams_order() {
     let token = format!("Bearer {}", token["status"]["token"].as_str().expect("a token"));
     let file = dir.path().join("tokens");
     std::fs::write(&file, "secret,alice,1,admins\n").expect("written");
-    let authentication = Authentication::new(pki.client_verifiers().expect("verifiers"), issuer)
-        .with_token_file(TokenFile::read(&file).expect("read"));
+    let authentication =
+        Authentication::new(&pki, issuer).expect("verifiers").with_token_file(TokenFile::read(&file).expect("read"));
     let account = "system:serviceaccount:a:sa system:serviceaccounts,system:serviceaccounts:a,system:authenticated";
     let remote = [("x-remote-user", "carol"), ("x-remote-group", "g1"), ("x-remote-group", "g2")];
     let admin = "kubernetes-admin system:masters,system:authenticated";
@@ -102,4 +102,43 @@ async fn callers_are_found_in_upstreams_order() {
     assert_eq!(found(&health, &peer(None), &[]).await, "system:anonymous system:unauthenticated");
     let health = health.with_anonymous(Anonymous::At(vec!["/api/v1".to_owned()]));
     assert_eq!(found(&health, &peer(None), &[]).await, "nobody");
+}
+
+#[tokio::test]
+async fn the_authorities_of_clients_may_change() {
+    let dirs = [(); 3].map(|()| tempfile::tempdir().expect("tempdir"));
+    let [ours, first, second] = dirs.each_ref().map(|dir| self::pki(dir.path()));
+    let (_store, issuer) = crate::token::tests::cluster().await;
+    let file = dirs[0].path().join("clients.pem");
+    let refused = |text: &str| {
+        std::fs::write(&file, text).expect("written");
+        AuthorityFile::read("client-ca-bundle", &file)
+            .map(drop)
+            .unwrap_err()
+            .replace(file.to_str().expect("text"), "FILE")
+    };
+    assert_eq!(refused(""), "missing content for CA bundle \"client-ca-bundle::FILE\"");
+    let why = "data does not contain any valid RSA or ECDSA certificates";
+    assert_eq!(refused("nothing"), format!("error loading CA bundle for \"client-ca-bundle::FILE\": {why}"));
+    std::fs::write(&file, first.cluster_ca().pem()).expect("written");
+    let read = AuthorityFile::read("client-ca-bundle", &file).expect("read");
+    let authorities = Arc::new(Authorities::new(ours.cluster_ca(), Some(&read)).expect("authorities"));
+    let authentication = Authentication::new(&ours, issuer).expect("verifiers").with_users_of(authorities.clone());
+    let admin = "kubernetes-admin system:masters,system:authenticated";
+    for (pki, who) in [(&ours, admin), (&first, admin), (&second, "401")] {
+        assert_eq!(found(&authentication, &peer(Some(&pki.admin)), &[]).await, who);
+    }
+    let mut changes = authorities.changes();
+    std::fs::write(dirs[0].path().join("new"), second.cluster_ca().pem()).expect("written");
+    tokio::select! {
+        () = read.run(&authorities) => panic!("it watches for ever"),
+        _ = async {
+            std::fs::rename(dirs[0].path().join("new"), &file).expect("moved");
+            changes.changed().await
+        } => {}
+    }
+    assert_eq!(authorities.pem(), format!("{}{}", ours.cluster_ca().pem(), second.cluster_ca().pem()));
+    for (pki, who) in [(&ours, admin), (&first, "401"), (&second, admin)] {
+        assert_eq!(found(&authentication, &peer(Some(&pki.admin)), &[]).await, who);
+    }
 }

@@ -2,26 +2,40 @@
 //! `extension-apiserver-authentication`
 //! (`pkg/controlplane/controller/clusterauthenticationtrust`).
 
+use std::sync::Arc;
+
 use orlop_api::Value;
 use orlop_client::{Client, Dynamic, Resource};
 use orlop_store::{Key, Store, StoreError};
 use serde_json::{Map, json};
 
-use super::RequestHeaders;
-use crate::pki::Pki;
+use super::{Authorities, RequestHeaders};
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
 
+/// By what callers are recognized.
+#[derive(Clone)]
+pub struct Trust {
+    pub clients: Arc<Authorities>,
+    pub proxies: Arc<Authorities>,
+    pub headers: RequestHeaders,
+}
+
 /// Keeps the ConfigMap true, for as long as it is polled.
-pub async fn run(store: &Store, client: &Client, pki: &Pki, headers: &RequestHeaders) -> Result<(), StoreError> {
+pub async fn run(store: &Store, client: &Client, trust: &Trust) -> Result<(), StoreError> {
     let mut changes = store.watch("configmaps", Some(NAMESPACE), store.revision())?;
+    let (mut clients, mut proxies) = (trust.clients.changes(), trust.proxies.changes());
     loop {
-        if let Err(error) = ensure(store, client, &data(pki, headers)).await {
+        if let Err(error) = ensure(store, client, &trust.data()).await {
             // Somebody else's write, most likely: it is a change, and the next round.
             tracing::warn!(error = %orlop_base::error::chain(&error), "publishing how callers are recognized failed");
         }
-        changes.next().await?;
+        tokio::select! {
+            batch = changes.next() => drop(batch?),
+            Ok(()) = clients.changed() => {}
+            Ok(()) = proxies.changed() => {}
+        }
     }
 }
 
@@ -53,20 +67,20 @@ fn merged(stored: &Value, ours: &Map<String, Value>) -> Value {
     Value::Object(all)
 }
 
-fn data(pki: &Pki, headers: &RequestHeaders) -> Map<String, Value> {
-    let list = |names: &[String]| Value::from(json!(names).to_string());
-    Map::from_iter([
-        ("client-ca-file".to_owned(), pki.cluster_ca().pem().into()),
-        (
-            "requestheader-client-ca-file".to_owned(),
-            format!("{}{}", pki.front_proxy_ca().pem(), headers.authority).into(),
-        ),
-        ("requestheader-allowed-names".to_owned(), list(&headers.allowed_names)),
-        ("requestheader-username-headers".to_owned(), list(&headers.username)),
-        ("requestheader-uid-headers".to_owned(), list(&headers.uid)),
-        ("requestheader-group-headers".to_owned(), list(&headers.group)),
-        ("requestheader-extra-headers-prefix".to_owned(), list(&headers.extra_prefix)),
-    ])
+impl Trust {
+    fn data(&self) -> Map<String, Value> {
+        let headers = &self.headers;
+        let list = |names: &[String]| Value::from(json!(names).to_string());
+        Map::from_iter([
+            ("client-ca-file".to_owned(), self.clients.pem().into()),
+            ("requestheader-client-ca-file".to_owned(), self.proxies.pem().into()),
+            ("requestheader-allowed-names".to_owned(), list(&headers.allowed_names)),
+            ("requestheader-username-headers".to_owned(), list(&headers.username)),
+            ("requestheader-uid-headers".to_owned(), list(&headers.uid)),
+            ("requestheader-group-headers".to_owned(), list(&headers.group)),
+            ("requestheader-extra-headers-prefix".to_owned(), list(&headers.extra_prefix)),
+        ])
+    }
 }
 
 fn resource() -> Resource {

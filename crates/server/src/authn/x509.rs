@@ -9,11 +9,11 @@ use orlop_client::transport::UserInfo;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 
-use super::Refused;
+use super::{Authorities, Refused};
 use crate::auth::Peer;
 
 pub(super) struct Certificates {
-    verifier: Arc<dyn ClientCertVerifier>,
+    authorities: Arc<Authorities>,
     /// By leaf: verifying a chain costs a tenth of a millisecond, and every request would pay.
     known: Mutex<HashMap<Vec<u8>, Known>>,
 }
@@ -23,6 +23,8 @@ struct Known {
     user: UserInfo,
     /// Unix seconds.
     not_after: i64,
+    /// Of the authorities that vouched for it.
+    generation: u64,
 }
 
 /// Certificates remembered; all are forgotten at once beyond it.
@@ -32,18 +34,20 @@ const MAX_KNOWN: usize = 4096;
 const UID_OID: &str = "1.3.6.1.4.1.57683.2";
 
 impl Certificates {
-    pub fn new(verifier: Arc<dyn ClientCertVerifier>) -> Self {
-        Self { verifier, known: Mutex::default() }
+    pub fn new(authorities: Arc<Authorities>) -> Self {
+        Self { authorities, known: Mutex::default() }
     }
 
     pub fn identify(&self, peer: &Peer) -> Result<Option<UserInfo>, Refused> {
         let Some((leaf, _)) = peer.certificates.split_first() else { return Ok(None) };
-        let now = clock::unix_seconds();
-        if let Some(known) = self.lock().get(leaf).filter(|known| now <= known.not_after) {
+        let (now, generation) = (clock::unix_seconds(), self.authorities.generation());
+        let holds = |known: &&Known| now <= known.not_after && known.generation == generation;
+        if let Some(known) = self.lock().get(leaf).filter(holds) {
             return Ok(Some(known.user.clone()));
         }
-        verify(&self.verifier, peer)?;
+        verify(&self.authorities.verifier(), peer)?;
         let Some(known) = read(leaf) else { return Ok(None) };
+        let known = Known { generation, ..known };
         let mut all = self.lock();
         if all.len() >= MAX_KNOWN {
             all.clear();
@@ -85,7 +89,7 @@ fn read(leaf: &[u8]) -> Option<Known> {
         groups: groups.collect(),
         extra: vec![("authentication.kubernetes.io/credential-id".into(), vec![format!("X509SHA256={digest}")])],
     };
-    Some(Known { user, not_after: certificate.validity().not_after.timestamp() })
+    Some(Known { user, not_after: certificate.validity().not_after.timestamp(), generation: 0 })
 }
 
 /// The common name of the peer's certificate.

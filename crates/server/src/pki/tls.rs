@@ -25,9 +25,14 @@ pub fn provider() -> Arc<CryptoProvider> {
 }
 
 impl Pki {
-    /// For the API server's listener.
+    /// For the API server's listener, where nobody but our own authorities vouches for clients.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>, PkiError> {
         server_config(self.serving.clone(), &[self.cluster_ca(), self.front_proxy_ca()])
+    }
+
+    /// The same where others do, too, which may change: clients are asked for whatever certificate they have.
+    pub fn open_server_config(&self) -> Result<Arc<ServerConfig>, PkiError> {
+        server_config(self.serving.clone(), &[])
     }
 
     /// For this machine's kubelet's listener.
@@ -40,27 +45,27 @@ impl Pki {
         client_config(self.kubelet_client.clone(), self.cluster_ca())
     }
 
-    /// Verifies client certificates: the cluster CA's and the front proxies'.
-    pub fn client_verifiers(&self) -> Result<ClientVerifiers, PkiError> {
-        Ok(ClientVerifiers { users: verifier(self.cluster_ca())?, front_proxies: verifier(self.front_proxy_ca())? })
-    }
-
-    /// Verifies what our front proxies show, and those of another authority, in PEM
-    /// (`--requestheader-client-ca-file`).
-    pub fn front_proxy_verifier(&self, other: &str) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
-        let mut roots = roots(self.front_proxy_ca())?;
-        for certificate in CertificateDer::pem_slice_iter(other.as_bytes()) {
-            roots.add(certificate.map_err(|error| PkiError::Tls(rustls::Error::General(error.to_string())))?)?;
-        }
-        client_verifier(roots)
+    /// Verifies certificates of the cluster's users.
+    pub fn user_verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
+        client_verifier(self.cluster_ca(), "")
     }
 }
 
-/// Who may vouch for a client.
-#[derive(Clone, Debug)]
-pub struct ClientVerifiers {
-    pub users: Arc<dyn ClientCertVerifier>,
-    pub front_proxies: Arc<dyn ClientCertVerifier>,
+/// Verifies certificates of an authority and of others, in PEM.
+pub fn client_verifier(authority: &Authority, others: &str) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
+    let mut roots = roots(authority)?;
+    for certificate in certificates(others)? {
+        roots.add(certificate)?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(|error| PkiError::Tls(rustls::Error::General(error.to_string())))
+}
+
+/// Of a file in PEM; whatever else it holds is skipped.
+pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+    let all = CertificateDer::pem_slice_iter(pem.as_bytes());
+    all.map(|one| one.map_err(|error| PkiError::Tls(rustls::Error::General(error.to_string())))).collect()
 }
 
 /// A server that asks for a client certificate, needs none, and leaves its judgement to
@@ -71,7 +76,7 @@ pub fn server_config(
 ) -> Result<Arc<ServerConfig>, PkiError> {
     let mut hints = Vec::new();
     for authority in authorities {
-        hints.extend_from_slice(verifier(authority)?.root_hint_subjects());
+        hints.extend_from_slice(client_verifier(authority, "")?.root_hint_subjects());
     }
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
@@ -136,20 +141,10 @@ fn roots(authority: &Authority) -> Result<RootCertStore, PkiError> {
     Ok(roots)
 }
 
-fn verifier(authority: &Authority) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
-    client_verifier(roots(authority)?)
-}
-
-fn client_verifier(roots: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-        .build()
-        .map_err(|error| PkiError::Tls(rustls::Error::General(error.to_string())))
-}
-
 /// Lets every certificate through whose key the client holds.
 #[derive(Debug)]
 struct AnyCertificate {
-    /// Go clients show a certificate only when its issuer is named here.
+    /// Go clients show a certificate only when its issuer is named here, or none is.
     hints: Vec<DistinguishedName>,
     provider: Arc<CryptoProvider>,
 }

@@ -36,6 +36,13 @@ pub struct RemoteError {
     transient: bool,
 }
 
+impl RemoteError {
+    /// In the words of Go's client.
+    pub fn timed_out(&self) -> bool {
+        self.text.contains("context deadline exceeded")
+    }
+}
+
 impl Remote {
     /// The current context of a file in kubeconfig format.
     pub fn from_kubeconfig(path: &Path, timeout: Duration) -> Result<Self, ConfigError> {

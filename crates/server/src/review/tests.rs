@@ -30,7 +30,7 @@ async fn fixture() -> Fixture {
         let kind = object["kind"].as_str().expect("kind").to_lowercase();
         crate::token::tests::put(&store, &format!("rbac.authorization.k8s.io/{kind}s"), &object).await;
     }
-    let authentication = Authentication::new(pki.client_verifiers().expect("verifiers"), issuer);
+    let authentication = Authentication::new(&pki, issuer).expect("verifiers");
     let reviews = Reviews { authentication: Arc::new(authentication), authorization: Authorization::new(&store) };
     Fixture { reviews, store, _dir: dir }
 }

@@ -21,9 +21,10 @@ pub fn answer(path: &str, issuer: &Issuer, external_address: &str) -> Option<Res
             let mut algorithms: Vec<&str> = keys().map(|key| key.algorithm().name()).collect();
             algorithms.sort_unstable();
             algorithms.dedup();
+            let jwks_uri = issuer.config().jwks_uri.clone();
             let config = json!({
                 "issuer": issuer.config().issuer,
-                "jwks_uri": format!("https://{external_address}{JWKS_PATH}"),
+                "jwks_uri": jwks_uri.unwrap_or_else(|| format!("https://{external_address}{JWKS_PATH}")),
                 "response_types_supported": ["id_token"],
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": algorithms,

@@ -14,6 +14,7 @@ use super::jwt;
 use super::legacy::{self, LegacyClaims, Secret};
 use super::objects::{self, Vouchers};
 use super::tracking;
+use crate::authn::metrics::METRICS;
 use crate::authz::rule::go_list;
 use crate::pki::{PublicKey, SigningKey};
 
@@ -31,6 +32,13 @@ pub struct IssuerConfig {
     pub max_expiration_seconds: Option<i64>,
     /// Keys of earlier issuers.
     pub other_keys: Vec<PublicKey>,
+    /// A token in a Secret is good only as long as the Secret and its account are there (`--service-account-lookup`).
+    pub lookup: bool,
+    /// Tokens that kubelets ask for live on for a year, for clients that never read the renewed one
+    /// (`--service-account-extend-token-expiration`).
+    pub extend_expiration: bool,
+    /// Where others find the keys; none: at this server (`--service-account-jwks-uri`).
+    pub jwks_uri: Option<String>,
 }
 
 impl Default for IssuerConfig {
@@ -41,6 +49,9 @@ impl Default for IssuerConfig {
             audiences: Vec::new(),
             max_expiration_seconds: None,
             other_keys: Vec::new(),
+            lookup: true,
+            extend_expiration: true,
+            jwks_uri: None,
         }
     }
 }
@@ -117,6 +128,14 @@ impl Issuer {
             let vouchers = objects::check(&known.claims, &snapshot, clock::unix_seconds())?;
             self.lock().remember(token, Known { vouchers, ..known.clone() });
         }
+        if let Some(warn_after) = known.claims.warn_after.filter(|seconds| *seconds != 0) {
+            let tokens = &METRICS.account_tokens;
+            if clock::unix_seconds() > warn_after {
+                tokens.stale.inc()
+            } else {
+                tokens.valid.inc()
+            };
+        }
         Ok(Some(Authenticated { user: known.user, audiences: shared, auto_generated: false }))
     }
 
@@ -141,7 +160,12 @@ impl Issuer {
         parsed.verify(&self.keys).map_err(|error| error.to_string())?;
         let claims = LegacyClaims::from_payload(&parsed.payload);
         let audiences = self.shared(&Claims::audiences_of(&parsed.payload), asked)?;
-        let found = claims.check(token, &self.store.snapshot(), tracking::today());
+        let found = if self.config.lookup {
+            claims.check(token, &self.store.snapshot(), tracking::today())
+        } else {
+            claims.check_alone()
+        };
+        found.count(self.config.lookup);
         if let Some(secret) = found.used {
             // Full: the next use will be noted.
             let _ = self.uses.try_send(secret);

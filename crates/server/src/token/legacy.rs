@@ -8,6 +8,7 @@ use orlop_store::Snapshot;
 
 use super::claims::Invalid;
 use super::same_secret;
+use crate::authn::metrics::METRICS;
 
 /// `iss` of all of them.
 pub const ISSUER: &str = "kubernetes/serviceaccount";
@@ -34,6 +35,24 @@ pub struct Found {
     pub used: Option<Secret>,
     pub auto_generated: bool,
     pub refused: Option<Invalid>,
+    /// Nobody used it for so long that it was marked.
+    pub marked: bool,
+}
+
+impl Found {
+    /// `looked_up`: the Secret was looked at.
+    pub fn count(&self, looked_up: bool) {
+        let tokens = &METRICS.account_tokens;
+        match (self.marked, self.refused.is_some(), self.auto_generated) {
+            (true, ..) => drop(tokens.legacy_auto_invalid.inc()),
+            (_, false, true) => drop(tokens.legacy_auto.inc()),
+            (_, false, false) if looked_up => drop(tokens.legacy_manual.inc()),
+            _ => {}
+        }
+        if self.refused.is_none() {
+            tokens.legacy.inc();
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +104,11 @@ impl LegacyClaims {
             .unwrap_or_else(|why| Found { refused: Some(why), ..Found::default() })
     }
 
+    /// Only what the token says itself.
+    pub fn check_alone(&self) -> Found {
+        Found { refused: self.check_complete().err(), ..Found::default() }
+    }
+
     fn check_objects(&self, token: &str, snapshot: &Snapshot, today: jiff::civil::Date) -> Result<Found, Invalid> {
         self.check_complete()?;
         let (namespace, name) = (&self.namespace, &self.account);
@@ -130,6 +154,7 @@ impl LegacyClaims {
             used: (!noted).then_some(used),
             auto_generated: !marked && listed.into_iter().any(|reference| reference["name"] == *self.secret),
             refused,
+            marked,
         }
     }
 }

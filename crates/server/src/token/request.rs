@@ -113,7 +113,7 @@ impl TokenRequest {
         let audiences: Vec<String> = texts(&request["spec"]["audiences"]);
         let asked = seconds(request);
         let for_us = audiences.iter().all(|audience| self.0.config().audiences.contains(audience));
-        let extend = bound.pod.is_some() && asked == WARN_ONLY_SECONDS && for_us;
+        let extend = self.0.config().extend_expiration && bound.pod.is_some() && asked == WARN_ONLY_SECONDS && for_us;
         let claims = Claims {
             issuer: self.0.config().issuer.clone(),
             audiences,
