@@ -4,7 +4,10 @@
 
 mod harness;
 
-use harness::{Api, api};
+use std::sync::Arc;
+
+use harness::{AllowAll, Api, api};
+use orlop_server::Cidr;
 use serde_json::{Value, json};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
@@ -196,4 +199,25 @@ async fn nodes_and_claims() {
                        "resources": {"requests": {"storage": "1Gi"}}}});
     let made = api.post("/api/v1/namespaces/default/persistentvolumeclaims", claim).await.is(201);
     made.has(json!({"metadata": {"finalizers": ["kubernetes.io/pvc-protection"]}}));
+}
+
+/// Who makes an IPAddress keeps Services from it (KEP 1880).
+#[tokio::test]
+async fn addresses_that_somebody_reserved_are_not_given() {
+    let range = Cidr::parse("10.96.0.0/30").unwrap();
+    let api = harness::with(Arc::new(AllowAll::default()), |config| config.services.cidrs = vec![range]).await;
+    api.post("/api/v1/namespaces", json!({"metadata": {"name": "default"}})).await.is(201);
+    let parent = json!({"parentRef": {"group": "example.com", "resource": "balancers", "name": "b"}});
+    let reserved = json!({"metadata": {"name": "10.96.0.1"}, "spec": parent});
+    api.post("/apis/networking.k8s.io/v1/ipaddresses", reserved).await.is(201);
+    api.post(SERVICES, service("pinned", json!({"clusterIP": "10.96.0.1"}))).await.fails(
+        422,
+        "Service \"pinned\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.1\"]: failed to allocate IP 10.96.0.1: \
+         provided IP is already allocated",
+    );
+    api.post(SERVICES, service("a", json!({}))).await.is(201).has(json!({"spec": {"clusterIP": "10.96.0.2"}}));
+    let full = "Internal error occurred: failed to allocate a serviceIP for Service \"b\": range is full";
+    api.post(SERVICES, service("b", json!({}))).await.fails(500, full);
+    api.delete("/apis/networking.k8s.io/v1/ipaddresses/10.96.0.1").await.is(200);
+    api.post(SERVICES, service("b", json!({}))).await.is(201).has(json!({"spec": {"clusterIP": "10.96.0.1"}}));
 }

@@ -13,14 +13,11 @@ use serde_json::{Map, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{RETRY, send};
-use crate::services::Family;
+use crate::services::{ADDRESSES, ALLOCATOR, Family, MANAGED_BY};
 use crate::{Component, Server};
 
 const SERVICES: &str = "services";
-const ADDRESSES: &str = "networking.k8s.io/ipaddresses";
 const PATH: &str = "/apis/networking.k8s.io/v1/ipaddresses";
-const MANAGED_BY: &str = "ipaddress.kubernetes.io/managed-by";
-const ALLOCATOR: &str = "ipallocator.k8s.io";
 
 impl Server {
     /// Keeps the IPAddresses of the Services until `stop`.

@@ -7,7 +7,7 @@ use orlop_api::status::StatusError;
 use orlop_api::{Value, meta};
 
 use super::families::{self, is_external_name, is_headless};
-use super::pool::{Family, PoolError};
+use super::pool::{Family, IpPool, PoolError};
 use super::{Held, Reservation, texts};
 
 /// Keeps `clusterIP` and `clusterIPs` together for clients that know only the first
@@ -85,7 +85,8 @@ fn allocate_one(
     pinned: &str,
     reservation: &mut Reservation,
 ) -> Result<String, StatusError> {
-    let mut pools = reservation.allocators.lock();
+    let allocators = reservation.allocators.clone();
+    let mut pools = allocators.lock();
     let Some(pool) = pools.ips.iter_mut().find(|pool| pool.family() == family) else {
         return Err(StatusError::internal(format!("no Service range for {}", family.name())));
     };
@@ -93,9 +94,9 @@ fn allocate_one(
         if reservation.dry_run {
             return Ok(pool.placeholder().to_string());
         }
-        let ip = pool.allocate_next().map_err(|_| {
+        let ip = allocate_any(pool, reservation).map_err(|why| {
             let name = meta::name(service);
-            StatusError::internal(format!("failed to allocate a serviceIP for Service {name:?}: {}", PoolError::Full))
+            StatusError::internal(format!("failed to allocate a serviceIP for Service {name:?}: {why}"))
         })?;
         reservation.taken.ips.push(ip);
         return Ok(ip.to_string());
@@ -106,6 +107,7 @@ fn allocate_one(
         (false, _) => Err(pool.outside(ip)),
         (true, true) if pool.is_taken(ip) => Err(PoolError::IpTaken),
         (true, true) => Ok(()),
+        (true, false) if reservation.is_reserved(ip) => Err(PoolError::IpTaken),
         (true, false) => pool.allocate(ip).map(|()| reservation.taken.ips.push(ip)),
     };
     result.map(|()| pinned.to_owned()).map_err(|why| {
@@ -115,6 +117,20 @@ fn allocate_one(
         errors.invalid(&path, service["spec"]["clusterIPs"].clone(), detail);
         StatusError::invalid("", "Service", meta::name(service), &errors)
     })
+}
+
+/// An address that nobody has, nor has put aside.
+fn allocate_any(pool: &mut IpPool, reservation: &Reservation) -> Result<IpAddr, PoolError> {
+    let mut reserved = Vec::new();
+    let found = loop {
+        match pool.allocate_next() {
+            // Held until another is found, or it would be picked again.
+            Ok(ip) if reservation.is_reserved(ip) => reserved.push(ip),
+            found => break found,
+        }
+    };
+    reserved.into_iter().for_each(|ip| pool.release(ip));
+    found
 }
 
 /// An update's changes; `released` collects what goes back once it is committed.

@@ -12,10 +12,10 @@ use crate::extend::{Hooks, Undo};
 pub struct ServiceHooks(pub Arc<Allocators>);
 
 impl Hooks for ServiceHooks {
-    fn begin_create(&self, _server: &Server, service: &mut Value, dry_run: bool) -> Result<Undo, StatusError> {
+    fn begin_create(&self, server: &Server, service: &mut Value, dry_run: bool) -> Result<Undo, StatusError> {
         cluster_ips::normalise(service, None);
         families::initialise(service, None, &self.0.families())?;
-        let mut reservation = Reservation::new(&self.0, dry_run);
+        let mut reservation = Reservation::new(&self.0, server.store.snapshot(), dry_run);
         cluster_ips::allocate(service, &mut reservation)?;
         node_ports::allocate(service, &mut reservation)?;
         Ok(undo(reservation, Held::default()))
@@ -23,7 +23,7 @@ impl Hooks for ServiceHooks {
 
     fn begin_update(
         &self,
-        _server: &Server,
+        server: &Server,
         service: &mut Value,
         old: &Value,
         dry_run: bool,
@@ -32,7 +32,7 @@ impl Hooks for ServiceHooks {
         node_ports::keep_old(service, old);
         cluster_ips::normalise(service, Some(old));
         families::initialise(service, Some(old), &self.0.families())?;
-        let mut reservation = Reservation::new(&self.0, dry_run);
+        let mut reservation = Reservation::new(&self.0, server.store.snapshot(), dry_run);
         let mut released = Held::default();
         cluster_ips::update(service, old, &mut reservation, &mut released)?;
         node_ports::update(service, old, &mut reservation, &mut released)?;

@@ -115,6 +115,11 @@ impl Pools {
     }
 }
 
+pub const ADDRESSES: &str = "networking.k8s.io/ipaddresses";
+/// Whose IPAddresses follow from Services.
+pub const MANAGED_BY: &str = "ipaddress.kubernetes.io/managed-by";
+pub const ALLOCATOR: &str = "ipallocator.k8s.io";
+
 /// Addresses and ports taken from the pools.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Held {
@@ -147,6 +152,7 @@ impl Held {
 /// Releases what it still holds when the write did not happen.
 struct Reservation {
     allocators: Arc<Allocators>,
+    snapshot: Snapshot,
     taken: Held,
     dry_run: bool,
     /// Node ports that a dry run has shown.
@@ -154,8 +160,16 @@ struct Reservation {
 }
 
 impl Reservation {
-    fn new(allocators: &Arc<Allocators>, dry_run: bool) -> Self {
-        Self { allocators: allocators.clone(), taken: Held::default(), dry_run, shown: Vec::new() }
+    fn new(allocators: &Arc<Allocators>, snapshot: Snapshot, dry_run: bool) -> Self {
+        Self { allocators: allocators.clone(), snapshot, taken: Held::default(), dry_run, shown: Vec::new() }
+    }
+
+    /// Whether somebody made the IPAddress of an address, so that no Service gets it. Those that Services have are
+    /// made after them, and the pools know them.
+    fn is_reserved(&self, ip: IpAddr) -> bool {
+        let entry = self.snapshot.get(ADDRESSES, "", &ip.to_string());
+        let address = entry.and_then(|entry| serde_json::from_slice::<Value>(&entry.json).ok());
+        address.is_some_and(|address| address["metadata"]["labels"][MANAGED_BY] != ALLOCATOR)
     }
 
     /// The write is done: keep what was taken, give back what the old object no longer needs.
