@@ -8,6 +8,8 @@ pub mod inflight;
 mod permission;
 pub mod route;
 
+pub(crate) use permission::forbidden;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +26,7 @@ use crate::audit::Trail;
 use crate::call::Warnings;
 use crate::flow::{Marks, Seats};
 use crate::request::RequestInfo;
-use crate::wire::respond;
+use crate::wire::{body, respond};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// Longer ids from clients are replaced.
@@ -123,6 +125,10 @@ impl Server {
         let slot = self.inflight.enter(&user, &incoming.info)?;
         let seats = self.seats(&user, &incoming.info, allotted, marks).await?;
         let writes = !matches!(&*incoming.info.verb, "get" | "list");
+        if writes {
+            // It goes on without anybody to give it up.
+            incoming.body = body::until(incoming.body, tokio::time::Instant::now() + allotted);
+        }
         let server = self.clone();
         let work = async move {
             let _held = (seats, slot, under_way);
