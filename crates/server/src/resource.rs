@@ -1,11 +1,11 @@
 //! A kind in one served version: what a URL's group, version and resource resolve to.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use imbl::OrdMap;
 use orlop_api::Value;
 use orlop_api::kind::{Kind, KindInfo};
 use orlop_api::schema::ObjectRef;
@@ -59,6 +59,13 @@ pub struct Custom {
     pub retired: CancellationToken,
     /// Only a webhook can convert between versions.
     pub conversion: Option<Conversion>,
+}
+
+/// The same kind of the same definition, not merely one of the same names.
+impl PartialEq for Resource {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Resource {
@@ -123,6 +130,11 @@ impl Resource {
 
     pub(crate) fn conversion(&self) -> Option<&Conversion> {
         self.0.custom.as_ref()?.conversion.as_ref()
+    }
+
+    /// Tells a definition from what it was before.
+    pub(crate) fn since(&self) -> Revision {
+        self.0.custom.as_ref().map_or(0, |custom| custom.since)
     }
 
     /// Ends when this is no longer what is served.
@@ -232,13 +244,13 @@ pub fn parse_stored(entry: &Entry) -> Result<Value, StatusError> {
         .map_err(|e| StatusError::internal(format!("decoding {}/{}: {e}", entry.key.namespace, entry.key.name)))
 }
 
-/// Everything served, by group, version and plural.
+/// Everything served, by group, version and plural. A copy costs nothing, and one with another kind shares the rest.
 #[derive(Clone, Default)]
-pub struct Resources(BTreeMap<String, Resource>);
+pub struct Resources(OrdMap<String, Resource>);
 
 impl Resources {
     pub fn new(kinds: impl IntoIterator<Item = KindRef>) -> Self {
-        let mut all = BTreeMap::new();
+        let mut all = OrdMap::new();
         for kind in kinds {
             for version in kind.info().versions.iter() {
                 let resource = Resource::new(kind.clone(), version);
@@ -262,7 +274,10 @@ impl Resources {
 
     /// Adds a custom resource, unless its place is taken.
     pub fn add(&mut self, resource: &Resource) {
-        self.0.entry(path_of(resource)).or_insert_with(|| resource.clone());
+        let path = path_of(resource);
+        if !self.0.contains_key(&path) {
+            self.0.insert(path, resource.clone());
+        }
     }
 
     /// Takes a custom resource out.
@@ -273,9 +288,16 @@ impl Resources {
         }
     }
 
+    /// All of one group and version.
+    pub fn of_group_version(&self, group: &str, version: &str) -> impl Iterator<Item = &Resource> {
+        let first = path(group, version, "");
+        let from = self.0.range(first.clone()..);
+        from.take_while(move |(path, _)| path.starts_with(&first)).map(|(_, resource)| resource)
+    }
+
     /// Whether anything is served under this group and version.
     pub fn has_group_version(&self, group: &str, version: &str) -> bool {
-        self.iter().any(|r| r.info().group == group && r.version() == version)
+        self.of_group_version(group, version).next().is_some()
     }
 }
 

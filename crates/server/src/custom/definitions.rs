@@ -53,7 +53,7 @@ impl Definitions {
             .collect();
         let entry = Served { uid: meta::uid(definition).to_owned(), source, resources, retired };
         let old = served.insert(name.to_owned(), entry);
-        publish(server, &served, old.as_ref());
+        publish(server, &served[name].resources, old.as_ref());
         if let Some(old) = old {
             old.retired.cancel();
         }
@@ -62,7 +62,7 @@ impl Definitions {
     pub fn withdraw(&self, server: &Server, name: &str) {
         let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = served.remove(name) {
-            publish(server, &served, Some(&old));
+            publish(server, &[], Some(&old));
             old.retired.cancel();
         }
     }
@@ -83,14 +83,12 @@ fn source_of(definition: &Value) -> Value {
     serde_json::json!([definition["spec"], status["acceptedNames"], is_true(status, "Terminating")])
 }
 
-/// Built-in kinds win over definitions that would hide them.
-fn publish(server: &Server, served: &BTreeMap<String, Served>, gone: Option<&Served>) {
+/// Built-in kinds win over definitions that would hide them; definitions do not meet, as each is named after its place.
+fn publish(server: &Server, new: &[Resource], gone: Option<&Served>) {
     let mut resources = Resources::clone(&server.resources.load());
     for resource in gone.into_iter().flat_map(|gone| &gone.resources) {
         resources.remove(resource);
     }
-    for resource in served.values().flat_map(|served| &served.resources) {
-        resources.add(resource);
-    }
+    new.iter().for_each(|resource| resources.add(resource));
     server.resources.store(Arc::new(resources));
 }

@@ -5,8 +5,10 @@
 
 mod cleanup;
 mod conversion;
+mod converted;
 mod definitions;
 pub mod hooks;
+mod names;
 mod rules;
 pub mod status;
 
@@ -23,7 +25,9 @@ use tokio_util::task::TaskTracker;
 use crate::bootstrap::send;
 use crate::{Component, Server};
 pub(crate) use conversion::Conversion;
+pub(crate) use converted::Versions;
 pub use definitions::Definitions;
+use names::Names;
 use status::settle;
 
 /// Storage key of definitions.
@@ -36,7 +40,8 @@ impl Server {
     /// Serves what is defined, and keeps the definitions' status, until `stop`.
     pub(crate) async fn follow_definitions(self: Arc<Self>, stop: CancellationToken) {
         let cleanups = TaskTracker::new();
-        let follower = Follower { server: self, cleanups: cleanups.clone(), stop: stop.clone() };
+        let mut follower =
+            Follower { server: self, names: Names::default(), cleanups: cleanups.clone(), stop: stop.clone() };
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
@@ -63,19 +68,23 @@ fn stored(server: &Server) -> Vec<Value> {
 
 struct Follower {
     server: Arc<Server>,
+    names: Names,
     cleanups: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Follower {
-    async fn run(&self) {
+    async fn run(&mut self) {
         let mut failures = 0;
         loop {
             let revision = self.server.store.revision();
             let Ok(mut changes) = self.server.store.watch(KEY, None, revision) else { return };
-            for definition in stored(&self.server) {
-                self.changed(&definition).await;
+            let all = stored(&self.server);
+            self.names = Names::of(&all);
+            for definition in &all {
+                self.changed(definition).await;
             }
+            drop(all);
             while let Ok(batch) = changes.next().await {
                 failures = 0;
                 for event in batch.iter() {
@@ -90,12 +99,13 @@ impl Follower {
         }
     }
 
-    async fn on(&self, event: &Event) {
+    async fn on(&mut self, event: &Event) {
         let Ok(definition) = serde_json::from_slice::<Value>(&event.entry.json) else { return };
         if !event.deleted {
             return self.changed(&definition).await;
         }
         self.server.definitions.withdraw(&self.server, meta::name(&definition));
+        self.names.remove(meta::name(&definition));
         // Its names are free: others of its group may have waited for them.
         for other in stored(&self.server).iter().filter(|other| other["spec"]["group"] == definition["spec"]["group"]) {
             self.changed(other).await;
@@ -103,12 +113,13 @@ impl Follower {
     }
 
     /// Serves first, then says so: who waits for `Established` finds it served.
-    async fn changed(&self, definition: &Value) {
+    async fn changed(&mut self, definition: &Value) {
         let mut settled = definition.clone();
-        let told = settle(definition, &stored(&self.server), &clock::rfc3339());
+        let told = settle(definition, &self.names, &clock::rfc3339());
         if let Some(status) = &told {
             settled["status"] = status.clone();
         }
+        self.names.put(&settled);
         if status::is_served(&settled) {
             self.server.definitions.serve(&self.server, &settled);
         } else {

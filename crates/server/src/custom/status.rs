@@ -1,25 +1,24 @@
 //! What a definition's status says: which names it got, whether it is served
 //! (`pkg/controller/status/naming_controller.go`, `pkg/controller/establish`). Pure.
 
-use std::collections::BTreeSet;
-
 use orlop_api::{Value, meta};
 use serde_json::json;
 
-/// The status a definition should have among `all` definitions; `None` when it has it.
-pub fn settle(definition: &Value, all: &[Value], now: &str) -> Option<Value> {
+use super::names::{Names, Sort};
+
+/// The status a definition should have among those that hold `names`; `None` when it has it.
+pub fn settle(definition: &Value, held: &Names, now: &str) -> Option<Value> {
     let (wanted, accepted) = (&definition["spec"]["names"], &definition["status"]["acceptedNames"]);
-    let taken = Taken::by_others(definition, all);
     let mut names = json!({ "plural": "", "kind": "" });
     let mut conflict: Option<(&str, String)> = None;
-    for (field, reason, set) in [
-        ("plural", "PluralConflict", &taken.resources),
-        ("singular", "SingularConflict", &taken.resources),
-        ("kind", "KindConflict", &taken.kinds),
-        ("listKind", "ListKindConflict", &taken.kinds),
+    for (field, reason, sort) in [
+        ("plural", "PluralConflict", Sort::Resource),
+        ("singular", "SingularConflict", Sort::Resource),
+        ("kind", "KindConflict", Sort::Kind),
+        ("listKind", "ListKindConflict", Sort::Kind),
     ] {
         let name = wanted[field].as_str().unwrap_or_default();
-        let free = wanted[field] == accepted[field] || !set.contains(name);
+        let free = wanted[field] == accepted[field] || !held.is_taken(definition, sort, name);
         if !free {
             conflict = Some((reason, format!("{name:?} is already in use")));
         }
@@ -30,7 +29,7 @@ pub fn settle(definition: &Value, all: &[Value], now: &str) -> Option<Value> {
     }
     let own: Vec<&str> = texts(&accepted["shortNames"]).collect();
     let used: Vec<String> = texts(&wanted["shortNames"])
-        .filter(|name| !own.contains(name) && taken.resources.contains(*name))
+        .filter(|name| !own.contains(name) && held.is_taken(definition, Sort::Resource, name))
         .map(|name| format!("{name:?} is already in use"))
         .collect();
     let short_names = if used.is_empty() { &wanted["shortNames"] } else { &accepted["shortNames"] };
@@ -91,29 +90,6 @@ pub fn set_condition(status: &mut Value, condition: &Value, now: &str) {
     }
 }
 
-/// Names that other definitions of the group hold.
-struct Taken {
-    resources: BTreeSet<String>,
-    kinds: BTreeSet<String>,
-}
-
-impl Taken {
-    fn by_others(definition: &Value, all: &[Value]) -> Self {
-        let mut taken = Self { resources: BTreeSet::new(), kinds: BTreeSet::new() };
-        let others = all.iter().filter(|other| {
-            other["spec"]["group"] == definition["spec"]["group"] && meta::name(other) != meta::name(definition)
-        });
-        for names in others.map(|other| &other["status"]["acceptedNames"]) {
-            let plain = ["plural", "singular"].into_iter().filter_map(|field| names[field].as_str());
-            taken.resources.extend(plain.chain(texts(&names["shortNames"])).map(str::to_owned));
-            taken
-                .kinds
-                .extend(["kind", "listKind"].into_iter().filter_map(|field| names[field].as_str()).map(str::to_owned));
-        }
-        taken
-    }
-}
-
 fn texts(list: &Value) -> impl Iterator<Item = &str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
@@ -135,21 +111,24 @@ mod tests {
     #[test]
     fn names_are_accepted_once_and_for_all() {
         let mut first = definition("as", "A");
-        let status = settle(&first, &[first.clone()], "t").unwrap();
+        let status = settle(&first, &Names::of([&first]), "t").unwrap();
         assert_eq!(reasons(&status), ["NoConflicts", "InitialNamesAccepted"]);
         assert_eq!(status["acceptedNames"], first["spec"]["names"]);
         first["status"] = status;
-        assert_eq!(settle(&first, &[first.clone()], "later"), None);
+        assert_eq!(settle(&first, &Names::of([&first]), "later"), None);
     }
 
     #[test]
     fn names_in_use_are_refused() {
         let mut first = definition("as", "A");
-        first["status"] = settle(&first, &[], "t").unwrap();
+        first["status"] = settle(&first, &Names::default(), "t").unwrap();
         let second = definition("bs", "A");
-        let status = settle(&second, &[first.clone(), second.clone()], "t").unwrap();
+        let status = settle(&second, &Names::of([&first, &second]), "t").unwrap();
         assert_eq!(reasons(&status), ["ShortNamesConflict", "NotAccepted"]);
         assert_eq!(status["acceptedNames"], json!({"plural": "bs", "kind": ""}));
         assert!(!is_true(&status, "Established"));
+        let mut names = Names::of([&first, &second]);
+        names.remove("as.g.io");
+        assert_eq!(reasons(&settle(&second, &names, "t").unwrap()), ["NoConflicts", "InitialNamesAccepted"]);
     }
 }

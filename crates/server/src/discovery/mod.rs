@@ -41,7 +41,15 @@ struct Set {
     /// Of the core group, of all others.
     aggregated: [OnceLock<Document>; 2],
     openapi_v2: OnceLock<Document>,
-    openapi_v3: OnceLock<openapi::V3>,
+    openapi_v3: OnceLock<Arc<openapi::V3>>,
+    /// What this set's documents may be taken over from.
+    openapi_v3_before: Option<Arc<openapi::V3>>,
+}
+
+impl Set {
+    fn openapi_v3(&self) -> &openapi::V3 {
+        self.openapi_v3.get_or_init(|| Arc::new(openapi::V3::new(self, self.openapi_v3_before.as_deref())))
+    }
 }
 
 impl Documents {
@@ -52,12 +60,15 @@ impl Documents {
         if let Some(set) = held.as_ref().filter(is_current) {
             return set.clone();
         }
+        let before = held.as_ref();
+        let openapi_v3_before = before.and_then(|set| set.openapi_v3.get().or(set.openapi_v3_before.as_ref())).cloned();
         let set = Arc::new(Set {
             resources,
             remotes,
             aggregated: Default::default(),
             openapi_v2: OnceLock::new(),
             openapi_v3: OnceLock::new(),
+            openapi_v3_before,
         });
         *held = Some(set.clone());
         set

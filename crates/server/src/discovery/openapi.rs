@@ -1,7 +1,7 @@
 //! `/openapi/v2`, `/openapi/v3` and its documents per group and version.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use http::Response;
 use http::header::{ACCEPT, CACHE_CONTROL, EXPIRES, HeaderValue, LOCATION};
@@ -21,22 +21,41 @@ const INDEX_MEDIA: &str = "text/plain; charset=utf-8";
 
 /// Documents by path (`api/v1`, `apis/apps/v1`) and the index over them.
 pub struct V3 {
-    group_versions: BTreeMap<String, (Vec<Resource>, OnceLock<Document>)>,
+    group_versions: BTreeMap<String, GroupVersion>,
     /// Places above groups and versions.
-    roots: BTreeMap<String, OnceLock<Document>>,
+    roots: BTreeMap<String, Arc<OnceLock<Document>>>,
     index: OnceLock<Document>,
 }
 
+/// Of what its document is made.
+#[derive(Default)]
+struct GroupVersion {
+    resources: Vec<Resource>,
+    document: Arc<OnceLock<Document>>,
+}
+
 impl V3 {
-    fn new(set: &Set) -> Self {
-        let mut group_versions: BTreeMap<String, (Vec<Resource>, OnceLock<Document>)> = BTreeMap::new();
+    /// Documents that `before` had of the same resources are not made again.
+    pub fn new(set: &Set, before: Option<&Self>) -> Self {
+        let mut group_versions: BTreeMap<String, GroupVersion> = BTreeMap::new();
         for resource in set.resources.iter() {
             let path = v3::path_of(resource.api_version());
-            group_versions.entry(path).or_default().0.push(resource.clone());
+            group_versions.entry(path).or_default().resources.push(resource.clone());
+        }
+        for (path, now) in &mut group_versions {
+            let known = before.and_then(|before| before.group_versions.get(path));
+            if let Some(known) = known.filter(|known| known.resources == now.resources) {
+                now.document = known.document.clone();
+            }
         }
         let groups = set.resources.iter().map(|resource| &*resource.info().group).filter(|group| !group.is_empty());
         let groups = groups.map(|group| format!("apis/{group}"));
-        let roots = roots::FIXED.into_iter().map(str::to_owned).chain(groups).map(|path| (path, OnceLock::new()));
+        let paths = roots::FIXED.into_iter().map(str::to_owned).chain(groups);
+        let known = |path: &str| before.and_then(|before| before.roots.get(path)).cloned().unwrap_or_default();
+        let roots = paths.map(|path| {
+            let document = known(&path);
+            (path, document)
+        });
         Self { group_versions, roots: roots.collect(), index: OnceLock::new() }
     }
 
@@ -44,7 +63,7 @@ impl V3 {
         if let Some(document) = self.roots.get(path) {
             return Some(document.get_or_init(|| Document::new(&v3::root_document(path).unwrap_or_default())));
         }
-        let (resources, document) = self.group_versions.get(path)?;
+        let GroupVersion { resources, document } = self.group_versions.get(path)?;
         Some(document.get_or_init(|| {
             let group_version = resources.first().map(Resource::api_version).unwrap_or_default();
             let kinds: Vec<&dyn Kind> = resources.iter().map(Resource::kind).collect();
@@ -93,7 +112,7 @@ pub fn serve_v3(set: &Set, head: &Parts, info: &RequestInfo, path: &str) -> Resu
     if !accepts_json(accept) {
         return Err(StatusError::not_acceptable("application/json"));
     }
-    let documents = set.openapi_v3.get_or_init(|| V3::new(set));
+    let documents = set.openapi_v3();
     if path.is_empty() {
         return Ok(documents.index(&set.remotes).serve(head, INDEX_MEDIA));
     }
@@ -136,4 +155,26 @@ fn in_one_year() -> String {
     const YEAR_SECONDS: i64 = 365 * 24 * 3600;
     let then = jiff::Timestamp::from_second(orlop_base::clock::unix_seconds() + YEAR_SECONDS).unwrap_or_default();
     then.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Documents;
+    use super::*;
+    use crate::resource::Resources;
+
+    /// With thousands of definitions, one more must not have every document made again.
+    #[test]
+    fn documents_outlive_what_changes_elsewhere() {
+        let (documents, remotes) = (Documents::default(), Arc::new(Remotes::new()));
+        let before = documents.of(Arc::new(Resources::builtin()), remotes.clone());
+        before.openapi_v3();
+        let mut resources = Resources::clone(&before.resources);
+        let gone = resources.find("apps", "v1", "deployments").cloned().expect("it is built in");
+        resources.remove(&gone);
+        let after = documents.of(Arc::new(resources), remotes);
+        let document = |set: &Set, path: &str| set.openapi_v3().group_versions[path].document.clone();
+        assert!(Arc::ptr_eq(&document(&before, "api/v1"), &document(&after, "api/v1")));
+        assert!(!Arc::ptr_eq(&document(&before, "apis/apps/v1"), &document(&after, "apis/apps/v1")));
+    }
 }
