@@ -10,6 +10,7 @@ use orlop_api::status::StatusError;
 use orlop_api::table::Row;
 use orlop_store::Entry;
 
+use crate::custom::Versions;
 use crate::wire::raw;
 
 /// Each part is made on first need.
@@ -18,6 +19,8 @@ pub struct Memo {
     labels: OnceLock<BTreeMap<String, String>>,
     fields: OnceLock<Fields>,
     row: OnceLock<Option<Row>>,
+    /// The entry in versions that only a webhook can make of it.
+    pub versions: Versions,
 }
 
 /// Values of a kind's field labels, in the kind's order.

@@ -1,5 +1,6 @@
 //! `/metrics`, under upstream's names (`k8s.io/apiserver/pkg/endpoints/metrics`).
 
+pub mod family;
 mod labels;
 mod process;
 
@@ -143,6 +144,9 @@ impl Metrics {
         // The callers in this process: their queues, requests and leases.
         orlop_client::metrics::register(r);
         crate::review::metrics::register(r);
+        crate::admission::metrics::register(r);
+        crate::authn::metrics::register(r);
+        crate::authz::metrics::register(r);
     }
 
     /// Counts an answered request.

@@ -41,7 +41,7 @@ pub struct ServerConfig {
     pub authorizer: Arc<dyn Authorizer>,
     /// Added to the built-in ones.
     pub extensions: Vec<Extension>,
-    /// Added to the built-in ones, sorted into upstream's order by name.
+    /// Besides the built-in ones or instead of those of the same name, sorted into upstream's order by name.
     pub admission: Vec<Arc<dyn Plugin>>,
     /// Names of plugins that do not run.
     pub disabled_admission: BTreeSet<String>,
@@ -151,7 +151,11 @@ impl Server {
         let snapshot = config.store.snapshot();
         allocators.repair(&snapshot);
         let extensions = extend::builtin(&allocators).into_iter().chain(config.extensions);
-        let plugins = admission::builtin().into_iter().chain(config.admission);
+        let given = &config.admission;
+        let builtin =
+            admission::builtin().into_iter().filter(|own| given.iter().all(|given| given.name() != own.name()));
+        let builtin: Vec<_> = builtin.collect();
+        let plugins = builtin.into_iter().chain(config.admission);
         let plugins = plugins.filter(|plugin| !config.disabled_admission.contains(plugin.name())).collect();
         let server = Arc::new(Self {
             peers: Peers::new(&config.store, config.advertise_address),

@@ -4,8 +4,15 @@
 
 mod harness;
 
+use std::sync::{Arc, Mutex};
+
 use base64::Engine as _;
+use futures_util::future::BoxFuture;
 use harness::{api, hook};
+use orlop_client::transport::UserInfo;
+use orlop_server::auth::{Authorizer, Decision};
+use orlop_server::authz::ClaimStatus;
+use orlop_server::request::RequestInfo;
 use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -60,6 +67,18 @@ async fn webhooks_change_and_refuse() {
     api.post(MAPS, json!({"metadata": {"name": "bad"}}))
         .await
         .fails(403, "admission webhook \"v.example.com\" denied the request: not this one");
+    let metrics = api.get("/metrics").await.is(200).text();
+    for line in [
+        "apiserver_admission_webhook_rejection_count{name=\"v.example.com\",type=\"validating\",operation=\"CREATE\",\
+         error_type=\"no_error\",rejection_code=\"403\"}",
+        "apiserver_admission_webhook_request_total{name=\"m.example.com\",type=\"admit\",operation=\"CREATE\",code=\"200\",\
+         rejected=\"false\"}",
+        "apiserver_admission_controller_admission_duration_seconds_count{name=\"MutatingAdmissionWebhook\",type=\"admit\",\
+         operation=\"CREATE\",rejected=\"false\"}",
+        "apiserver_admission_step_admission_duration_seconds_count{type=\"validate\",operation=\"CREATE\",rejected=\"true\"}",
+    ] {
+        assert!(metrics.contains(line), "{line}");
+    }
 }
 
 #[tokio::test]
@@ -184,4 +203,141 @@ async fn conditions_keep_webhooks_out() {
     .await
     .is(200);
     api.post(MAPS, json!({"metadata": {"name": "odd"}})).await.is(201);
+}
+
+/// Events are served by two groups, HPAs in two versions; a scale has a kind of its own.
+#[tokio::test]
+async fn webhooks_see_the_kind_that_their_rules_name() {
+    let api = api().await;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = seen.clone();
+    let client = webhook(move |request| {
+        let what = |kind: &Value| {
+            format!(
+                "{}/{} {}",
+                kind["group"].as_str().unwrap(),
+                kind["version"].as_str().unwrap(),
+                kind["kind"].as_str().unwrap()
+            )
+        };
+        let object = &request["object"];
+        noted.lock().unwrap().push((
+            what(&request["kind"]),
+            what(&request["requestKind"]),
+            object["apiVersion"].clone(),
+        ));
+        json!({"allowed": true})
+    })
+    .await;
+    let rule = |group: &str, version: &str, resource: &str| json!({"operations": ["*"], "apiGroups": [group], "apiVersions": [version], "resources": [resource]});
+    let mut hook = a_hook("v.example.com", client);
+    hook["rules"] = json!([
+        rule("events.k8s.io", "v1", "events"),
+        rule("autoscaling", "v1", "horizontalpodautoscalers"),
+        rule("apps", "v1", "deployments/scale")
+    ]);
+    api.post(VALIDATING, json!({"metadata": {"name": "v"}, "webhooks": [hook]})).await.is(201);
+    let event = json!({"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}});
+    api.post("/api/v1/namespaces/default/events", event).await.is(201);
+    let scaler = json!({"metadata": {"name": "h"},
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}, "maxReplicas": 2}});
+    api.post("/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers", scaler).await.is(201);
+    const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let deployment = json!({"metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    api.post(DEPLOYMENTS, deployment).await.is(201);
+    api.patch(&format!("{DEPLOYMENTS}/d/scale"), "merge", json!({"spec": {"replicas": 3}})).await.is(200);
+    let texts = |of: [&str; 3]| (of[0].to_owned(), of[1].to_owned(), json!(of[2]));
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [
+            texts(["events.k8s.io/v1 Event", "/v1 Event", "events.k8s.io/v1"]),
+            texts([
+                "autoscaling/v1 HorizontalPodAutoscaler",
+                "autoscaling/v2 HorizontalPodAutoscaler",
+                "autoscaling/v1"
+            ]),
+            texts(["autoscaling/v1 Scale", "autoscaling/v1 Scale", "autoscaling/v1"]),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn pods_are_resized_within_what_their_node_can_do() {
+    let api = api().await;
+    let status = json!({"allocatable": {"cpu": "2", "memory": "1Gi"}, "declaredFeatures": []});
+    api.post("/api/v1/nodes", json!({"metadata": {"name": "n"}, "status": status})).await.is(201);
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    let container = json!({"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}});
+    let init = json!({"name": "i", "image": "i", "resources": {"requests": {"cpu": "1"}}});
+    let pod = json!({"metadata": {"name": "p"},
+        "spec": {"nodeName": "n", "containers": [container], "initContainers": [init]}});
+    api.post(PODS, pod).await.is(201);
+    let resize = |list: &str, cpu: &str| {
+        let name = if list == "containers" { "c" } else { "i" };
+        json!({"spec": {list: [{"name": name, "resources": {"requests": {"cpu": cpu}}}]}})
+    };
+    let path = format!("{PODS}/p/resize");
+    api.patch(&path, "strategic", resize("containers", "3")).await.fails(
+        403,
+        "pods \"p\" is forbidden: node didn't have enough allocatable resources: cpu, requested: 3000, allocatable: 2000",
+    );
+    api.patch(&path, "strategic", resize("initContainers", "2")).await.fails(
+        403,
+        "pods \"p\" is forbidden: pod update requires features InPlacePodVerticalScalingInitContainers which are not \
+         available on node \"n\"",
+    );
+    api.patch(&path, "strategic", resize("containers", "2")).await.is(200);
+}
+
+/// Allows everything but one subresource.
+struct Without(&'static str);
+
+impl Authorizer for Without {
+    fn authorize<'a>(&'a self, _: &'a UserInfo, request: &'a RequestInfo) -> BoxFuture<'a, Decision> {
+        let allowed = request.subresource != self.0;
+        let reason = String::new();
+        Box::pin(std::future::ready(if allowed { Decision::Allow { reason } } else { Decision::NoOpinion { reason } }))
+    }
+}
+
+#[tokio::test]
+async fn a_claims_status_has_parts_with_rights_of_their_own() {
+    const CLAIMS: &str = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+    let device = json!({"driver": "d.example.com", "pool": "p", "device": "x"});
+    let mut result = device.clone();
+    result["request"] = "r".into();
+    let allocated = json!({"allocation": {"devices": {"results": [result]}}});
+    let mut told = allocated.clone();
+    told["devices"] = json!([device]);
+    for (without, changes, refused) in [
+        (
+            "binding",
+            vec![allocated.clone()],
+            "ResourceClaim.resource.k8s.io \"c\" is invalid: status.allocation: Forbidden: changing status.allocation or \
+             status.reservedFor requires resource=\"resourceclaims/binding\", verb=\"patch\" permission: \
+             resourceclaims.resource.k8s.io is forbidden: User \"tester\" cannot patch resource \
+             \"resourceclaims/binding\" in API group \"resource.k8s.io\" at the cluster scope",
+        ),
+        (
+            "driver",
+            vec![allocated, told],
+            "ResourceClaim.resource.k8s.io \"c\" is invalid: status.devices: Forbidden: changing status.devices requires \
+             resource=\"resourceclaims/driver\", verb=\"[arbitrary-node:patch]\" permission: \
+             resourceclaims.resource.k8s.io \"d.example.com\" is forbidden: User \"tester\" cannot arbitrary-node:patch \
+             resource \"resourceclaims/driver\" in API group \"resource.k8s.io\" in the namespace \"default\"",
+        ),
+    ] {
+        let api =
+            harness::with(Arc::new(Without(without)), |config| config.admission.push(Arc::new(ClaimStatus))).await;
+        api.post("/api/v1/namespaces", json!({"metadata": {"name": "default"}})).await.is(201);
+        let spec = json!({"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "c"}}]}});
+        api.post(CLAIMS, json!({"metadata": {"name": "c"}, "spec": spec})).await.is(201);
+        let (last, before) = changes.split_last().unwrap();
+        for status in before {
+            api.patch(&format!("{CLAIMS}/c/status"), "merge", json!({ "status": status })).await.is(200);
+        }
+        api.patch(&format!("{CLAIMS}/c/status"), "merge", json!({ "status": last })).await.fails(422, refused);
+    }
 }

@@ -4,6 +4,10 @@
 
 mod harness;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64::Engine as _;
 use harness::{Api, api, hook};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +53,10 @@ fn definition(client: Value, stored: &str) -> Value {
 
 /// A server with the definition in force, v1 stored.
 async fn defined() -> (Api, Value) {
+    defined_with(convert).await
+}
+
+async fn defined_with(convert: impl Fn(&Value) -> Value + Clone + Send + Sync + 'static) -> (Api, Value) {
     let api = api().await;
     let client = hook::serve(convert).await;
     tokio::spawn(api.server.clone().maintain(CancellationToken::new()));
@@ -118,4 +126,93 @@ async fn what_cannot_be_converted_is_said() {
     api.get(V2).await.fails(500, failed);
     api.delete(&format!("{V2}/broken")).await.fails(500, failed);
     api.delete(&format!("{V1}/broken")).await.is(200);
+}
+
+#[tokio::test]
+async fn a_revision_is_converted_once_for_all_who_read_it() {
+    let converted = Arc::new(AtomicUsize::new(0));
+    let counted = converted.clone();
+    let (api, _) = defined_with(move |review| {
+        counted.fetch_add(review["request"]["objects"].as_array().unwrap().len(), Ordering::Relaxed);
+        convert(review)
+    })
+    .await;
+    let mut watchers = Vec::new();
+    for _ in 0..3 {
+        watchers.push(api.watch(&format!("{V2}?watch=true")).await);
+    }
+    api.post(V1, widget("a", json!({"color": "red"}))).await.is(201);
+    for next in futures_util::future::join_all(watchers.iter_mut().map(|events| events.next())).await {
+        assert_eq!(next.unwrap()["object"]["spec"]["colour"], "red");
+    }
+    api.get(&format!("{V2}/a")).await.is(200);
+    api.get(V2).await.is(200);
+    assert_eq!(converted.load(Ordering::Relaxed), 1);
+}
+
+/// A webhook's configuration whose rules name one version of widgets.
+fn admission(name: &str, client: &Value, version: &str) -> Value {
+    json!({"metadata": {"name": name}, "webhooks": [{"name": format!("{name}.example.com"), "clientConfig": client,
+        "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "rules": [{"operations": ["*"], "apiGroups": ["example.com"], "apiVersions": [version], "resources": ["widgets"]}]}]})
+}
+
+#[tokio::test]
+async fn admission_sees_the_version_its_rules_name() {
+    const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
+    let (api, _) = defined().await;
+    let mutating = hook::serve(|review| {
+        let request = &review["request"];
+        assert_eq!((&request["kind"]["version"], &request["requestKind"]["version"]), (&json!("v1"), &json!("v2")));
+        assert_eq!(
+            (&request["resource"]["version"], &request["requestResource"]["version"]),
+            (&json!("v1"), &json!("v2"))
+        );
+        assert_eq!(
+            (&request["object"]["apiVersion"], &request["object"]["spec"]["color"]),
+            (&json!("example.com/v1"), &json!("red"))
+        );
+        let patch = json!([{"op": "replace", "path": "/spec/color", "value": "blue"}]).to_string();
+        let patch = base64::engine::general_purpose::STANDARD.encode(patch);
+        json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+               "response": {"uid": request["uid"], "allowed": true, "patch": patch, "patchType": "JSONPatch"}})
+    })
+    .await;
+    api.post(&format!("{GROUP}/mutatingwebhookconfigurations"), admission("m", &mutating, "v1")).await.is(201);
+    let validating = hook::serve(|review| {
+        let request = &review["request"];
+        let blue = request["object"]["spec"] == json!({"color": "blue"});
+        json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+               "response": {"uid": request["uid"], "allowed": blue}})
+    })
+    .await;
+    api.post(&format!("{GROUP}/validatingwebhookconfigurations"), admission("v", &validating, "v1")).await.is(201);
+    let constraints = json!({"resourceRules": [{"apiGroups": ["example.com"], "apiVersions": ["v1"],
+        "operations": ["CREATE"], "resources": ["widgets"]}]});
+    let policy = json!({"matchConstraints": constraints, "validations": [
+        {"expression": "object.spec.color == 'blue' && request.kind.version == 'v1' && request.requestKind.version == 'v2'"}]});
+    let binding = json!({"policyName": "p", "validationActions": ["Deny"]});
+    api.post(&format!("{GROUP}/validatingadmissionpolicies"), json!({"metadata": {"name": "p"}, "spec": policy}))
+        .await
+        .is(201);
+    api.post(
+        &format!("{GROUP}/validatingadmissionpolicybindings"),
+        json!({"metadata": {"name": "p"}, "spec": binding}),
+    )
+    .await
+    .is(201);
+    let mutation = json!({"matchConstraints": constraints, "reinvocationPolicy": "Never", "mutations": [{
+        "patchType": "JSONPatch",
+        "jsonPatch": {"expression": "[JSONPatch{op: 'add', path: '/metadata/annotations', value: {'was': object.spec.color}}]"}}]});
+    api.post(&format!("{GROUP}/mutatingadmissionpolicies"), json!({"metadata": {"name": "p"}, "spec": mutation}))
+        .await
+        .is(201);
+    api.post(
+        &format!("{GROUP}/mutatingadmissionpolicybindings"),
+        json!({"metadata": {"name": "p"}, "spec": {"policyName": "p"}}),
+    )
+    .await
+    .is(201);
+    api.post(V2, widget("a", json!({"colour": "red"}))).await.is(201).has(json!({
+        "apiVersion": "example.com/v2", "spec": {"colour": "blue"}, "metadata": {"annotations": {"was": "red"}}}));
 }

@@ -19,24 +19,29 @@ mod image_policy_webhook;
 mod limit_pod_hard_anti_affinity_topology;
 mod limit_ranger;
 mod limits;
+pub mod metrics;
 mod mountable_secrets;
 mod namespace_auto_provision;
 mod namespace_exists;
 mod namespace_lifecycle;
+mod node_declared_feature_validator;
 mod optional;
 mod owner_references_permission_enforcement;
 mod persistent_volume_claim_resize;
 mod pod_node_selector;
+mod pod_resize;
 mod pod_security;
 mod pod_toleration_restriction;
 mod pod_topology_labels;
 mod policy;
 mod priority;
 mod resource_quota;
+mod rules;
 mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
+mod versioned;
 mod webhook;
 
 use std::sync::Arc;
@@ -51,6 +56,7 @@ use crate::audit::Trail;
 use crate::call::Warnings;
 use crate::resource::Resource;
 pub(crate) use cluster::find;
+pub use default_toleration_seconds::DefaultTolerationSeconds;
 pub use optional::{Choice, Configuration};
 pub use policy::{Conditions, policy_errors};
 
@@ -199,7 +205,7 @@ pub fn builtin() -> Vec<Arc<dyn Plugin>> {
         Arc::new(taint_nodes_by_condition::TaintNodesByCondition),
         Arc::new(pod_security::PodSecurity),
         Arc::new(priority::Priority),
-        Arc::new(default_toleration_seconds::DefaultTolerationSeconds),
+        Arc::new(default_toleration_seconds::DefaultTolerationSeconds::default()),
         Arc::new(default_storage_class::DefaultStorageClass),
         Arc::new(storage_object_in_use_protection::StorageObjectInUseProtection),
         Arc::new(persistent_volume_claim_resize::PersistentVolumeClaimResize),
@@ -210,6 +216,8 @@ pub fn builtin() -> Vec<Arc<dyn Plugin>> {
         Arc::new(certificate_subject_restriction::CertificateSubjectRestriction),
         Arc::new(default_ingress_class::DefaultIngressClass),
         Arc::new(pod_topology_labels::PodTopologyLabels),
+        Arc::new(node_declared_feature_validator::NodeDeclaredFeatureValidator),
+        Arc::new(pod_resize::PodResizeValidator),
         Arc::new(policy::MutatingAdmissionPolicy::default()),
         Arc::new(webhook::MutatingAdmissionWebhook::default()),
         Arc::new(policy::ValidatingAdmissionPolicy::default()),

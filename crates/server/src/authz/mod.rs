@@ -12,9 +12,11 @@ pub mod abac;
 pub mod aggregation;
 pub mod bootstrap;
 mod chain;
+mod claim_status;
 pub mod config;
 mod escalation;
 mod follow;
+pub mod metrics;
 pub mod node;
 mod node_restriction;
 pub mod rbac;
@@ -33,6 +35,7 @@ use crate::auth::{Authorizer, Decision};
 use crate::request::RequestInfo;
 
 pub use chain::{Link, Mode};
+pub use claim_status::ClaimStatus;
 pub use escalation::{Escalation, changes_only_gc_fields};
 pub use node_restriction::NodeRestriction;
 pub use reload::Reload;
@@ -87,8 +90,11 @@ impl Authorization {
         }
         let chain = self.chain.load_full();
         let (mut reasons, mut errors) = (Vec::new(), Vec::new());
-        for Link { name, mode } in &*chain {
-            let reason = match self.ask(mode, user, request).await {
+        for link in &*chain {
+            let Link { name, mode } = link;
+            let decision = self.ask(link, user, request).await;
+            metrics::METRICS.decided(mode.name(), name, &decision);
+            let reason = match decision {
                 Decision::NoOpinion { reason } => reason,
                 Decision::Failed { denied: false, reason, error } => {
                     errors.push(error);
@@ -108,14 +114,14 @@ impl Authorization {
         }
     }
 
-    async fn ask(&self, mode: &Mode, user: &UserInfo, request: &RequestInfo) -> Decision {
-        match mode {
+    async fn ask(&self, link: &Link, user: &UserInfo, request: &RequestInfo) -> Decision {
+        match &link.mode {
             Mode::AlwaysAllow => Decision::Allow { reason: String::new() },
             Mode::AlwaysDeny => Decision::NoOpinion { reason: "Everything is forbidden.".into() },
             Mode::Abac(policies) => policies.decide(user, request),
             Mode::Node => self.node.decide(user, request),
             Mode::Rbac => self.rbac.decide(user, request),
-            Mode::Webhook(webhook) => webhook.decide(user, request).await,
+            Mode::Webhook(webhook) => webhook.decide(&link.name, user, request).await,
         }
     }
 

@@ -4,28 +4,26 @@
 //! Such a resource looks to the rest of the server as if its objects were stored in the version of the URL: they are
 //! converted as they are read, and again as they are written.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use orlop_api::field::{ErrorList, Path};
 use orlop_api::patch::go_type;
 use orlop_api::status::StatusError;
-use orlop_api::{Map, Value, codec, meta, object_meta};
-use orlop_store::{Draft, Entry, Event, Memo};
+use orlop_api::{Map, Value, meta, object_meta};
+use orlop_store::{Draft, Entry, Event, Store};
 use serde_json::json;
 
+use super::converted;
 use crate::Server;
 use crate::connect::webhook;
 use crate::encryption::unreadable;
 use crate::filter::Filter;
-use crate::resource::{Resource, parse_stored};
+use crate::resource::Resource;
 use crate::wire::raw;
 use crate::wire::respond::Content;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Of stored JSON sent in one review: the answer, perhaps twice as large, must fit into a body.
-const BATCH: usize = 1024 * 1024;
 
 /// How a definition's objects are converted, and what they are stored as.
 pub struct Conversion {
@@ -61,18 +59,12 @@ impl Server {
         mut entries: Vec<Arc<Entry>>,
     ) -> Result<Vec<Arc<Entry>>, StatusError> {
         unreadable::check_all(resource, &entries)?;
-        let Some(conversion) = resource.conversion() else { return Ok(entries) };
-        let wanted = resource.api_version();
-        let mut others: VecDeque<usize> = (0..entries.len()).filter(|i| !is_of(&entries[*i], wanted)).collect();
-        while !others.is_empty() {
-            let batch = take_batch(&mut others, &entries);
-            let objects: Vec<Value> = batch.iter().map(|i| parse_stored(&entries[*i])).collect::<Result<_, _>>()?;
-            let converted = convert(self, conversion, objects, wanted).await?;
-            for (i, mut object) in batch.into_iter().zip(converted) {
-                resource.kind().refresh(&mut object);
-                entries[i] = restated(&entries[i], &object);
-            }
+        if resource.conversion().is_none() {
+            return Ok(entries);
         }
+        let wanted = resource.api_version();
+        let others: Vec<usize> = (0..entries.len()).filter(|i| !is_of(&entries[*i], wanted)).collect();
+        converted::replace(self.store(), resource, &mut entries, &others).await?;
         Ok(entries)
     }
 
@@ -123,11 +115,22 @@ impl Server {
         Ok(seen.collect())
     }
 
+    /// An object of a resource that a webhook converts, in the version of `resource`.
+    pub(crate) async fn in_version(&self, resource: &Resource, object: Value) -> Result<Value, StatusError> {
+        match resource.conversion() {
+            Some(conversion) if object["apiVersion"] != *resource.api_version() => {
+                let mut converted = convert(self.store(), conversion, vec![object], resource.api_version()).await?;
+                Ok(converted.pop().expect("as many come out as went in"))
+            }
+            _ => Ok(object),
+        }
+    }
+
     /// An object as it goes into the store, where that is not as it is.
     pub(crate) async fn stored_draft(&self, resource: &Resource, object: &Value) -> Result<Option<Draft>, StatusError> {
         match resource.conversion() {
             Some(conversion) if object["apiVersion"] != *conversion.stored => {
-                let converted = convert(self, conversion, vec![object.clone()], &conversion.stored).await?;
+                let converted = convert(self.store(), conversion, vec![object.clone()], &conversion.stored).await?;
                 Ok(converted.first().map(Draft::encode))
             }
             _ => Ok(None),
@@ -135,26 +138,8 @@ impl Server {
     }
 }
 
-/// The entry with its object in another version.
-fn restated(entry: &Entry, object: &Value) -> Arc<Entry> {
-    let (key, revision, created) = (entry.key.clone(), entry.revision, entry.created);
-    Arc::new(Entry { key, revision, created, json: codec::json::encode(object).into(), memo: Memo::default() })
-}
-
 fn is_of(entry: &Entry, api_version: &str) -> bool {
     raw::find_str(&entry.json, &["apiVersion"]) == Some(api_version)
-}
-
-/// The next of `others`: few enough for one review.
-fn take_batch(others: &mut VecDeque<usize>, entries: &[Arc<Entry>]) -> Vec<usize> {
-    let (mut batch, mut size) = (Vec::new(), 0);
-    while size < BATCH
-        && let Some(i) = others.pop_front()
-    {
-        size += entries[i].json.len();
-        batch.push(i);
-    }
-    batch
 }
 
 fn failed(of: &Value, why: &str) -> StatusError {
@@ -162,8 +147,8 @@ fn failed(of: &Value, why: &str) -> StatusError {
     StatusError::new(500, "", format!("conversion webhook for {kind} {why}"))
 }
 
-async fn convert(
-    server: &Server,
+pub(super) async fn convert(
+    store: &Store,
     conversion: &Conversion,
     objects: Vec<Value>,
     wanted: &str,
@@ -177,7 +162,7 @@ async fn convert(
         "kind": "ConversionReview", "apiVersion": format!("apiextensions.k8s.io/{version}"),
         "request": { "uid": uid, "desiredAPIVersion": wanted, "objects": objects },
     });
-    let answer = webhook::call(server.store(), &conversion.client, &review, TIMEOUT).await;
+    let answer = webhook::call(store, &conversion.client, &review, TIMEOUT).await;
     let converted = answer.and_then(|answer| verify(answer, version, &uid));
     let converted = converted.map_err(|why| failed(first, &format!("failed: {why}")))?;
     if converted.len() != objects.len() {

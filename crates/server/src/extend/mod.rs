@@ -10,8 +10,9 @@ mod devices;
 mod eviction;
 mod expressions;
 mod namespaces;
+mod pod_certificates;
 mod pods;
-pub(crate) mod scale;
+mod scale;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use orlop_client::transport::Body;
 
 use crate::Server;
 use crate::call::Call;
+use crate::resource::Resource;
 use crate::services::{Allocators, ServiceHooks};
 
 /// Everything one kind adds.
@@ -207,6 +209,14 @@ impl Extensions {
     }
 }
 
+impl Server {
+    /// Who serves a subresource that the generic verbs do not.
+    pub(crate) fn handler(&self, resource: &Resource, subresource: &str) -> Option<Handler> {
+        let known = self.extensions.handler(resource.storage_key(), subresource).cloned();
+        known.or_else(|| (subresource == "scale").then(|| scale::of_custom(resource)).flatten())
+    }
+}
+
 /// Subresources that are the parent itself, written through the kind's own hooks. All others need a
 /// handler.
 pub const GENERIC: [&str; 5] = ["status", "ephemeralcontainers", "resize", "finalize", "approval"];
@@ -223,6 +233,7 @@ pub fn builtin(allocators: &Arc<Allocators>) -> Vec<Extension> {
         component_statuses::extension(),
         crate::custom::hooks::extension(),
         namespaces::extension(),
+        pod_certificates::extension(),
         pods::extension(),
         Extension::new("services").hooks(ServiceHooks(allocators.clone())),
     ];

@@ -10,12 +10,14 @@ use http::request::Parts;
 use orlop_api::status::StatusError;
 use orlop_base::names;
 use orlop_client::transport::UserInfo;
+use tokio::time::Instant;
 
 use super::permission::forbidden;
 use crate::Server;
 use crate::auth::Decision;
 use crate::authn::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED};
 use crate::authz::MASTERS;
+use crate::authz::metrics::METRICS;
 use crate::authz::rule::go_list;
 use crate::request::{RequestInfo, percent_decode};
 
@@ -40,13 +42,17 @@ impl Server {
     ) -> Result<Arc<UserInfo>, StatusError> {
         let Some(wanted) = read(&head.headers)? else { return Ok(requestor) };
         remove_headers(&mut head.headers);
-        let mut first = None;
+        let (began, mut first) = (Instant::now(), None);
         for mode in Mode::ALL.into_iter().filter(|mode| mode.fits(&wanted, &requestor)) {
             match self.impersonate_by(mode, &wanted, &requestor, info).await {
-                Ok(()) => return Ok(Arc::new(mode.user(wanted))),
+                Ok(()) => {
+                    METRICS.impersonation(mode.name(), true, began.elapsed());
+                    return Ok(Arc::new(mode.user(wanted)));
+                }
                 Err(refusal) => first = first.or(Some(refusal)),
             }
         }
+        METRICS.impersonation("", false, began.elapsed());
         Err(first.unwrap_or_else(|| StatusError::internal("all impersonation modes failed")))
     }
 
@@ -67,11 +73,11 @@ impl Server {
         for step in mode.steps(wanted, info) {
             match step {
                 Step::Refuse(info, why) => return Err(forbidden(requestor, &info, &why)),
-                Step::Ask(info) => self.may_impersonate(requestor, &info).await?,
+                Step::Ask(info) => self.may_impersonate(mode, requestor, &info).await?,
                 Step::AskForAll(all, each) => {
-                    if self.may_impersonate(requestor, &all).await.is_err() {
+                    if self.may_impersonate(mode, requestor, &all).await.is_err() {
                         for info in each {
-                            self.may_impersonate(requestor, &info).await?;
+                            self.may_impersonate(mode, requestor, &info).await?;
                         }
                     }
                 }
@@ -80,8 +86,12 @@ impl Server {
         Ok(())
     }
 
-    async fn may_impersonate(&self, requestor: &UserInfo, info: &RequestInfo) -> Result<(), StatusError> {
-        let why = match self.authorizer.authorize(requestor, info).await {
+    async fn may_impersonate(&self, mode: Mode, requestor: &UserInfo, info: &RequestInfo) -> Result<(), StatusError> {
+        let began = Instant::now();
+        let decision = self.authorizer.authorize(requestor, info).await;
+        let allowed = matches!(decision, Decision::Allow { .. });
+        METRICS.impersonation_check(mode.name(), allowed, began.elapsed());
+        let why = match decision {
             Decision::Allow { .. } => return Ok(()),
             Decision::Deny { reason } | Decision::NoOpinion { reason } => reason,
             Decision::Failed { reason, error, .. } if reason.is_empty() => error,

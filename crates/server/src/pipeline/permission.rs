@@ -3,10 +3,12 @@
 
 use orlop_api::status::{GroupResource, StatusError};
 use orlop_client::transport::UserInfo;
+use tokio::time::Instant;
 
 use crate::Server;
 use crate::audit::Trail;
 use crate::auth::Decision;
+use crate::authz::metrics::METRICS;
 use crate::request::RequestInfo;
 
 impl Server {
@@ -25,7 +27,9 @@ impl Server {
         info: &RequestInfo,
         trail: &Trail,
     ) -> Result<(), StatusError> {
+        let began = Instant::now();
         let decision = self.authorizer.authorize(user, info).await;
+        METRICS.attempt(&decision, began.elapsed());
         trail.decided(&decision);
         match decision {
             Decision::Allow { .. } => Ok(()),
@@ -45,7 +49,7 @@ fn refusal(user: &UserInfo, info: &RequestInfo, decision: Decision) -> StatusErr
     }
 }
 
-pub(super) fn forbidden(user: &UserInfo, info: &RequestInfo, reason: &str) -> StatusError {
+pub(crate) fn forbidden(user: &UserInfo, info: &RequestInfo, reason: &str) -> StatusError {
     let mut why = sanitize(&explain(user, info));
     if !reason.is_empty() {
         why = format!("{why}: {reason}");

@@ -112,13 +112,7 @@ impl Server {
         if !passed_on && !sub.verbs.contains(&call.info.verb.as_str().into()) {
             return Err(method_not_allowed());
         }
-        if let Some(handler) = self.extensions.handler(call.resource.storage_key(), &call.info.subresource) {
-            let handler = handler.clone();
-            return self.serve_handler(handler, call, body).await;
-        }
-        if let Some(handler) =
-            (call.info.subresource == "scale").then(|| extend::scale::of_custom(&call.resource)).flatten()
-        {
+        if let Some(handler) = self.handler(&call.resource, &call.info.subresource) {
             return self.serve_handler(handler, call, body).await;
         }
         match &*call.info.verb {

@@ -176,10 +176,8 @@ fn prepare(server: &Server, attributes: &mut Attributes, old: &Value) -> Result<
     restore_system_fields(object, old);
     let mut errors = object_meta::validate(object, info.namespaced, object_meta::path_segment_rule);
     errors.extend(object_meta::validate_update(object, old));
-    errors.extend(match subresource {
-        "" => kind.validate_update(object, old),
-        sub => kind.validate_subresource(sub, object, old),
-    });
+    let (found, warnings) = kind.check_update(subresource, object, old);
+    errors.extend(found);
     if errors.is_empty() && subresource.is_empty() {
         errors = server.extensions.validate(server, resource.storage_key(), object, Some(old));
     }
@@ -187,7 +185,7 @@ fn prepare(server: &Server, attributes: &mut Attributes, old: &Value) -> Result<
     if !errors.is_empty() {
         return Err(StatusError::invalid(info.error_group(), &info.kind, meta::name(object), &errors));
     }
-    for text in kind.warnings(subresource, object, Some(old)) {
+    for text in kind.warnings(subresource, object, Some(old)).into_iter().chain(warnings) {
         attributes.warnings.add(text);
     }
     Ok(())

@@ -20,8 +20,10 @@ use http::Response;
 use orlop_api::status::StatusError;
 use orlop_api::{Value, meta};
 use orlop_client::transport::Body;
+use tokio::time::Instant;
 
 use crate::Server;
+use crate::admission::metrics::{Half, METRICS};
 use crate::admission::{Attributes, Operation};
 use crate::call::Call;
 use crate::wire::negotiate::{self, Offer, Output};
@@ -90,18 +92,23 @@ impl Call {
 impl Server {
     /// Runs the mutating half of admission; again, once, when a webhook changed what others had already seen.
     pub(crate) async fn admit(&self, attributes: &mut Attributes) -> Result<(), StatusError> {
-        self.admit_round(attributes).await?;
-        if std::mem::take(&mut attributes.reinvocation.wanted) {
+        let began = Instant::now();
+        let mut result = self.admit_round(attributes).await;
+        if result.is_ok() && std::mem::take(&mut attributes.reinvocation.wanted) {
             attributes.reinvocation.second = true;
-            self.admit_round(attributes).await?;
+            result = self.admit_round(attributes).await;
         }
-        Ok(())
+        METRICS.step(Half::Admit, attributes.operation, began.elapsed(), result.is_err());
+        result
     }
 
     async fn admit_round(&self, attributes: &mut Attributes) -> Result<(), StatusError> {
         for plugin in &self.admission {
             if plugin.handles(attributes) {
-                plugin.admit(self, attributes).await?;
+                let began = Instant::now();
+                let result = plugin.admit(self, attributes).await;
+                METRICS.plugin(plugin.name(), Half::Admit, attributes.operation, began.elapsed(), result.is_err());
+                result?;
             }
         }
         Ok(())
@@ -109,9 +116,19 @@ impl Server {
 
     /// Runs the validating half of admission.
     pub(crate) async fn validate(&self, attributes: &Attributes) -> Result<(), StatusError> {
+        let began = Instant::now();
+        let result = self.validate_round(attributes).await;
+        METRICS.step(Half::Validate, attributes.operation, began.elapsed(), result.is_err());
+        result
+    }
+
+    async fn validate_round(&self, attributes: &Attributes) -> Result<(), StatusError> {
         for plugin in &self.admission {
             if plugin.handles(attributes) {
-                plugin.validate(self, attributes).await?;
+                let began = Instant::now();
+                let result = plugin.validate(self, attributes).await;
+                METRICS.plugin(plugin.name(), Half::Validate, attributes.operation, began.elapsed(), result.is_err());
+                result?;
             }
         }
         Ok(())

@@ -5,9 +5,11 @@ use orlop_api::field::{ErrorList, Path};
 use orlop_cel::cost::MATCH_CONDITIONS_BUDGET;
 use orlop_cel::types::Type;
 use orlop_cel::value::Value;
+use tokio::time::Instant;
 
 use super::environment::{Compiled, Place, compile, environment};
 use super::evaluate::{Asker, Input, Scope};
+use crate::admission::metrics::{ConditionLabels, METRICS};
 
 pub struct Conditions(Vec<Compiled>);
 
@@ -35,7 +37,30 @@ impl Conditions {
     }
 
     /// Whether all hold. An error counts only if none is false.
-    pub fn hold(&self, input: &Input, asker: &Asker<'_>, ignore_failures: bool) -> Result<bool, String> {
+    pub fn hold(
+        &self,
+        input: &Input,
+        asker: &Asker<'_>,
+        ignore_failures: bool,
+        whose: &ConditionLabels,
+    ) -> Result<bool, String> {
+        if self.0.is_empty() {
+            return Ok(true);
+        }
+        let (began, mut failed) = (Instant::now(), 0);
+        let held = self.judge(input, asker, ignore_failures, &mut failed);
+        let excluded = failed == 0 && held == Ok(false);
+        METRICS.conditions(whose, began.elapsed(), failed, excluded);
+        held
+    }
+
+    fn judge(
+        &self,
+        input: &Input,
+        asker: &Asker<'_>,
+        ignore_failures: bool,
+        failed: &mut usize,
+    ) -> Result<bool, String> {
         let mut budget = MATCH_CONDITIONS_BUDGET;
         let scope = Scope::new(input, Some(asker), &[]);
         let mut errors = Vec::new();
@@ -43,7 +68,10 @@ impl Conditions {
             match scope.run(compiled, &mut budget) {
                 Ok(Ok(Value::Bool(false))) => return Ok(false),
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => errors.push(error),
+                Ok(Err(error)) => {
+                    *failed += 1;
+                    errors.push(error);
+                }
                 Err(_) if ignore_failures => return Ok(false),
                 Err(error) => return Err(error),
             }

@@ -17,8 +17,8 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::conditions::Conditions;
 use super::environment::{Compiled, Place, compile, environment};
-use super::matching::operation_name;
 use crate::Server;
+use crate::admission::versioned::{self, Versioned};
 use crate::admission::{Attributes, Operation};
 use crate::auth;
 use crate::request::RequestInfo;
@@ -89,18 +89,15 @@ pub struct Input {
     pub old_object: Json,
     pub params: Option<Json>,
     pub request: Json,
+    pub operation: &'static str,
     pub namespace: Json,
     pub question: Question,
 }
 
 impl Input {
     /// In the version that the policy matched.
-    pub fn new(attributes: &Attributes, matched: &Resource, params: Option<Json>, namespace: Option<Json>) -> Self {
-        let versioned = |object: Option<&Json>| match object {
-            Some(object) if object.is_object() => matched.versioned(object).into_owned(),
-            _ => Json::Null,
-        };
-        let info = matched.info();
+    pub fn new(attributes: &Attributes, seen: &Versioned, params: Option<Json>, namespace: Option<Json>) -> Self {
+        let info = attributes.resource.info();
         let question = Question {
             group: info.group.to_string(),
             resource: info.plural.to_string(),
@@ -110,14 +107,11 @@ impl Input {
             ..Question::default()
         };
         Self {
-            object: if attributes.operation == Operation::Delete {
-                Json::Null
-            } else {
-                versioned(Some(&attributes.object))
-            },
-            old_object: versioned(attributes.old_object.as_deref()),
+            object: seen.object.clone(),
+            old_object: seen.old_object.clone(),
             params,
-            request: request(attributes, matched),
+            request: request(attributes, &seen.resource),
+            operation: attributes.operation.name(),
             namespace: namespace.unwrap_or_default(),
             question,
         }
@@ -126,20 +120,6 @@ impl Input {
 
 /// `admission.k8s.io/v1` AdmissionRequest without the objects; what is empty is left out.
 fn request(attributes: &Attributes, matched: &Resource) -> Json {
-    let kind = |resource: &Resource| {
-        let info = resource.info();
-        let sub =
-            info.subresource(&attributes.subresource).filter(|sub| !sub.kind.is_empty() && !sub.version.is_empty());
-        match sub {
-            Some(sub) => json!({"group": sub.group, "version": sub.version, "kind": sub.kind}),
-            None => json!({"group": info.group, "version": resource.version(), "kind": info.kind}),
-        }
-    };
-    let of = |resource: &Resource| {
-        let info = resource.info();
-        json!({"group": info.group, "version": resource.version(), "resource": info.plural})
-    };
-    let operation = operation_name(attributes.operation);
     let options = match attributes.operation {
         Operation::Create => json!({"apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions"}),
         Operation::Update => json!({"apiVersion": "meta.k8s.io/v1", "kind": "UpdateOptions"}),
@@ -150,8 +130,10 @@ fn request(attributes: &Attributes, matched: &Resource) -> Json {
     let extra: orlop_api::Map<String, Json> =
         user.extra.iter().map(|(key, values)| (key.clone(), values.clone().into())).collect();
     let mut request = json!({
-        "uid": "", "kind": kind(matched), "resource": of(matched), "requestKind": kind(&attributes.resource),
-        "requestResource": of(&attributes.resource), "operation": operation, "dryRun": attributes.dry_run,
+        "uid": "", "kind": versioned::kind(attributes, matched), "resource": versioned::resource(matched),
+        "requestKind": versioned::kind(attributes, &attributes.resource),
+        "requestResource": versioned::resource(&attributes.resource),
+        "operation": attributes.operation.name(), "dryRun": attributes.dry_run,
         "options": options,
         "userInfo": {"username": user.name, "uid": user.uid, "groups": user.groups, "extra": extra},
     });

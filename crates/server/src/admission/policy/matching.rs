@@ -7,7 +7,7 @@ use orlop_api::selector::Selector;
 use orlop_api::{Value, meta};
 
 use crate::Server;
-use crate::admission::{Attributes, Operation};
+use crate::admission::{Attributes, rules};
 use crate::resource::Resource;
 
 /// The version of the resource in which a policy wants to see the object; `None` if it is not meant.
@@ -34,64 +34,7 @@ pub fn matches(server: &Server, attributes: &Attributes, criteria: &Value) -> Re
 }
 
 fn rules_match(server: &Server, attributes: &Attributes, rules: &Value, exact: bool) -> Option<Resource> {
-    let rules = rules.as_array()?;
-    let of = |resource: &Resource| rules.iter().any(|rule| rule_matches(attributes, resource, rule));
-    if of(&attributes.resource) {
-        return Some(attributes.resource.clone());
-    }
-    if exact {
-        return None;
-    }
-    let info = attributes.resource.info();
-    let versions = info.versions.iter().filter(|version| **version != *attributes.resource.version());
-    versions.filter_map(|version| server.resource(&info.group, version, &info.plural)).find(of)
-}
-
-fn rule_matches(attributes: &Attributes, resource: &Resource, rule: &Value) -> bool {
-    let listed = |key: &str, wanted: &str| {
-        let mut items = rule[key].as_array().into_iter().flatten().filter_map(Value::as_str);
-        items.any(|item| item == "*" || item == wanted)
-    };
-    let info = resource.info();
-    scope_matches(attributes, &rule["scope"])
-        && listed("operations", operation_name(attributes.operation))
-        && listed("apiGroups", &info.group)
-        && listed("apiVersions", resource.version())
-        && resource_listed(rule, &info.plural, &attributes.subresource)
-        && name_listed(rule, &attributes.name)
-}
-
-fn scope_matches(attributes: &Attributes, scope: &Value) -> bool {
-    let namespaced = !attributes.is("", "namespaces") && !attributes.namespace.is_empty();
-    match scope.as_str() {
-        Some("Namespaced") => namespaced,
-        Some("Cluster") => !namespaced,
-        _ => true,
-    }
-}
-
-/// `pods`, `pods/log`, `*`, `*/*`, `pods/*`.
-fn resource_listed(rule: &Value, plural: &str, subresource: &str) -> bool {
-    rule["resources"].as_array().into_iter().flatten().filter_map(Value::as_str).any(|item| {
-        let (resource, sub) = item.split_once('/').unwrap_or((item, ""));
-        (resource == "*" || resource == plural) && (sub == "*" || sub == subresource)
-    })
-}
-
-fn name_listed(rule: &Value, name: &str) -> bool {
-    match rule["resourceNames"].as_array() {
-        Some(names) if !names.is_empty() => names.iter().any(|listed| listed == name),
-        _ => true,
-    }
-}
-
-pub fn operation_name(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Create => "CREATE",
-        Operation::Update => "UPDATE",
-        Operation::Delete => "DELETE",
-        Operation::Connect => "CONNECT",
-    }
+    rules::matching(server, attributes, rules.as_array()?, exact)
 }
 
 pub fn selector(value: &Value) -> Result<Selector, String> {

@@ -5,16 +5,19 @@ use futures_util::future::BoxFuture;
 use orlop_api::field::{ErrorList, Path};
 use orlop_api::managed_fields::overlay;
 use orlop_api::status::StatusError;
-use orlop_api::{Value as Json, patch};
+use orlop_api::{Value as Json, meta, patch};
 use orlop_cel::cost::RUNTIME_BUDGET;
 use orlop_cel::types::Type;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::environment::{Compiled, Place, compile, environment};
 use super::evaluate::{Asker, Common, Input, Scope, namespace_of};
 use super::patch::{JSON_PATCH, OBJECT, configuration, operations};
 use super::{Policies, Policy, bindings, ignores_failures, is_exempt, matching, params, params_here};
 use crate::Server;
+use crate::admission::metrics::{ConditionLabels, METRICS};
+use crate::admission::versioned::Versioned;
 use crate::admission::{Attributes, Operation, Plugin};
 use crate::resource::Resource;
 
@@ -119,30 +122,30 @@ impl Plugin for MutatingAdmissionPolicy {
             if policies.is_empty() {
                 return Ok(());
             }
-            let before = a.object.clone();
-            run(server, a, &policies, |_| true)?;
-            // Those that ask for it see once more what the others made of the object.
-            if a.object != before {
-                run(server, a, &policies, |policy| policy.object["spec"]["reinvocationPolicy"] == "IfNeeded")?;
-            }
+            let (before, second) = (a.object.clone(), a.reinvocation.second);
+            // In the second round, those that ask for it see what the others made of the object.
+            let takes_part =
+                |policy: &Policy<Mutations>| !second || policy.object["spec"]["reinvocationPolicy"] == "IfNeeded";
+            run(server, a, &policies, takes_part).await?;
+            a.reinvocation.wanted |= !second && a.object != before;
             Ok(())
         })
     }
 }
 
 /// One round; the first refusal speaks for all.
-fn run(
+async fn run(
     server: &Server,
     a: &mut Attributes,
     policies: &[std::sync::Arc<Policy<Mutations>>],
-    takes_part: impl Fn(&Policy<Mutations>) -> bool,
+    takes_part: impl Fn(&Policy<Mutations>) -> bool + Send,
 ) -> Result<(), StatusError> {
     let mut errors = Vec::new();
     for policy in policies.iter().filter(|policy| takes_part(policy)) {
         if !ignores_failures(&policy.object) {
-            mutate(server, a, policy, &mut errors);
+            mutate(server, a, policy, &mut errors).await;
         } else {
-            mutate(server, a, policy, &mut Vec::new());
+            mutate(server, a, policy, &mut Vec::new()).await;
         }
     }
     let Some(first) = errors.first() else { return Ok(()) };
@@ -154,7 +157,7 @@ fn run(
     Err(status)
 }
 
-fn mutate(server: &Server, a: &mut Attributes, policy: &Policy<Mutations>, errors: &mut Vec<String>) {
+async fn mutate(server: &Server, a: &mut Attributes, policy: &Policy<Mutations>, errors: &mut Vec<String>) {
     let (name, object) = (&policy.name, &policy.object);
     let matched = match matching::matches(server, a, &object["spec"]["matchConstraints"]) {
         Ok(Some(matched)) => matched,
@@ -167,38 +170,66 @@ fn mutate(server: &Server, a: &mut Attributes, policy: &Policy<Mutations>, error
         return errors.push(format!("policy {name:?} denied request: failed to configure policy: {why}"));
     }
     for binding in bindings(server, BINDINGS, name) {
-        let by = format!("policy '{name}' with binding '{}' denied request", orlop_api::meta::name(&binding));
+        let by = format!("policy '{name}' with binding '{}' denied request", meta::name(&binding));
         let Some(params) = params_here(server, a, object, &binding) else { continue };
         match params {
-            Ok(params) => params.into_iter().for_each(|params| {
-                if let Err(why) = mutate_with(server, a, policy, &matched, params) {
-                    errors.push(format!("{by}: {why}"));
+            Ok(params) => {
+                for params in params {
+                    let seen = match Versioned::of(server, a, &matched).await {
+                        Ok(seen) => seen,
+                        Err(error) => {
+                            let why = format!("failed to configure policy: {}", error.message);
+                            errors.push(format!("policy {name:?} denied request: {why}"));
+                            continue;
+                        }
+                    };
+                    if let Err(why) = mutate_with(server, a, policy, &seen, meta::name(&binding), params).await {
+                        errors.push(format!("{by}: {why}"));
+                    }
                 }
-            }),
+            }
             Err(why) => errors.push(format!("{by}: failed to configure binding: {why}")),
         }
     }
 }
 
-fn mutate_with(
+async fn mutate_with(
     server: &Server,
     a: &mut Attributes,
     policy: &Policy<Mutations>,
-    matched: &Resource,
+    seen: &Versioned,
+    binding: &str,
     params: Option<Json>,
 ) -> Result<(), String> {
-    let user = a.user.clone();
-    let asker = Asker { server, user: &user };
+    let Some(changed) = evaluate(server, a, policy, seen, binding, params)? else { return Ok(()) };
+    let held = seen.held(server, a, changed).await;
+    a.object = held.map_err(|error| format!("failed to convert object: {}", error.message))?;
+    Ok(())
+}
+
+/// The object changed, in the version seen; `None` where the policy's conditions keep it out.
+fn evaluate(
+    server: &Server,
+    a: &Attributes,
+    policy: &Policy<Mutations>,
+    seen: &Versioned,
+    binding: &str,
+    params: Option<Json>,
+) -> Result<Option<Json>, String> {
+    let asker = Asker { server, user: &a.user };
     let common = &policy.compiled.common;
-    let mut input = Input::new(a, matched, params, namespace_of(server, a));
-    if !common.conditions.hold(&input, &asker, ignores_failures(&policy.object))? {
-        return Ok(());
+    let mut input = Input::new(a, seen, params, namespace_of(server, a));
+    let (name, operation) = (policy.name.clone(), input.operation);
+    let whose = ConditionLabels { name, kind: "policy", r#type: "validate", operation };
+    if !common.conditions.hold(&input, &asker, ignores_failures(&policy.object), &whose)? {
+        return Ok(None);
     }
     for mutation in &policy.compiled.mutations {
-        input.object = mutation.apply(common, &input, &asker, matched)?;
+        let began = Instant::now();
+        let changed = mutation.apply(common, &input, &asker, &seen.resource);
+        let error = changed.as_ref().err().map(String::as_str);
+        METRICS.mutating([&policy.name, binding], error, began.elapsed());
+        input.object = changed?;
     }
-    let mut changed = input.object;
-    matched.to_stored(&mut changed);
-    a.object = changed;
-    Ok(())
+    Ok(Some(input.object))
 }

@@ -40,7 +40,8 @@ pub fn collect(
 /// The resource of a policy's `paramKind`.
 pub fn find_kind(server: &Server, kind: &Value) -> Option<Resource> {
     let (api_version, kind) = (kind["apiVersion"].as_str()?, kind["kind"].as_str()?);
-    server.resources().iter().find(|r| r.api_version() == api_version && r.info().kind == kind).cloned()
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    server.resources().of_group_version(group, version).find(|resource| resource.info().kind == kind).cloned()
 }
 
 pub fn unknown(kind: &Value) -> String {

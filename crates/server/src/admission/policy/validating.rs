@@ -1,6 +1,8 @@
 //! ValidatingAdmissionPolicy: expressions that must hold
 //! (`k8s.io/apiserver/pkg/admission/plugin/policy/validating`).
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use orlop_api::Value as Json;
 use orlop_api::field::{ErrorList, Path};
@@ -9,12 +11,15 @@ use orlop_cel::cost::RUNTIME_BUDGET;
 use orlop_cel::types::Type;
 use orlop_cel::value::Value;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::environment::{Compiled, Place, compile, environment};
 use super::evaluate::{Asker, Common, Input, Scope, namespace_of};
 use super::notes::Notes;
 use super::{Policies, Policy, bindings, ignores_failures, is_exempt, matching, params, params_here};
 use crate::Server;
+use crate::admission::metrics::{ConditionLabels, METRICS};
+use crate::admission::versioned::Views;
 use crate::admission::{Attributes, Plugin};
 
 const POLICIES: &str = "admissionregistration.k8s.io/validatingadmissionpolicies";
@@ -45,11 +50,27 @@ struct Failure {
     reason: String,
     /// Of the validation.
     index: usize,
+    /// There was no value, rather than a bad one.
+    is_error: bool,
+    /// An error that the policy lets pass.
+    ignored: bool,
+    took: Duration,
 }
 
 impl Failure {
     fn of(message: impl Into<String>) -> Self {
-        Self { message: message.into(), reason: String::new(), index: 0 }
+        Self {
+            message: message.into(),
+            reason: String::new(),
+            index: 0,
+            is_error: true,
+            ignored: false,
+            took: Duration::ZERO,
+        }
+    }
+
+    fn of_value(message: String, reason: String) -> Self {
+        Self { reason, is_error: false, ..Self::of(message) }
     }
 }
 
@@ -102,8 +123,11 @@ impl Validations {
     /// What does not hold of one request with one set of params.
     fn failures(&self, policy: &Json, input: &Input, asker: &Asker<'_>, notes: &mut Notes) -> Vec<Failure> {
         let ignore = ignores_failures(policy);
-        let error = |message: String| if ignore { Vec::new() } else { vec![Failure::of(message)] };
-        match self.common.conditions.hold(input, asker, ignore) {
+        let error = |message: String| vec![Failure { ignored: ignore, ..Failure::of(message) }];
+        let operation = input.operation;
+        let name = orlop_api::meta::name(policy).to_owned();
+        let whose = ConditionLabels { name, kind: "policy", r#type: "validate", operation };
+        match self.common.conditions.hold(input, asker, ignore, &whose) {
             Ok(true) => {}
             Ok(false) => return Vec::new(),
             Err(why) => return error(why),
@@ -112,14 +136,15 @@ impl Validations {
         let mut budget = RUNTIME_BUDGET;
         let mut failures = Vec::new();
         for (index, validation) in self.validations.iter().enumerate() {
-            let known = failures.len();
+            let (known, began) = (failures.len(), Instant::now());
             match scope.run(&validation.holds, &mut budget) {
                 Ok(Ok(Value::Bool(true))) => {}
                 Ok(Ok(_)) => failures.push(validation.failure(input, &self.common, &mut budget)),
                 Ok(Err(why)) => failures.extend(error(why)),
                 Err(why) => return error(why),
             }
-            failures[known..].iter_mut().for_each(|failure| failure.index = index);
+            let took = began.elapsed();
+            failures[known..].iter_mut().for_each(|failure| (failure.index, failure.took) = (index, took));
         }
         failures.extend(self.annotation_failures(orlop_api::meta::name(policy), &scope, ignore, notes));
         failures
@@ -154,19 +179,15 @@ impl Validation {
         let made = self.message_expression.as_ref().map(|expression| scope.run(expression, budget));
         let message = match made {
             Some(Ok(Ok(Value::String(text)))) => Some(text.trim().to_owned()),
-            Some(Err(why)) => return Failure { message: format!("failed messageExpression: {why}"), reason, index: 0 },
+            Some(Err(why)) => return Failure::of_value(format!("failed messageExpression: {why}"), reason),
             _ => None,
         };
         let usable = |text: &String| !text.is_empty() && text.len() <= MAX_MESSAGE_BYTES && !text.contains('\n');
         let message = message.filter(usable).unwrap_or_else(|| self.message.clone());
         if message.is_empty() {
-            return Failure {
-                message: format!("failed expression: {}", self.holds.expression.trim()),
-                reason,
-                index: 0,
-            };
+            return Failure::of_value(format!("failed expression: {}", self.holds.expression.trim()), reason);
         }
-        Failure { message, reason, index: 0 }
+        Failure::of_value(message, reason)
     }
 }
 
@@ -183,8 +204,9 @@ impl Plugin for ValidatingAdmissionPolicy {
         Box::pin(async move {
             let mut denied = None;
             let mut notes = Notes::default();
+            let mut views = Views::default();
             for policy in self.0.all(server, POLICIES, Validations::compile) {
-                let found = check(server, a, &policy, &mut notes);
+                let found = check(server, a, &policy, &mut views, &mut notes).await;
                 denied = denied.or(found);
             }
             notes.publish(&a.trail);
@@ -194,7 +216,13 @@ impl Plugin for ValidatingAdmissionPolicy {
 }
 
 /// The first refusal of one policy; warnings are given along the way.
-fn check(server: &Server, a: &Attributes, policy: &Policy<Validations>, notes: &mut Notes) -> Option<StatusError> {
+async fn check(
+    server: &Server,
+    a: &Attributes,
+    policy: &Policy<Validations>,
+    views: &mut Views,
+    notes: &mut Notes,
+) -> Option<StatusError> {
     let object = &policy.object;
     let misconfigured = |binding: Option<&str>, why: String| {
         let what = if binding.is_some() { "binding" } else { "policy" };
@@ -221,9 +249,20 @@ fn check(server: &Server, a: &Attributes, policy: &Policy<Validations>, notes: &
                 continue;
             }
         };
+        if params.is_empty() {
+            continue;
+        }
+        let seen = match views.get(server, a, &matched).await {
+            Ok(seen) => seen,
+            Err(error) => {
+                let why = format!("failed to convert object version: {}", error.message);
+                denied = denied.or(misconfigured(Some(name), why));
+                continue;
+            }
+        };
         let asker = Asker { server, user: &a.user };
         for params in params {
-            let input = Input::new(a, &matched, params, namespace_of(server, a));
+            let input = Input::new(a, &seen, params, namespace_of(server, a));
             for failure in policy.compiled.failures(object, &input, &asker, notes) {
                 denied = denied.or(act(a, &policy.name, &binding, &failure, notes));
             }
@@ -235,18 +274,31 @@ fn check(server: &Server, a: &Attributes, policy: &Policy<Validations>, notes: &
 /// Does what the binding wants done about a failure.
 fn act(a: &Attributes, policy: &str, binding: &Json, failure: &Failure, notes: &mut Notes) -> Option<StatusError> {
     let name = orlop_api::meta::name(binding);
+    let error = Some(&*failure.message).filter(|_| failure.is_error);
+    let observe = |action| METRICS.validating([policy, name], error, action, failure.took);
+    if failure.ignored {
+        observe("allow");
+        return None;
+    }
     let actions = binding["spec"]["validationActions"].as_array().into_iter().flatten();
     let mut denied = None;
     for action in actions.filter_map(Json::as_str) {
         match action {
-            "Deny" => denied = Some(refusal(a, policy, Some(name), failure)),
+            "Deny" => {
+                observe("deny");
+                denied = Some(refusal(a, policy, Some(name), failure));
+            }
             "Warn" => {
+                observe("warn");
                 let message = &failure.message;
                 a.warnings.add(format!(
                     "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{name}': {message}"
                 ));
             }
-            "Audit" => notes.fail(policy, binding, failure.index, &failure.message),
+            "Audit" => {
+                observe("audit");
+                notes.fail(policy, binding, failure.index, &failure.message);
+            }
             _ => {}
         }
     }

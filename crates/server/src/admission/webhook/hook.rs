@@ -9,7 +9,7 @@ use orlop_api::{Value, meta};
 use orlop_store::Revision;
 
 use crate::Server;
-use crate::admission::{Attributes, Conditions, Operation};
+use crate::admission::{Attributes, Conditions, Operation, rules};
 use crate::resource::Resource;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,11 +33,6 @@ pub struct Hook {
     /// Rules for another version of the same kind count, too.
     equivalent: bool,
     review_versions: Vec<String>,
-}
-
-/// In which version a hook is asked.
-pub struct Invocation {
-    pub resource: Resource,
 }
 
 /// What the rounds of one request's admission remember of hooks that were asked.
@@ -89,25 +84,10 @@ impl Hook {
         self.review_versions.iter().map(String::as_str).find(|version| matches!(*version, "v1" | "v1beta1"))
     }
 
-    /// Whether and how the hook is asked about a request.
-    pub fn invocation(&self, server: &Server, a: &Attributes) -> Option<Invocation> {
-        let resource = self.matching_version(server, a)?;
-        (self.selects_namespace(server, a) && self.selects_object(a)).then_some(Invocation { resource })
-    }
-
-    fn matching_version(&self, server: &Server, a: &Attributes) -> Option<Resource> {
-        if self.rules.iter().any(|rule| rule_matches(rule, a, a.resource.version())) {
-            return Some(a.resource.clone());
-        }
-        if !self.equivalent {
-            return None;
-        }
-        let info = a.resource.info();
-        let others = info.versions.iter().filter(|version| **version != a.resource.version());
-        self.rules.iter().find_map(|rule| {
-            let version = others.clone().find(|version| rule_matches(rule, a, version))?;
-            server.resource(&info.group, version, &info.plural)
-        })
+    /// Whether the hook is asked about a request, and in which version of its resource.
+    pub fn concerns(&self, server: &Server, a: &Attributes) -> Option<Resource> {
+        let resource = rules::matching(server, a, &self.rules, !self.equivalent)?;
+        (self.selects_namespace(server, a) && self.selects_object(a)).then_some(resource)
     }
 
     /// Cluster-scoped objects have no namespace to select by, but a namespace has its own labels.
@@ -141,28 +121,6 @@ fn selector(typed: &Value) -> Selector {
     }
     let typed = serde_json::from_value(typed.clone()).ok();
     typed.and_then(|typed| Selector::from_typed(&typed).ok()).unwrap_or_else(Selector::nothing)
-}
-
-fn rule_matches(rule: &Value, a: &Attributes, version: &str) -> bool {
-    let lists = |field: &str, wanted: &str| {
-        rule[field].as_array().into_iter().flatten().any(|item| item == "*" || item == wanted)
-    };
-    let info = a.resource.info();
-    let namespaced = !a.namespace.is_empty() && !a.is("", "namespaces");
-    let in_scope = match rule["scope"].as_str() {
-        Some("Namespaced") => namespaced,
-        Some("Cluster") => !namespaced,
-        _ => true,
-    };
-    let named = rule["resources"].as_array().into_iter().flatten().filter_map(Value::as_str).any(|pattern| {
-        let (resource, sub) = pattern.split_once('/').unwrap_or((pattern, ""));
-        (resource == "*" || resource == info.plural) && (sub == "*" || sub == a.subresource)
-    });
-    in_scope
-        && named
-        && lists("operations", a.operation.name())
-        && lists("apiGroups", &info.group)
-        && lists("apiVersions", version)
 }
 
 /// The hooks of one kind of configuration, read again when one changes.

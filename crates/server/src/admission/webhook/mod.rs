@@ -11,39 +11,64 @@ pub use mutating::MutatingAdmissionWebhook;
 pub use validating::ValidatingAdmissionWebhook;
 
 use orlop_api::status::StatusError;
+use tokio::time::Instant;
 
 use super::Attributes;
+use super::metrics::{ConditionLabels, Half, METRICS, Outcome};
 use super::policy::{Asker, Input};
+use super::versioned::Versioned;
 use crate::Server;
 use crate::connect::webhook;
-use hook::{Hook, Invocation};
+use hook::Hook;
 use review::Verdict;
 
 /// What kept a hook from deciding, or how it decided.
 enum Refusal {
-    /// No usable answer: what happens then is the hook's failure policy.
-    Call(String),
+    /// No usable answer, and the code it is counted by: what happens then is the hook's failure policy.
+    Call(String, u16),
     Rejected(StatusError),
+    /// It was not asked.
+    Unasked(StatusError),
+}
+
+impl Refusal {
+    fn unusable(why: String) -> Self {
+        Self::Call(why, 503)
+    }
 }
 
 /// Asks one hook. The verdict of a hook that fails open is none.
 async fn ask(
     server: &Server,
     hook: &Hook,
-    invocation: &Invocation,
+    seen: &Versioned,
     a: &Attributes,
-    mutating: bool,
+    half: Half,
 ) -> Result<Option<Verdict>, StatusError> {
-    match call(server, hook, invocation, a, mutating).await {
-        Ok(verdict) => Ok(verdict),
-        Err(Refusal::Rejected(status)) => Err(status),
-        Err(Refusal::Call(why)) if hook.fails_open => {
+    if !concerned(server, hook, seen, a, half).map_err(|why| a.forbidden(&why))? {
+        return Ok(None);
+    }
+    let began = Instant::now();
+    let answer = call(server, hook, seen, a, half).await;
+    let outcome = match &answer {
+        Ok(_) => Outcome::Allowed,
+        Err(Refusal::Rejected(status)) => Outcome::Rejected(status.code),
+        Err(Refusal::Call(_, code)) => Outcome::Failed { code: *code, closed: !hook.fails_open },
+        Err(Refusal::Unasked(_)) => Outcome::Internal,
+    };
+    METRICS.webhook(&hook.name, half, a.operation, began.elapsed(), &outcome);
+    match answer {
+        Ok(verdict) => Ok(Some(verdict)),
+        Err(Refusal::Rejected(status) | Refusal::Unasked(status)) => Err(status),
+        Err(Refusal::Call(why, _)) if hook.fails_open => {
             tracing::warn!(webhook = hook.name, why, "failed calling webhook, failing open");
-            let kind = if mutating { "mutation" } else { "validating" };
+            let kind = if half == Half::Admit { "mutation" } else { "validating" };
             a.trail.annotate(&format!("failed-open.{kind}.{}", place(hook, a)), &hook.name);
             Ok(None)
         }
-        Err(Refusal::Call(why)) => Err(StatusError::internal(format!("failed calling webhook {:?}: {why}", hook.name))),
+        Err(Refusal::Call(why, _)) => {
+            Err(StatusError::internal(format!("failed calling webhook {:?}: {why}", hook.name)))
+        }
     }
 }
 
@@ -53,48 +78,41 @@ fn place(hook: &Hook, a: &Attributes) -> String {
 }
 
 /// Whether the hook's conditions hold. One that fails open is not called where they cannot be judged.
-fn concerned(server: &Server, hook: &Hook, invocation: &Invocation, a: &Attributes) -> Result<bool, String> {
+fn concerned(server: &Server, hook: &Hook, seen: &Versioned, a: &Attributes, half: Half) -> Result<bool, String> {
     if hook.conditions.is_empty() {
         return Ok(true);
     }
-    let input = Input::new(a, &invocation.resource, None, None);
-    hook.conditions.hold(&input, &Asker { server, user: &a.user }, hook.fails_open)
+    let (name, operation) = (hook.name.clone(), a.operation.name());
+    let whose = ConditionLabels { name, kind: "webhook", r#type: half.of_webhooks(), operation };
+    let input = Input::new(a, seen, None, None);
+    hook.conditions.hold(&input, &Asker { server, user: &a.user }, hook.fails_open, &whose)
 }
 
-async fn call(
-    server: &Server,
-    hook: &Hook,
-    invocation: &Invocation,
-    a: &Attributes,
-    mutating: bool,
-) -> Result<Option<Verdict>, Refusal> {
-    if !concerned(server, hook, invocation, a).map_err(|why| Refusal::Rejected(a.forbidden(&why)))? {
-        return Ok(None);
-    }
-    let request = review::request(invocation, a);
+async fn call(server: &Server, hook: &Hook, seen: &Versioned, a: &Attributes, half: Half) -> Result<Verdict, Refusal> {
+    let request = review::request(seen, a);
     if a.dry_run && !hook.bears_dry_run {
         let text = format!("admission webhook {:?} does not support dry run", hook.name);
-        return Err(Refusal::Rejected(StatusError::bad_request(text)));
+        return Err(Refusal::Unasked(StatusError::bad_request(text)));
     }
     let Some(version) = hook.review_version() else {
         let why =
             "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)";
-        return Err(Refusal::Call(why.into()));
+        return Err(Refusal::Call(why.into(), 400));
     };
     let uid = request["uid"].clone();
     let review = review::review(version, request);
     let answer = webhook::call(server.store(), &hook.client, &review, hook.timeout).await;
-    let answer = answer.map_err(|why| Refusal::Call(format!("failed to call webhook: {why}")))?;
-    let verdict = review::verify(version, &uid, &answer, mutating);
-    let verdict = verdict.map_err(|why| Refusal::Call(format!("received invalid webhook response: {why}")))?;
+    let answer = answer.map_err(|why| Refusal::unusable(format!("failed to call webhook: {why}")))?;
+    let verdict = review::verify(version, &uid, &answer, half == Half::Admit);
+    let verdict = verdict.map_err(|why| Refusal::unusable(format!("received invalid webhook response: {why}")))?;
     for (key, value) in answer["response"]["auditAnnotations"].as_object().into_iter().flatten() {
         a.trail.annotate(&format!("{}/{key}", hook.name), value.as_str().unwrap_or_default());
     }
     for text in &verdict.warnings {
         a.warnings.add(text);
     }
-    match verdict.allowed {
-        true => Ok(Some(verdict)),
-        false => Err(Refusal::Rejected(review::denied(&hook.name, &verdict.status))),
+    if verdict.allowed {
+        return Ok(verdict);
     }
+    Err(Refusal::Rejected(review::denied(&hook.name, &verdict.status)))
 }

@@ -7,8 +7,10 @@ use orlop_api::status::StatusError;
 use orlop_api::{Value, equality};
 use serde_json::json;
 
-use super::hook::{Hook, Hooks, Invocation, is_exempt};
+use super::hook::{Hook, Hooks, is_exempt};
 use crate::Server;
+use crate::admission::metrics::Half;
+use crate::admission::versioned::{Versioned, Views};
 use crate::admission::{Attributes, Plugin};
 use crate::audit::Level;
 use crate::resource::Resource;
@@ -39,8 +41,9 @@ impl Plugin for MutatingAdmissionWebhook {
             if a.reinvocation.second && a.reinvocation.output.as_ref().is_some_and(|seen| *seen != a.object) {
                 a.reinvocation.require();
             }
+            let mut views = Views::default();
             for hook in hooks.iter() {
-                ask(server, hook, a).await?;
+                ask(server, hook, &mut views, a).await?;
             }
             a.reinvocation.output = Some(a.object.clone());
             Ok(())
@@ -48,12 +51,14 @@ impl Plugin for MutatingAdmissionWebhook {
     }
 }
 
-async fn ask(server: &Server, hook: &Hook, a: &mut Attributes) -> Result<(), StatusError> {
-    let Some(invocation) = hook.invocation(server, a) else { return Ok(()) };
+async fn ask(server: &Server, hook: &Hook, views: &mut Views, a: &mut Attributes) -> Result<(), StatusError> {
+    let Some(resource) = hook.concerns(server, a) else { return Ok(()) };
     if a.reinvocation.second && !a.reinvocation.again.contains(&hook.id) {
         return Ok(());
     }
-    let verdict = super::ask(server, hook, &invocation, a, true).await.inspect_err(|_| note(hook, a, false))?;
+    let unseen = |error: StatusError| StatusError::internal(StatusError::internal(error.message).message);
+    let seen = views.get(server, a, &resource).await.map_err(unseen)?;
+    let verdict = super::ask(server, hook, &seen, a, Half::Admit).await.inspect_err(|_| note(hook, a, false))?;
     let patch = verdict.and_then(|verdict| verdict.patch).filter(|patch| *patch != json!([]));
     let mut mutated = false;
     if let Some(patch) = patch {
@@ -63,13 +68,14 @@ async fn ask(server: &Server, hook: &Hook, a: &mut Attributes) -> Result<(), Sta
                 "admission webhook {name:?} attempted to modify the object, which is not supported for this operation"
             )));
         }
-        let changed = apply(&invocation, &a.object, &patch)?;
+        let changed = seen.held(server, a, apply(&seen, &patch)?).await?;
         mutated = !equality::same(&changed, &a.object);
         if mutated {
             a.reinvocation.require();
             a.reinvocation.wanted = true;
         }
         a.object = changed;
+        views.clear();
         let change = json!({"configuration": hook.configuration, "webhook": hook.name, "patch": patch,
                             "patchType": "JSONPatch"});
         let key = format!("patch.{}", super::place(hook, a));
@@ -88,14 +94,12 @@ fn note(hook: &Hook, a: &Attributes, mutated: bool) {
     a.trail.annotate(&format!("mutation.{}", super::place(hook, a)), &outcome.to_string());
 }
 
-/// The patched object, read and defaulted as if a client had sent it, in the stored version again.
-fn apply(invocation: &Invocation, stored: &Value, patch: &Value) -> Result<Value, StatusError> {
-    let resource = &invocation.resource;
-    let object = resource.versioned(stored).into_owned();
-    let patched = patch::json::apply(object, patch).map_err(|error| StatusError::internal(error.message))?;
-    let mut object = read(resource, patched)?;
+/// The patched object, read and defaulted as if a client had sent it.
+fn apply(seen: &Versioned, patch: &Value) -> Result<Value, StatusError> {
+    let resource = &seen.resource;
+    let patched = patch::json::apply(seen.object.clone(), patch);
+    let mut object = read(resource, patched.map_err(|error| StatusError::internal(error.message))?)?;
     resource.kind().set_defaults(resource.version(), &mut object);
-    resource.to_stored(&mut object);
     Ok(object)
 }
 

@@ -5,7 +5,7 @@ use orlop_api::Value;
 use orlop_api::status::StatusError;
 use serde_json::json;
 
-use super::hook::Invocation;
+use crate::admission::versioned::{self, Versioned};
 use crate::admission::{Attributes, Operation};
 use crate::review::user_info;
 
@@ -19,29 +19,14 @@ pub struct Verdict {
 }
 
 /// `request` of a review, with objects in the hook's version.
-pub fn request(invocation: &Invocation, a: &Attributes) -> Value {
-    let (resource, asked) = (&invocation.resource, &a.resource);
-    let info = resource.info();
-    let kind = |version: &str| match &a.connect_kind {
-        Some((api_version, kind)) => {
-            let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-            json!({ "group": group, "version": version, "kind": kind })
-        }
-        None => json!({ "group": &*info.group, "version": version, "kind": &*info.kind }),
-    };
-    let resource_at = |version: &str| json!({ "group": &*info.group, "version": version, "resource": &*info.plural });
-    let object = |stored: Option<&Value>| match stored {
-        None | Some(Value::Null) => Value::Null,
-        Some(stored) if a.connect_kind.is_some() => stored.clone(),
-        Some(stored) => resource.versioned(stored).into_owned(),
-    };
+pub fn request(seen: &Versioned, a: &Attributes) -> Value {
     let mut request = json!({
         "uid": orlop_base::id::uuid(),
-        "kind": kind(resource.version()), "resource": resource_at(resource.version()),
-        "requestKind": kind(asked.version()), "requestResource": resource_at(asked.version()),
+        "kind": versioned::kind(a, &seen.resource), "resource": versioned::resource(&seen.resource),
+        "requestKind": versioned::kind(a, &a.resource), "requestResource": versioned::resource(&a.resource),
         "operation": a.operation.name(),
         "userInfo": user_info(&a.user),
-        "object": object(Some(&a.object)), "oldObject": object(a.old_object.as_deref()),
+        "object": &seen.object, "oldObject": &seen.old_object,
         "dryRun": a.dry_run, "options": options(a),
     });
     for (field, value) in [("name", &a.name), ("namespace", &a.namespace)] {

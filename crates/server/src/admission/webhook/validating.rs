@@ -5,6 +5,8 @@ use orlop_api::status::StatusError;
 
 use super::hook::{Hooks, is_exempt};
 use crate::Server;
+use crate::admission::metrics::Half;
+use crate::admission::versioned::Views;
 use crate::admission::{Attributes, Plugin};
 
 pub struct ValidatingAdmissionWebhook(Hooks);
@@ -27,8 +29,13 @@ impl Plugin for ValidatingAdmissionWebhook {
     fn validate<'a>(&'a self, server: &'a Server, a: &'a Attributes) -> BoxFuture<'a, Result<(), StatusError>> {
         Box::pin(async move {
             let hooks = self.0.all(server);
-            let asked: Vec<_> = hooks.iter().filter_map(|hook| Some((hook, hook.invocation(server, a)?))).collect();
-            let answers = asked.iter().map(|(hook, invocation)| super::ask(server, hook, invocation, a, false));
+            let (mut asked, mut views) = (Vec::new(), Views::default());
+            for hook in hooks.iter() {
+                let Some(resource) = hook.concerns(server, a) else { continue };
+                let seen = views.get(server, a, &resource).await;
+                asked.push((hook, seen.map_err(|error| StatusError::internal(error.message))?));
+            }
+            let answers = asked.iter().map(|(hook, seen)| super::ask(server, hook, seen, a, Half::Validate));
             join_all(answers).await.into_iter().try_for_each(|answer| answer.map(drop))
         })
     }

@@ -11,8 +11,10 @@ use orlop_api::Value;
 use orlop_client::config::ConfigError;
 use orlop_client::transport::UserInfo;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::chain::{Link, Mode};
+use super::metrics::METRICS;
 use crate::auth::Decision;
 use crate::request::RequestInfo;
 use crate::review::cache::Cache;
@@ -66,9 +68,10 @@ impl Webhook {
         Ok(Link { name: name.to_owned(), mode: Mode::Webhook(Arc::new(webhook)) })
     }
 
-    pub async fn decide(&self, user: &UserInfo, request: &RequestInfo) -> Decision {
+    /// `name` is the webhook's in the chain.
+    pub async fn decide(&self, name: &str, user: &UserInfo, request: &RequestInfo) -> Decision {
         let spec = attributes::spec(user, request);
-        match self.conditions.hold(&spec) {
+        match self.concerned(name, &spec) {
             Ok(true) => {}
             Ok(false) => return Decision::NoOpinion { reason: String::new() },
             Err(error) => return self.failed(error),
@@ -83,7 +86,15 @@ impl Webhook {
             "apiVersion": version, "kind": "SubjectAccessReview", "metadata": {}, "spec": spec,
             "status": { "allowed": false },
         });
-        match self.remote.ask(&review).await {
+        let began = Instant::now();
+        let answer = self.remote.ask(&review).await;
+        let result = match &answer {
+            Ok(_) => "success",
+            Err(error) if error.timed_out() => "timeout",
+            Err(_) => "error",
+        };
+        METRICS.webhook(name, result, answer.is_err() && !self.settings.deny_on_failure, began.elapsed());
+        match answer {
             Err(error) => {
                 tracing::error!(%error, "Failed to make webhook authorizer request");
                 self.failed(error.text)
@@ -98,6 +109,16 @@ impl Webhook {
                 judge(&status)
             }
         }
+    }
+
+    fn concerned(&self, name: &str, spec: &Value) -> Result<bool, String> {
+        if self.conditions.is_empty() {
+            return Ok(true);
+        }
+        let began = Instant::now();
+        let held = self.conditions.hold(spec);
+        METRICS.conditions(name, began.elapsed(), &held);
+        held
     }
 
     fn failed(&self, error: String) -> Decision {

@@ -84,7 +84,7 @@ async fn answers_decide_and_permissions_are_remembered() {
         ("broken", Decision::Failed { denied: false, reason: String::new(), error: broken.into() }),
     ] {
         for _ in 0..2 {
-            assert_eq!(webhook.decide(&alice(), &get(name)).await, expected, "{name}");
+            assert_eq!(webhook.decide("w", &alice(), &get(name)).await, expected, "{name}");
         }
     }
     let names: Vec<String> =
@@ -98,8 +98,8 @@ async fn reviews_tell_everything_also_selectors() {
     let (url, asked) = webhook().await;
     let list =
         "/api/v1/namespaces/a/pods?fieldSelector=spec.nodeName%3Dn,status.phase!%3DFailed&labelSelector=a+in+(b,c),!d";
-    open(&url, &[], false, "v1").decide(&alice(), &RequestInfo::parse(&Method::GET, list)).await;
-    open(&url, &[], false, "v1beta1").decide(&alice(), &RequestInfo::parse(&Method::GET, "/healthz")).await;
+    open(&url, &[], false, "v1").decide("w", &alice(), &RequestInfo::parse(&Method::GET, list)).await;
+    open(&url, &[], false, "v1beta1").decide("w", &alice(), &RequestInfo::parse(&Method::GET, "/healthz")).await;
     let asked = asked.lock().unwrap();
     assert_eq!(asked[0]["apiVersion"], "authorization.k8s.io/v1");
     assert_eq!(
@@ -126,12 +126,12 @@ async fn conditions_keep_it_out() {
     let pods = "has(request.resourceAttributes) && request.resourceAttributes.resource == 'pods'";
     let nothing = Decision::NoOpinion { reason: String::new() };
     let others = open(&url, &[pods, "request.user != 'alice'"], false, "v1");
-    assert_eq!(others.decide(&alice(), &get("yes")).await, nothing);
+    assert_eq!(others.decide("w", &alice(), &get("yes")).await, nothing);
     assert!(asked.lock().unwrap().is_empty());
     let ours = open(&url, &[pods, "'g' in request.groups"], false, "v1");
-    assert!(matches!(ours.decide(&alice(), &get("yes")).await, Decision::Allow { .. }));
+    assert!(matches!(ours.decide("w", &alice(), &get("yes")).await, Decision::Allow { .. }));
     let failing = open(&url, &["request.resourceAttributes.resource == 'pods'"], true, "v1");
     let health = RequestInfo::parse(&Method::GET, "/healthz");
-    let decision = failing.decide(&alice(), &health).await;
+    let decision = failing.decide("w", &alice(), &health).await;
     assert!(matches!(decision, Decision::Failed { denied: true, .. }), "{decision:?}");
 }

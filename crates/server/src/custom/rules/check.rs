@@ -4,7 +4,7 @@
 //! would say becomes a warning.
 
 use orlop_api::Value as Json;
-use orlop_api::custom::Rules;
+use orlop_api::custom::{Checked, Rules};
 use orlop_api::field::{Error, ErrorList, ErrorType, Path};
 use orlop_cel::cost::{PER_CALL_LIMIT, RUNTIME_BUDGET};
 use orlop_cel::decl::DeclType;
@@ -19,20 +19,14 @@ const OUT_OF_BUDGET: &str =
     "validation failed due to running out of cost budget, no further validation rules will be run";
 
 impl Rules for Node {
-    fn check(&self, obj: &Json, old: Option<&Json>) -> ErrorList {
-        Walk::over(self, obj, old).errors
-    }
-
-    fn warnings(&self, obj: &Json, old: &Json) -> Vec<String> {
-        Walk::over(self, obj, Some(old)).ratcheted
+    fn check(&self, obj: &Json, old: Option<&Json>) -> Checked {
+        Walk::over(self, obj, old).found
     }
 }
 
 #[derive(Default)]
 struct Walk {
-    errors: ErrorList,
-    /// Errors about what an update leaves as it was.
-    ratcheted: Vec<String>,
+    found: Checked,
     budget: u64,
 }
 
@@ -128,14 +122,14 @@ impl Walk {
 
     fn rules(&mut self, node: &Node, pair: Pair<'_>, path: &Path<'_>) -> Result<(), Over> {
         if self.budget == 0 && !node.rules.is_empty() {
-            self.errors.invalid(path, node.ty.as_str(), OUT_OF_BUDGET);
+            self.found.errors.invalid(path, node.ty.as_str(), OUT_OF_BUDGET);
             return Err(Over);
         }
         for rule in &node.rules {
             let ready = match &rule.program {
                 Ok(ready) => ready,
                 Err(why) => {
-                    self.errors.invalid(path, node.ty.as_str(), format!("rule compile error: {why}"));
+                    self.found.errors.invalid(path, node.ty.as_str(), format!("rule compile error: {why}"));
                     continue;
                 }
             };
@@ -160,7 +154,7 @@ impl Walk {
     ) -> Result<bool, Over> {
         let scope = Scope { pair, decl: &node.decl, optional_old: rule.optional_old };
         let outcome = ready.program.eval(&scope, PER_CALL_LIMIT);
-        let mut wrong = |detail: String| self.errors.invalid(path, node.ty.as_str(), detail);
+        let mut wrong = |detail: String| self.found.errors.invalid(path, node.ty.as_str(), detail);
         let Some(left) = self.budget.checked_sub(outcome.cost) else {
             wrong(OUT_OF_BUDGET.to_owned());
             return Err(Over);
@@ -211,9 +205,9 @@ impl Walk {
 
     fn add(&mut self, rule: &Rule, pair: Pair<'_>, errors: ErrorList) {
         if !rule.uses_old && pair.unchanged.holds() {
-            self.ratcheted.extend(errors.0.iter().map(ToString::to_string));
+            self.found.ratcheted.extend(errors.0.iter().map(ToString::to_string));
         } else {
-            self.errors.extend(errors);
+            self.found.errors.extend(errors);
         }
     }
 
