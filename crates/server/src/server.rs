@@ -12,7 +12,7 @@ use orlop_client::transport::{Body, UserInfo};
 use orlop_store::{Durability, Store, StoreError};
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{self, Plugin};
+use crate::admission::{self, Measured, Plugin};
 use crate::aggregation::Aggregation;
 use crate::audit::Audit;
 use crate::auth::{Authenticator, Authorizer};
@@ -118,7 +118,7 @@ pub struct Server {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) resources: ArcSwap<Resources>,
     pub(crate) extensions: Extensions,
-    pub(crate) admission: Vec<Arc<dyn Plugin>>,
+    pub(crate) admission: Vec<Measured>,
     pub(crate) paths: Vec<PathHandler>,
     pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) documents: Documents,
@@ -165,7 +165,7 @@ impl Server {
             authorizer: config.authorizer,
             resources: ArcSwap::from_pointee(Resources::builtin()),
             extensions: Extensions::new(extensions),
-            admission: admission::ordered(plugins),
+            admission: admission::ordered(plugins).into_iter().map(Measured::new).collect(),
             paths: config.paths,
             documents: Documents::default(),
             metrics: Metrics::new(config.audit.as_deref()),

@@ -50,6 +50,7 @@ use futures_util::future::BoxFuture;
 use orlop_api::status::StatusError;
 use orlop_api::{Value, meta};
 use orlop_client::transport::UserInfo;
+use tokio::time::Instant;
 
 use crate::Server;
 use crate::audit::Trail;
@@ -57,6 +58,7 @@ use crate::call::Warnings;
 use crate::resource::Resource;
 pub(crate) use cluster::find;
 pub use default_toleration_seconds::DefaultTolerationSeconds;
+use metrics::{Half, PluginSeconds};
 pub use optional::{Choice, Configuration};
 pub use policy::{Conditions, policy_errors};
 
@@ -144,6 +146,38 @@ pub trait Plugin: Send + Sync + 'static {
         _attributes: &'a Attributes,
     ) -> BoxFuture<'a, Result<(), StatusError>> {
         Box::pin(async { Ok(()) })
+    }
+}
+
+/// A plugin at work, with what its work takes.
+pub struct Measured {
+    plugin: Arc<dyn Plugin>,
+    seconds: PluginSeconds,
+}
+
+impl Measured {
+    pub fn new(plugin: Arc<dyn Plugin>) -> Self {
+        Self { plugin, seconds: PluginSeconds::default() }
+    }
+
+    pub async fn admit(&self, server: &Server, a: &mut Attributes) -> Result<(), StatusError> {
+        if !self.plugin.handles(a) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let result = self.plugin.admit(server, a).await;
+        self.seconds.observe(self.plugin.name(), Half::Admit, a.operation, began.elapsed(), result.is_err());
+        result
+    }
+
+    pub async fn validate(&self, server: &Server, a: &Attributes) -> Result<(), StatusError> {
+        if !self.plugin.handles(a) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let result = self.plugin.validate(server, a).await;
+        self.seconds.observe(self.plugin.name(), Half::Validate, a.operation, began.elapsed(), result.is_err());
+        result
     }
 }
 

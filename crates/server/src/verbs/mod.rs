@@ -104,12 +104,7 @@ impl Server {
 
     async fn admit_round(&self, attributes: &mut Attributes) -> Result<(), StatusError> {
         for plugin in &self.admission {
-            if plugin.handles(attributes) {
-                let began = Instant::now();
-                let result = plugin.admit(self, attributes).await;
-                METRICS.plugin(plugin.name(), Half::Admit, attributes.operation, began.elapsed(), result.is_err());
-                result?;
-            }
+            plugin.admit(self, attributes).await?;
         }
         Ok(())
     }
@@ -124,12 +119,7 @@ impl Server {
 
     async fn validate_round(&self, attributes: &Attributes) -> Result<(), StatusError> {
         for plugin in &self.admission {
-            if plugin.handles(attributes) {
-                let began = Instant::now();
-                let result = plugin.validate(self, attributes).await;
-                METRICS.plugin(plugin.name(), Half::Validate, attributes.operation, began.elapsed(), result.is_err());
-                result?;
-            }
+            plugin.validate(self, attributes).await?;
         }
         Ok(())
     }
