@@ -10,6 +10,8 @@ use crate::schema::{Field, ListKind, ListType, MapType, ObjectType, Type};
 pub enum TypeRef<'a> {
     Of(&'a Type),
     Object(&'a ObjectType),
+    /// One that has parts here, though its type says that it is one value.
+    Granular(&'a ObjectType),
     /// No schema: objects have parts, all else is one value.
     Deduced,
 }
@@ -31,6 +33,7 @@ impl<'a> TypeRef<'a> {
     pub fn shape(self, value: &Value) -> Shape<'a> {
         let shape = match self {
             Self::Object(object) => Self::object_shape(object),
+            Self::Granular(object) => Shape::Struct(object),
             Self::Deduced => Shape::DeducedMap,
             Self::Of(ty) => match ty {
                 Type::Object(object) => Self::object_shape(object.get()),
@@ -53,6 +56,13 @@ impl<'a> TypeRef<'a> {
         }
     }
 
+    fn of_field(field: &'a Field) -> Self {
+        match &field.ty {
+            Type::Object(object) if field.granular => Self::Granular(object.get()),
+            ty => Self::Of(ty),
+        }
+    }
+
     fn object_shape(object: &'a ObjectType) -> Shape<'a> {
         match object.atomic {
             true => Shape::Leaf,
@@ -67,7 +77,7 @@ impl<'a> Shape<'a> {
     pub fn member(self, name: &str) -> Option<TypeRef<'a>> {
         match self {
             Self::Struct(object) => match object.field(name) {
-                Some(field) => Some(TypeRef::Of(&field.ty)),
+                Some(field) => Some(TypeRef::of_field(field)),
                 None => object.preserve_unknown.then_some(TypeRef::Deduced),
             },
             Self::Map(map) => Some(TypeRef::Of(&map.value)),

@@ -47,7 +47,7 @@ impl Errors {
         }
         match ty {
             TypeRef::Deduced => {}
-            TypeRef::Object(object) => self.check_object(value, object),
+            TypeRef::Object(object) | TypeRef::Granular(object) => self.check_object(value, object),
             TypeRef::Of(ty) => match ty {
                 Type::Object(object) => self.check_object(value, object.get()),
                 Type::Map(map) => match value.as_object() {

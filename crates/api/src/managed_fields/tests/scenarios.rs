@@ -66,6 +66,21 @@ fn creation_owns_what_it_set() {
     assert!(entry.get("subresource").is_none());
 }
 
+/// Who asks for a claim by name is not in the way of the binder, which completes the reference.
+#[test]
+fn reference_of_a_volume_to_its_claim_is_owned_by_parts() {
+    let config = json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": { "name": "pv" },
+        "spec": { "claimRef": { "namespace": "default", "name": "claim" } },
+    });
+    let object = live(applied("helm", None, &config).unwrap());
+    let bound = updated("kube-controller-manager", &object, |new| new["spec"]["claimRef"]["uid"] = "u".into());
+    let again = applied("helm", Some(&bound), &config).unwrap();
+    assert_eq!(again["spec"]["claimRef"], json!({ "namespace": "default", "name": "claim", "uid": "u" }));
+    let parts = json!({ "f:spec": { "f:claimRef": { "f:name": {}, "f:namespace": {} } } });
+    assert_eq!(owners(&again)["helm/Apply"], parts);
+}
+
 #[test]
 fn updates_take_what_they_change() {
     let object = created("a", config_map(json!({ "x": "1", "y": "1", "z": "1" })));
