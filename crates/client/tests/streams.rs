@@ -221,7 +221,8 @@ async fn take(incoming: &mut websocket::Incoming, base64: bool, streams: &mut [V
 
 /// Echoes every forwarded connection; port 1 refuses.
 async fn forward(mut request: Request<Incoming>) -> Response<Body> {
-    let accepted = match port_forward::accept(&mut request, &[80]) {
+    let ports: &[u16] = if request.uri().query() == Some("port=1") { &[1] } else { &[80] };
+    let accepted = match port_forward::accept(&mut request, ports) {
         Ok(accepted) => accepted,
         Err(refusal) => return *refusal,
     };
@@ -276,6 +277,15 @@ async fn websocket_channels_start_with_their_port() {
         take(&mut incoming, false, &mut streams).await.expect("more");
     }
     assert_eq!(streams, [b"\x50\0ping".to_vec(), b"\x50\0".to_vec()]);
+}
+
+#[tokio::test]
+async fn websocket_channels_end_with_their_last_connection() {
+    let transport = serve(forward).await;
+    let (mut incoming, _outgoing) = dial(&transport, "/portForward/ns/pod?port=1", "v4.channel.k8s.io").await;
+    let mut streams = vec![Vec::new(); 2];
+    while take(&mut incoming, false, &mut streams).await.is_some() {}
+    assert_eq!(streams, [b"\x01\0".to_vec(), b"\x01\0connection refused".to_vec()]);
 }
 
 #[tokio::test]

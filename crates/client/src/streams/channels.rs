@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use base64::Engine;
@@ -33,6 +34,23 @@ pub struct Protocol {
     pub closes: bool,
 }
 
+/// Closes the connection when the last writer that holds it is gone: how clients learn of the end of a protocol whose
+/// channels have none of their own.
+#[derive(Debug)]
+pub struct Closing(Outgoing);
+
+impl Closing {
+    pub fn new(outgoing: Outgoing) -> Arc<Self> {
+        Arc::new(Self(outgoing))
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 /// One end of a set of channels over a WebSocket.
 #[derive(Debug)]
 pub struct Channels {
@@ -56,14 +74,22 @@ impl Channels {
 
     /// Where we send on a channel. Its end is signalled when the protocol has a signal for it.
     pub fn writer(&self, channel: u8) -> Writer {
-        Writer::new(ChannelSink { channel, protocol: self.protocol, outgoing: self.outgoing.clone() })
+        self.sink(channel, self.protocol, None)
+    }
+
+    /// As [`Channels::writer`], for one of those with which the connection ends.
+    pub fn closing_writer(&self, channel: u8, closing: &Arc<Closing>) -> Writer {
+        self.sink(channel, self.protocol, Some(closing.clone()))
     }
 
     /// As [`Channels::writer`], never signalling its end: servers end all channels at once, by
     /// closing the connection.
     pub fn server_writer(&self, channel: u8) -> Writer {
-        let protocol = Protocol { closes: false, ..self.protocol };
-        Writer::new(ChannelSink { channel, protocol, outgoing: self.outgoing.clone() })
+        self.sink(channel, Protocol { closes: false, ..self.protocol }, None)
+    }
+
+    fn sink(&self, channel: u8, protocol: Protocol, closing: Option<Arc<Closing>>) -> Writer {
+        Writer::new(ChannelSink { channel, protocol, outgoing: self.outgoing.clone(), _closing: closing })
     }
 
     /// Sorts incoming messages to their readers until the peer closes, or for a moment after our
@@ -152,6 +178,7 @@ struct ChannelSink {
     channel: u8,
     protocol: Protocol,
     outgoing: Outgoing,
+    _closing: Option<Arc<Closing>>,
 }
 
 impl Sink for ChannelSink {

@@ -1,7 +1,9 @@
 //! `/portForward`: connections to ports of a pod.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -50,6 +52,9 @@ pub fn serve(
     accepted.response
 }
 
+/// How long a client may go on sending once the pod has said all it will; older clients never learn to stop.
+const LINGER: Duration = Duration::from_secs(1);
+
 async fn carry(forward: Forward, namespace: Option<PathBuf>, uid: String) {
     let Forward { port, mut from_client, mut to_client, mut error } = forward;
     let stream = match netns::connect(namespace, port).await {
@@ -63,13 +68,18 @@ async fn carry(forward: Forward, namespace: Option<PathBuf>, uid: String) {
         }
     };
     let (mut from_pod, mut to_pod) = stream.into_split();
-    let up = async {
+    let mut up = pin!(async {
         let _ = tokio::io::copy(&mut from_client, &mut to_pod).await;
         let _ = to_pod.shutdown().await;
-    };
-    let down = async {
+    });
+    let mut down = pin!(async {
         let _ = tokio::io::copy(&mut from_pod, &mut to_client).await;
         let _ = to_client.shutdown().await;
-    };
-    tokio::join!(up, down);
+    });
+    tokio::select! {
+        () = &mut up => down.await,
+        () = &mut down => {
+            let _ = tokio::time::timeout(LINGER, up).await;
+        }
+    }
 }

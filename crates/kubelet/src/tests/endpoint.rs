@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
-use orlop_client::streams::port_forward;
 use orlop_client::streams::remote_command::{self, Options, Outcome};
+use orlop_client::streams::{port_forward, upgrade, websocket};
 use orlop_client::transport::{Body, BoxError, Transport, empty};
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -233,4 +233,28 @@ async fn ports_are_forwarded() {
     let refused = forwarder.open(9).await.unwrap();
     let text = refused.error.await;
     assert!(text.ends_with("failed to connect to localhost:9: connect: connection refused"), "{text}");
+}
+
+#[tokio::test]
+async fn a_client_of_channels_is_told_that_the_pod_is_done() {
+    let endpoint = Endpoint::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"bye").await.unwrap();
+    });
+    let (headers, key) = websocket::request_headers(&["v4.channel.k8s.io"]);
+    let mut request = Request::get(format!("/portForward/default/web?port={port}")).body(empty()).unwrap();
+    request.headers_mut().extend(headers);
+    let response = endpoint.admin().send(request).await.unwrap();
+    websocket::check_response(&response, &key).unwrap();
+    let connection = upgrade::connection(hyper::upgrade::on(response)).await.unwrap();
+    // Nothing is sent and nothing closed: the client waits for the pod.
+    let (mut incoming, _outgoing) = websocket::start(connection, websocket::Role::Client);
+    let mut received = Vec::new();
+    while let Some(chunk) = incoming.next().await {
+        received.extend_from_slice(&chunk.unwrap().bytes);
+    }
+    assert!(received.ends_with(b"\0bye"), "{received:?}");
 }

@@ -1,6 +1,7 @@
 //! The serving side: the kubelet's end of port-forward.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -9,7 +10,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use super::{PROTOCOL, TUNNEL_PROTOCOL, header};
-use crate::streams::channels::{Channels, Encoding, Protocol};
+use crate::streams::channels::{Channels, Closing, Encoding, Protocol};
 use crate::streams::websocket::{self, Role};
 use crate::streams::{Reader, STREAM_CREATION_TIMEOUT, StreamError, Writer, spdy, upgrade};
 use crate::transport::Body;
@@ -93,9 +94,9 @@ fn accept_websocket(headers: &HeaderMap, pending: OnUpgrade, ports: Vec<u16>) ->
         }
         let encoding = if name == CHANNELS_BASE64 { Encoding::Base64 } else { Encoding::Binary };
         let mut channels = Channels::new(Protocol { encoding, closes: false }, outgoing.clone());
-        let mut ready = Vec::new();
+        let (mut ready, closing) = (Vec::new(), Closing::new(outgoing.clone()));
         for (i, port) in ports.into_iter().enumerate() {
-            ready.push(channel_pair(&mut channels, i as u8, port).await?);
+            ready.push(channel_pair(&mut channels, i as u8, port, &closing).await?);
         }
         orlop_base::task::spawn(channels.serve(incoming));
         Ok(Forwards(Source::WebSocket { ready: ready.into_iter(), outgoing }))
@@ -104,13 +105,18 @@ fn accept_websocket(headers: &HeaderMap, pending: OnUpgrade, ports: Vec<u16>) ->
 }
 
 /// Port number `i` has channels 2i (data) and 2i+1 (error), each opened by the port's number.
-async fn channel_pair(channels: &mut Channels, i: u8, port: u16) -> Result<Forward, StreamError> {
+async fn channel_pair(
+    channels: &mut Channels,
+    i: u8,
+    port: u16,
+    closing: &Arc<Closing>,
+) -> Result<Forward, StreamError> {
     let (data, error) = (2 * i, 2 * i + 1);
     let mut forward = Forward {
         port,
         from_client: channels.reader(data),
-        to_client: channels.writer(data),
-        error: channels.writer(error),
+        to_client: channels.closing_writer(data, closing),
+        error: channels.closing_writer(error, closing),
     };
     let greeting = Bytes::copy_from_slice(&port.to_le_bytes());
     forward.to_client.send(greeting.clone()).await?;
