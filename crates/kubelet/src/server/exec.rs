@@ -149,8 +149,13 @@ async fn converse(session: Session, streams: Streams, exit: BoxFuture<'static, R
 }
 
 async fn drain(from: Option<OwnedFd>, to: Option<Writer>) {
-    let (Some(from), Some(mut to)) = (from, to) else { return };
+    let Some(from) = from else { return };
     let Ok(mut from) = FdReader::new(from) else { return };
+    let Some(mut to) = to else {
+        // Who is attached and closes one stream counts as gone from all, so what nobody asked for is read as well.
+        let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
+        return;
+    };
     // A caller that is gone ends the copy; the command's end is judged elsewhere.
     let _ = tokio::io::copy(&mut from, &mut to).await;
     let _ = to.shutdown().await;
@@ -172,4 +177,23 @@ async fn feed(from: Option<Reader>, to: Option<OwnedFd>, resize: Option<Resizes>
         }
     };
     tokio::join!(input, sizes);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_nobody_asked_for_stays_open() {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let mut drained = pin!(drain(Some(read), None));
+        assert!(drained.as_mut().now_or_never().is_none(), "closed");
+        rustix::io::write(&write, b"nobody reads this").unwrap();
+        drop(write);
+        drained.await;
+    }
 }
