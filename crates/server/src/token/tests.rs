@@ -42,6 +42,10 @@ pub(crate) fn object(namespace: &str, name: &str, extra: Value) -> Value {
 
 /// A ServiceAccount `a/sa`, a pod of it on a node, a secret.
 pub(crate) async fn cluster() -> (Store, Arc<Issuer>) {
+    cluster_with(IssuerConfig::default()).await
+}
+
+async fn cluster_with(config: IssuerConfig) -> (Store, Arc<Issuer>) {
     let store = Store::open(Config::in_memory()).await.expect("store");
     put(&store, "serviceaccounts", &object("a", "sa", json!({}))).await;
     put(&store, "pods", &object("a", "pod", json!({"spec": {"serviceAccountName": "sa", "nodeName": "node"}}))).await;
@@ -50,7 +54,7 @@ pub(crate) async fn cluster() -> (Store, Arc<Issuer>) {
     put(&store, "nodes", &object("", "node", json!({}))).await;
     let dir = tempfile::tempdir().expect("tempdir");
     let key = Arc::new(SigningKey::open(&dir.path().join("sa")).expect("key"));
-    let issuer = Arc::new(Issuer::new(IssuerConfig::default(), key, &store));
+    let issuer = Arc::new(Issuer::new(config, key, &store));
     (store, issuer)
 }
 
@@ -314,4 +318,34 @@ async fn tokens_in_secrets_are_checked_and_noted() {
     put(&store, "serviceaccounts", &listed).await;
     keep(json!({})).await;
     assert!(issuer.authenticate(&token, None).expect("good").expect("ours").auto_generated);
+}
+
+/// `--service-account-extend-token-expiration`, `--service-account-lookup`, `--service-account-jwks-uri`.
+#[tokio::test]
+async fn operators_may_choose_otherwise() {
+    use http_body_util::BodyExt;
+    let config = IssuerConfig {
+        extend_expiration: false,
+        lookup: false,
+        jwks_uri: Some("https://keys.example.com".to_owned()),
+        ..IssuerConfig::default()
+    };
+    let (_store, issuer) = cluster_with(config).await;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "name": "pod"});
+    let bound = token(&issuer, json!({"boundObjectRef": pod, "expirationSeconds": 3607}));
+    let payload = jwt::parse(&bound).expect("a token").payload;
+    assert_eq!(payload["exp"].as_i64().zip(payload["iat"].as_i64()).map(|(exp, iat)| exp - iat), Some(3607));
+    let unkept = |account: &str| {
+        issuer.sign_payload(&json!({"iss": LEGACY_ISSUER, "sub": format!("system:serviceaccount:a:{account}"),
+            "kubernetes.io/serviceaccount/namespace": "a", "kubernetes.io/serviceaccount/secret.name": "gone",
+            "kubernetes.io/serviceaccount/service-account.name": "sa",
+            "kubernetes.io/serviceaccount/service-account.uid": "uid-sa"}))
+    };
+    let found = issuer.authenticate(&unkept("sa"), None).expect("good").expect("ours");
+    assert_eq!(found.user.name, "system:serviceaccount:a:sa");
+    assert_eq!(issuer.authenticate(&unkept("other"), None).expect_err("bad").to_string(), "sub claim is invalid");
+    let response = discovery::answer(discovery::CONFIG_PATH, &issuer, "192.0.2.1:6443").expect("answered");
+    let body = response.into_body().collect().await.expect("body").to_bytes();
+    let config: Value = serde_json::from_slice(&body).expect("json");
+    assert_eq!(config["jwks_uri"], "https://keys.example.com");
 }
