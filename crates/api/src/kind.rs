@@ -239,6 +239,11 @@ pub trait Kind: Send + Sync + 'static {
         !crate::equality::same_field(obj, old, "spec")
     }
 
+    /// The same, of what was sent: asked before `prepare_update`, which may take away what still counts.
+    fn generation_changes_as_sent(&self, _obj: &Value, _old: &Value) -> bool {
+        false
+    }
+
     /// Creation sets `metadata.generation` to 1; else the first change does.
     fn generation_from_creation(&self) -> bool {
         true
@@ -265,6 +270,16 @@ pub trait Kind: Send + Sync + 'static {
     /// Where a custom resource keeps what its `scale` subresource shows.
     fn scale_paths(&self) -> Option<&ScalePaths> {
         None
+    }
+
+    /// An annotation that stands for a field of a version: whoever asks for metadata alone does not see it.
+    fn annotation_of_version(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Upstream keeps objects in protobuf but for the kinds of servers that came later.
+    fn is_stored_as_json(&self) -> bool {
+        false
     }
 
     /// What is deprecated about a version, for the `Warning` header of every request for it.
@@ -346,6 +361,11 @@ pub trait Kind: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Texts for the `Warning` header of a creation, of what `prepare_create` is about to mend.
+    fn warnings_as_sent(&self, _obj: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Field labels besides `metadata.name` and `metadata.namespace`.
     fn field_labels(&self) -> FieldLabels {
         FieldLabels::default()
@@ -362,6 +382,11 @@ pub trait Kind: Send + Sync + 'static {
 
     fn columns(&self) -> Vec<Column> {
         default_columns()
+    }
+
+    /// Where an object's row stands in a table; rows of one place stand by name, as all do without it.
+    fn row_place(&self) -> Option<fn(&Value) -> i64> {
+        None
     }
 
     /// Cells in the order of `columns()`. Ages are counted to `now`.

@@ -97,6 +97,45 @@ pub fn validate_update(object: &Value, old: &Value) -> ErrorList {
     errors
 }
 
+/// Metadata as upstream's errors show it: what is set, in the order of Go's fields.
+pub fn go_json(metadata: &Value) -> String {
+    const FIELDS: [&str; 15] = [
+        "name",
+        "generateName",
+        "namespace",
+        "selfLink",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "labels",
+        "annotations",
+        "ownerReferences",
+        "finalizers",
+        "managedFields",
+    ];
+    const OWNER: [&str; 6] = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    const ENTRY: [&str; 7] = ["manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1", "subresource"];
+    in_order(metadata, &FIELDS, &|field, value| match field {
+        "ownerReferences" => each_in_order(value, &OWNER),
+        "managedFields" => each_in_order(value, &ENTRY),
+        _ => value.to_string(),
+    })
+}
+
+fn each_in_order(list: &Value, fields: &[&str]) -> String {
+    let items = list.as_array().into_iter().flatten().map(|item| in_order(item, fields, &|_, value| value.to_string()));
+    format!("[{}]", items.collect::<Vec<_>>().join(","))
+}
+
+fn in_order(object: &Value, fields: &[&str], write: &dyn Fn(&str, &Value) -> String) -> String {
+    let set = fields.iter().filter_map(|field| Some((field, object.get(field).filter(|value| !value.is_null())?)));
+    let parts: Vec<String> = set.map(|(field, value)| format!("\"{field}\":{}", write(field, value))).collect();
+    format!("{{{}}}", parts.join(","))
+}
+
 fn is_empty(value: &Value) -> bool {
     value.is_null() || value == ""
 }

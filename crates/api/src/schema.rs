@@ -106,6 +106,8 @@ pub struct Field {
     pub default: Option<Value>,
     /// Go's name of a scalar's type where it has its own (`v1.Protocol`), as decoding errors print it.
     pub go_type: Option<Box<str>>,
+    /// Upstream's server tells an empty list or map from none, though it writes neither.
+    pub empty_counts: bool,
     /// The values that are published for the field, or for the items of its list or map; empty for any.
     pub values: Box<[Box<str>]>,
 }
@@ -126,6 +128,7 @@ impl Field {
             granular: false,
             default: None,
             go_type: None,
+            empty_counts: false,
             values: Box::default(),
         }
     }

@@ -48,7 +48,9 @@ impl StatusError {
         if !gr.group.is_empty() {
             details.insert("group".into(), gr.group.into());
         }
-        details.insert("kind".into(), gr.resource.into());
+        if !gr.resource.is_empty() {
+            details.insert("kind".into(), gr.resource.into());
+        }
         self.details = Some(Box::new(Value::Object(details)));
         self
     }

@@ -109,6 +109,7 @@ fn any_object() -> impl Strategy<Value = (&'static ObjectType, Value)> {
         object["apiVersion"] = api_version.as_str().into();
         object["kind"] = kind.as_str().into();
         json::normalise(&mut object, ty);
+        json::settle(&mut object, ty, true);
         (ty, object)
     })
 }

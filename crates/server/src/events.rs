@@ -161,7 +161,7 @@ impl Encoder {
                 )
             }
             (Some(Shape::Partial(version) | Shape::PartialList(version)), media) => {
-                let partial = shape::partial(&entry.json, version);
+                let partial = shape::partial(self.resource.kind(), &entry.json, version);
                 if media == Media::Protobuf { self.encode(&partial) } else { partial }
             }
         };
@@ -199,7 +199,7 @@ impl Encoder {
         let bytes = match self.output.shape {
             None => self.encode(object.to_string().as_bytes()),
             Some(Shape::Partial(version) | Shape::PartialList(version)) => {
-                self.encode(&shape::partial(object.to_string().as_bytes(), version))
+                self.encode(&shape::partial(self.resource.kind(), object.to_string().as_bytes(), version))
             }
             Some(Shape::Table(version)) => {
                 let columns = self.take_columns();

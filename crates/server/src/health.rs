@@ -12,6 +12,7 @@ use orlop_client::transport::Body;
 use tokio_util::sync::CancellationToken;
 
 use crate::Server;
+use crate::discovery::no_page;
 use crate::request::RequestInfo;
 use crate::wire::respond;
 
@@ -107,7 +108,7 @@ pub fn serve(server: &Server, info: &RequestInfo) -> Result<Response<Body>, Stat
         return Ok(all(server, endpoint, &checks, info));
     }
     let check = server.health.checks.iter().filter(asked).find(|check| check.name == name);
-    let check = check.ok_or_else(StatusError::path_not_found)?;
+    let Some(check) = check else { return Ok(no_page()) };
     Ok(match (check.probe)(server) {
         Ok(()) => answer(200, "ok".to_owned()),
         Err(why) => answer(500, format!("internal server error: {why}\n")),

@@ -2,7 +2,7 @@
 //! (`k8s.io/apimachinery/pkg/apis/meta/v1/validation`).
 
 use orlop_api::Value;
-use orlop_api::codec::json::FieldValidation;
+use orlop_api::codec::json::{FieldValidation, syntax_error};
 use orlop_api::field::{ErrorList, Path};
 use orlop_api::status::StatusError;
 
@@ -332,7 +332,7 @@ impl Continue {
             };
             bad(&format!(": illegal base64 data at input byte {at}"))
         })?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|e| bad(&format!(": {e}")))?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|_| bad(&format!(": {}", syntax_error(&bytes))))?;
         let version = value["v"].as_str().unwrap_or_default();
         if version != "meta.k8s.io/v1" {
             return Err(bad(&format!(": server does not recognize this encoded version {version}")));

@@ -128,6 +128,13 @@ impl Resource {
         }
     }
 
+    /// What storing makes of an object: empty lists and maps count no longer.
+    pub fn settle(&self, stored: &mut Value) {
+        if let Some(schema) = &self.0.stored_schema {
+            orlop_api::codec::json::settle(stored, schema.get(), !self.kind().is_stored_as_json());
+        }
+    }
+
     pub(crate) fn conversion(&self) -> Option<&Conversion> {
         self.0.custom.as_ref()?.conversion.as_ref()
     }

@@ -57,7 +57,7 @@ async fn cluster_ips_are_given_kept_and_given_back() {
     let local = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": -1});
     let detail =
         "Service \"l\" is invalid: spec.healthCheckNodePort: Invalid value: -1: must be between 1 and 65535, inclusive";
-    api.post(SERVICES, service("l", local)).await.fails(422, detail);
+    api.post(&format!("{SERVICES}?dryRun=All"), service("l", local)).await.fails(422, detail);
     api.post(SERVICES, headless).await.is(201).has(json!({"spec": {"clusterIP": "None", "clusterIPs": ["None"]}}));
     let external = json!({"metadata": {"name": "e"}, "spec": {"type": "ExternalName", "externalName": "example.com"}});
     api.post(SERVICES, external).await.is(201).has(json!({"spec": {"clusterIP": null}}));
@@ -83,6 +83,17 @@ async fn node_ports_too() {
         "Service \"c\" is invalid: spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The \
          range of valid ports is 30000-32767",
     );
+    let dry = format!("{SERVICES}?dryRun=All");
+    let taken =
+        "Service \"c\" is invalid: spec.ports[0].nodePort: Invalid value: 30080: provided port is already allocated";
+    api.post(&dry, pinned("c", 30080)).await.fails(422, taken);
+    let odd = service("c", json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": -1}]}));
+    api.post(&dry, odd).await.is(201).has(json!({"spec": {"ports": [{"nodePort": -1}]}}));
+    let twice = json!({"type": "NodePort", "ports": [
+        {"name": "a", "port": 1, "nodePort": 30222}, {"name": "b", "port": 2, "nodePort": 30222}]});
+    api.put(&format!("{SERVICES}/b?dryRun=All"), service("b", twice))
+        .await
+        .fails(500, "duplicate nodePort: {TCP 30222}");
     let down = json!({"spec": {"type": "ClusterIP", "ports": [{"port": 80, "nodePort": null}]}});
     api.patch(&format!("{SERVICES}/b"), "merge", down).await.is(200);
     api.post(SERVICES, pinned("c", 30080)).await.is(201);

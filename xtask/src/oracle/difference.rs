@@ -117,7 +117,8 @@ fn walk(upstream: &Value, orlop: &Value, path: &str, found: &mut Vec<Difference>
         (Value::Array(ours), Value::Array(theirs)) => lists(ours, theirs, path, found),
         _ if upstream == orlop => {}
         (Value::String(ours), Value::String(theirs)) if ours.contains(": ") && general(ours) == general(theirs) => {
-            found.push(Difference::new(format!("{path}: another value in {}", rule(ours)), upstream, orlop));
+            let what = another(ours, theirs);
+            found.push(Difference::new(format!("{path}: {what} in {}", rule(ours)), upstream, orlop));
         }
         (Value::String(ours), Value::String(theirs)) if ours.len() < 80 && theirs.len() < 80 => {
             let gist = format!("{path}: {} became {}", general(ours), general(theirs));
@@ -202,7 +203,7 @@ pub fn general(text: &str) -> String {
             general.push('*');
             rest = &rest[end..];
         }
-        for marker in ["Invalid value: ", "Duplicate value: ", "Unsupported value: ", "Not found: "] {
+        for marker in MARKERS {
             if general.ends_with(marker) {
                 general.push('…');
                 rest = skip_value(rest);
@@ -211,6 +212,66 @@ pub fn general(text: &str) -> String {
     }
     general
 }
+
+/// What two texts differ in that say the same but for what they show.
+fn another(upstream: &str, orlop: &str) -> &'static str {
+    let first = |text: &str| text.lines().next().unwrap_or_default().to_owned();
+    if first(upstream) == first(orlop) {
+        return "another dump";
+    }
+    let (ours, theirs) = (shown(upstream), shown(orlop));
+    let differing: Vec<_> = ours.iter().zip(&theirs).filter(|(ours, theirs)| ours != theirs).collect();
+    if differing.is_empty() {
+        return "another value";
+    }
+    if differing.iter().all(|(ours, theirs)| is_reordered(ours, theirs)) {
+        return "another order";
+    }
+    if differing.iter().all(|(ours, theirs)| is_reordered(ours, theirs) || is_struct(ours)) {
+        return "a Go struct";
+    }
+    "another value"
+}
+
+/// Whether two texts are one JSON value, plain or quoted, but for the order of fields.
+fn is_reordered(ours: &str, theirs: &str) -> bool {
+    let parsed = |text: &str| match serde_json::from_str(text).ok()? {
+        Value::String(quoted) => serde_json::from_str(&quoted).ok(),
+        value => Some(value),
+    };
+    parsed(ours).is_some_and(|value: Value| parsed(theirs) == Some(value))
+}
+
+/// The values that a text shows.
+fn shown(text: &str) -> Vec<&str> {
+    let text = text.lines().next().unwrap_or_default();
+    let mut values = Vec::new();
+    let mut rest = text;
+    while let Some((at, marker)) = MARKERS.iter().filter_map(|marker| Some((rest.find(marker)?, marker))).min() {
+        let value = &rest[at + marker.len()..];
+        rest = skip_value(value);
+        values.push(&value[..value.len() - rest.len()]);
+    }
+    values
+}
+
+/// Whether a value has a struct of Go in it, by its names.
+fn is_struct(text: &str) -> bool {
+    fn within(value: &Value) -> bool {
+        match value {
+            Value::Object(fields) => {
+                fields.keys().any(|name| name.starts_with(|c: char| c.is_ascii_uppercase()))
+                    || fields.values().any(within)
+            }
+            Value::Array(items) => items.iter().any(within),
+            _ => false,
+        }
+    }
+    serde_json::from_str(text).is_ok_and(|value| within(&value))
+}
+
+/// What stands before a value.
+const MARKERS: [&str; 4] = ["Invalid value: ", "Duplicate value: ", "Unsupported value: ", "Not found: "];
 
 /// What is said after the last value that is shown.
 fn rule(text: &str) -> String {
@@ -266,6 +327,17 @@ mod tests {
     fn errors_of_one_rule_share_a_gist() {
         let text = r#"spec.containers[12].name: Invalid value: "A: b": a lowercase RFC 1123 label"#;
         assert_eq!(general(text), "spec.containers[*].name: Invalid value: …: a lowercase RFC 1123 label");
+    }
+
+    #[test]
+    fn structs_of_go_are_told_from_other_values() {
+        let gist = |upstream: &str, orlop: &str| {
+            let text = |value: &str| Value::from(format!("spec.a: Invalid value: {value}: field is immutable"));
+            gists(&json!({"m": text(upstream)}), &json!({"m": text(orlop)}))
+        };
+        assert_eq!(gist(r#"{"Name":"x"}"#, r#"{"name":"x"}"#), ["m: a Go struct in field is immutable"]);
+        assert_eq!(gist(r#"{"b":1,"a":2}"#, r#"{"a":2,"b":1}"#), ["m: another order in field is immutable"]);
+        assert_eq!(gist(r#"["a"]"#, r#""a""#), ["m: another value in field is immutable"]);
     }
 
     #[test]

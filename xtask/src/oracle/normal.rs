@@ -167,7 +167,7 @@ fn is_service_address(text: &str) -> bool {
     a == 10 && (96..112).contains(&b) && (b, c, d) != (96, 0, 1)
 }
 
-/// Cells that tell how long ago something was.
+/// Cells that tell how long ago something was, or a name that was drawn.
 fn ages(table: &mut Value) {
     let columns = table["columnDefinitions"].as_array().cloned().unwrap_or_default();
     let is_age = |at: usize| {
@@ -177,10 +177,17 @@ fn ages(table: &mut Value) {
         )
     };
     for row in table["rows"].as_array_mut().into_iter().flatten() {
+        let metadata = &row["object"]["metadata"];
+        let generated = metadata["generateName"].as_str().is_some_and(|prefix| !prefix.is_empty());
+        let name = metadata["name"].as_str().filter(|_| generated).unwrap_or_default().to_owned();
         for (at, cell) in row["cells"].as_array_mut().into_iter().flatten().enumerate() {
             let text = cell.as_str().unwrap_or_default();
-            if is_age(at) && text.starts_with(|c: char| c.is_ascii_digit()) {
+            // What stands in no column is an age, too.
+            let is_age = is_age(at) || at >= columns.len();
+            if is_age && text.starts_with(|c: char| c.is_ascii_digit()) {
                 *cell = "<age>".into();
+            } else if !name.is_empty() && text == name {
+                *cell = "<generated>".into();
             }
         }
     }

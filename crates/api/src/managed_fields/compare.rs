@@ -152,9 +152,15 @@ fn walk_fields(
     for (field, old, new) in zip(old, new).filter(|(field, ..)| !skip(field)) {
         let Some(ty) = shape.member(field) else { continue };
         let (old, new) = match shape {
-            Shape::Struct(object) if both => with_zero_values(object, field, old, new),
+            Shape::Struct(object) => {
+                let (old, new) = (written(object, field, old), written(object, field, new));
+                if both { with_zero_values(object, field, old, new) } else { (old, new) }
+            }
             _ => (old, new),
         };
+        if old.is_none() && new.is_none() {
+            continue;
+        }
         found.attach(|| PathElement::field(field), walk(old, new, ty)?);
     }
     if let (Shape::Struct(object), Some(value)) = (shape, old.xor(new)) {
@@ -162,6 +168,19 @@ fn walk_fields(
         add_unset(nulls, object, value, skip);
     }
     Ok(found)
+}
+
+/// What Go would write of a field: not an empty list or map that is left out.
+fn written<'a>(object: &ObjectType, field: &str, value: Option<&'a Value>) -> Option<&'a Value> {
+    value.filter(|value| {
+        let empty = match value {
+            Value::Array(items) => items.is_empty(),
+            Value::Object(entries) => entries.is_empty(),
+            _ => false,
+        };
+        let left_out = |field: &Field| field.omit_empty && matches!(field.ty, Type::List(_) | Type::Map(_));
+        !(empty && object.field(field).is_some_and(left_out))
+    })
 }
 
 /// Adds the fields that Go writes as null.

@@ -3,6 +3,7 @@
 //! [`v3::document`] describes one group and version, [`v2::document`] everything at once. A document is built
 //! when first asked for, which takes some milliseconds; the server caches its bytes by their ETag.
 
+pub mod gnostic;
 pub mod v2;
 pub mod v3;
 

@@ -13,9 +13,9 @@ const MAX_OPERATIONS: usize = 10_000;
 const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
 
 /// Applies `patch`, a list of operations. An operation that does not apply (a failed `test`, too)
-/// is 422; upstream keeps the reason to itself.
-pub fn apply(mut current: Value, patch: &Value) -> Result<Value, StatusError> {
-    let operations = operations(patch)?;
+/// is 422; upstream keeps the reason to itself. `validated`: fields were asked to be looked at.
+pub fn apply(mut current: Value, patch: &Value, validated: bool) -> Result<Value, StatusError> {
+    let operations = operations(patch, validated)?;
     if operations.len() > MAX_OPERATIONS {
         let count = operations.len();
         return Err(StatusError::too_large(format!(
@@ -40,7 +40,7 @@ pub fn unknown_fields(patch: &Value) -> Vec<String> {
         .collect()
 }
 
-fn operations(patch: &Value) -> Result<&Vec<Value>, StatusError> {
+fn operations(patch: &Value, validated: bool) -> Result<&Vec<Value>, StatusError> {
     let go_type = |value: &Value| match value {
         Value::Object(_) => "object",
         Value::String(_) => "string",
@@ -48,13 +48,19 @@ fn operations(patch: &Value) -> Result<&Vec<Value>, StatusError> {
         Value::Bool(_) => "bool",
         Value::Null | Value::Array(_) => "array",
     };
+    // Upstream's own type comes before that of the library.
+    let (before, list, item) = if validated {
+        ("error decoding patch: ", "[]handlers.jsonPatchOp", "handlers.jsonPatchOp")
+    } else {
+        ("", "jsonpatch.Patch", "jsonpatch.Operation")
+    };
     let wrong = |value: &Value, into: &str| {
-        let text = format!("json: cannot unmarshal {} into Go value of type jsonpatch.{into}", go_type(value));
+        let text = format!("{before}json: cannot unmarshal {} into Go value of type {into}", go_type(value));
         StatusError::bad_request(text)
     };
-    let operations = patch.as_array().ok_or_else(|| wrong(patch, "Patch"))?;
+    let operations = patch.as_array().ok_or_else(|| wrong(patch, list))?;
     match operations.iter().find(|operation| !operation.is_object()) {
-        Some(operation) => Err(wrong(operation, "Operation")),
+        Some(operation) => Err(wrong(operation, item)),
         None => Ok(operations),
     }
 }

@@ -48,7 +48,7 @@ fn json_patch_cases() {
         (json!([{ "op": "add", "path": "", "value": {} }]), None),
     ];
     for (patch, expected) in cases {
-        let result = json_patch::apply(doc(), patch);
+        let result = json_patch::apply(doc(), patch, false);
         match expected {
             Some(expected) => assert_eq!(result.as_ref(), Ok(expected), "{patch}"),
             None => assert_eq!(result.map_err(|e| e.code), Err(422), "{patch}"),
@@ -65,9 +65,12 @@ fn json_patch_refusals() {
         (many, 413, "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001"),
         (json!([{}]), 422, "the server rejected our request due to an error in our request"),
     ] {
-        let error = json_patch::apply(json!({}), &patch).expect_err("must be refused");
+        let error = json_patch::apply(json!({}), &patch, false).expect_err("must be refused");
         assert_eq!((error.code, error.message.as_str()), (code, message));
     }
+    let error = json_patch::apply(json!({}), &json!({}), true).expect_err("no list");
+    let text = "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
+    assert_eq!(error.message, text);
     let unknown = json!([{ "op": "add" }, { "Path": "/x", "foo": 1 }]);
     assert_eq!(json_patch::unknown_fields(&unknown), ["json patch unknown field \"[1].foo\""]);
 }

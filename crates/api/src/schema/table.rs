@@ -20,11 +20,35 @@ use super::{Field, ListKind, ListType, MapType, ObjectRef, ObjectType, PatchStra
 
 const TABLE: &str = include_str!("../../data/types.txt");
 
+/// Optional lists and maps that upstream's server compares with nil somewhere, so that an empty one is not as none
+/// until it is stored; `*` stands for all of a type.
+const EMPTY_COUNTS: &[(&str, &[&str])] = &[
+    ("apiextensions.v1.JSONSchemaProps", &["*"]),
+    ("autoscaling.v2.HPAScalingRules", &["policies"]),
+    ("core.v1.ConfigMap", &["binaryData", "data"]),
+    ("core.v1.NodeStatus", &["allocatable"]),
+    ("core.v1.PodSpec", &["overhead"]),
+    ("core.v1.Secret", &["data"]),
+    ("core.v1.VolumeResourceRequirements", &["requests"]),
+    ("meta.v1.ObjectMeta", &["finalizers", "managedFields", "ownerReferences"]),
+    ("networking.v1.NetworkPolicyEgressRule", &["*"]),
+    ("networking.v1.NetworkPolicyIngressRule", &["*"]),
+    ("networking.v1.NetworkPolicySpec", &["*"]),
+    ("networking.v1.ServiceCIDRSpec", &["cidrs"]),
+    ("resource.v1.ResourceSliceSpec", &["devices", "sharedCounters"]),
+];
+
 /// Decodes the committed table. It is a build artefact: what is wrong with it is found by tests, so this panics.
 pub fn read() -> Registry {
     let mut reader = Reader::default();
     reader.index(TABLE);
     reader.fill(TABLE);
+    for (ty, fields) in EMPTY_COUNTS {
+        let ty = &mut reader.registry.types[usize::from(reader.names[ty])];
+        for field in ty.fields.iter_mut().filter(|field| fields.contains(&"*") || fields.contains(&&*field.json)) {
+            field.empty_counts = matches!(field.ty, Type::List(_) | Type::Map(_) | Type::SchemaOrArray(_));
+        }
+    }
     for ty in &mut reader.registry.types {
         ty.message = super::message_order(&ty.fields);
     }

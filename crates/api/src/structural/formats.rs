@@ -36,11 +36,50 @@ pub fn breaks(format: &str, text: &str) -> bool {
     !fits
 }
 
-/// The type a number is too large for.
+/// Whether anything checks texts of this format.
+pub fn is_known(format: &str) -> bool {
+    const KNOWN: [&str; 24] = [
+        "bsonobjectid",
+        "uri",
+        "email",
+        "hostname",
+        "ipv4",
+        "ipv6",
+        "cidr",
+        "mac",
+        "uuid",
+        "uuid3",
+        "uuid4",
+        "uuid5",
+        "isbn",
+        "isbn10",
+        "isbn13",
+        "creditcard",
+        "ssn",
+        "hexcolor",
+        "rgbcolor",
+        "byte",
+        "password",
+        "date",
+        "duration",
+        "datetime",
+    ];
+    KNOWN.contains(&format.replace('-', "").as_str()) || matches!(format, "k8s-short-name" | "k8s-long-name")
+}
+
+/// The type that a number does not fit: too large, or with a fraction.
 pub fn out_of_range(ty: &str, format: &str, value: f64) -> Option<&'static str> {
     let beyond = |least: f64, most: f64| value < least || value > most;
     match (ty, format) {
-        ("integer", "int32") if beyond(i32::MIN.into(), i32::MAX.into()) => Some("integer with format int32"),
+        ("integer", "int32") if value.fract() != 0.0 || beyond(i32::MIN.into(), i32::MAX.into()) => {
+            Some("integer with format int32")
+        }
+        ("integer", "int64") if value.fract() != 0.0 || beyond(i64::MIN as f64, i64::MAX as f64) => {
+            Some("integer with format int64")
+        }
+        ("integer", "") if value.fract() != 0.0 || beyond(i64::MIN as f64, i64::MAX as f64) => {
+            Some("integer (default format)")
+        }
         ("number", "float") if beyond(f32::MIN.into(), f32::MAX.into()) => Some("number with format float"),
         _ => None,
     }

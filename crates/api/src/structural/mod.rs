@@ -5,7 +5,7 @@
 //! ([`table`]), [`prune`], [`defaulting`] and [`validate`].
 
 pub mod defaulting;
-mod formats;
+pub(crate) mod formats;
 mod lists;
 pub mod prune;
 pub mod table;

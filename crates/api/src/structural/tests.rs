@@ -113,3 +113,16 @@ fn tables_say_what_has_parts() {
     assert!(matches!(spec.get().field("labels").unwrap().ty, Type::Map(_)));
     assert!(table.get().field("metadata").is_some());
 }
+
+#[test]
+fn defaults_are_asked_less_and_told_more() {
+    let texts = |value: Value, of: Value| {
+        validate::default(&value, &schema(of)).0.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert!(texts(json!({}), json!({ "x-kubernetes-int-or-string": true })).is_empty());
+    assert!(texts(json!(3), json!({ "type": "integer", "not": { "format": "x" } })).is_empty());
+    assert_eq!(
+        texts(json!(3), json!({ "type": "integer", "minimum": 0.5 })),
+        ["<nil>: Invalid value: \"\": Minimum boundary value must be of type integer (default format) in "]
+    );
+}

@@ -9,8 +9,16 @@ use crate::field::{ErrorList, ErrorType, Path};
 
 /// A whole object, or the `status` of one under its path, against its schema; `old` is what an update starts from.
 pub fn value(value: &Value, old: Option<&Value>, schema: &Schema, path: &str) -> ErrorList {
-    let mut check = Check { errors: ErrorList::default() };
+    let mut check = Check { errors: ErrorList::default(), of_default: false };
     check.node(value, old, schema, path);
+    check.errors
+}
+
+/// A default of the schema itself. Upstream asks less of it: what may be a number or a text may be anything, and more:
+/// formats that nothing checks are not taken out before.
+pub fn default(value: &Value, schema: &Schema) -> ErrorList {
+    let mut check = Check { errors: ErrorList::default(), of_default: true };
+    check.node(value, None, schema, "");
     check.errors
 }
 
@@ -25,6 +33,7 @@ pub fn invariants(value: &Value, old: Option<&Value>, schema: &Schema) -> ErrorL
 
 struct Check {
     errors: ErrorList,
+    of_default: bool,
 }
 
 impl Check {
@@ -33,7 +42,7 @@ impl Check {
             return;
         }
         if value.is_null() {
-            let typed = !schema.ty.is_empty() || schema.int_or_string;
+            let typed = !schema.ty.is_empty() || schema.int_or_string && !self.of_default;
             if typed && !schema.nullable {
                 self.wrong_type(path, schema, "null");
             }
@@ -75,8 +84,8 @@ impl Check {
             _ => false,
         };
         let fine = match schema.ty.as_str() {
-            _ if schema.int_or_string => fits("integer") || fits("string"),
-            "" => true,
+            _ if schema.int_or_string && !self.of_default => fits("integer") || fits("string"),
+            "" => return self.format_without_type(value, schema, path),
             wanted => fits(wanted),
         };
         if !fine {
@@ -84,9 +93,24 @@ impl Check {
         }
     }
 
+    /// A format alone asks for a text.
+    fn format_without_type(&mut self, value: &Value, schema: &Schema, path: &str) {
+        let found = match value {
+            _ if schema.format.is_empty() || !self.of_default && !formats::is_known(&schema.format) => return,
+            Value::String(_) | Value::Array(_) => return,
+            Value::Number(number) if number.is_f64() => "float64",
+            Value::Number(_) => "int64",
+            _ => "",
+        };
+        let (wanted, found) = if found == schema.format { ("", type_of(value)) } else { (&*schema.format, found) };
+        let detail = format!("{path} in body must be of type {wanted}: \"{found}\"");
+        self.errors.type_invalid(&at(path), found, detail);
+    }
+
     fn combined(&mut self, value: &Value, schema: &Schema, path: &str) {
+        let of_default = self.of_default;
         let errors_of = |schema: &Schema| {
-            let mut inner = Self { errors: ErrorList::default() };
+            let mut inner = Self { errors: ErrorList::default(), of_default };
             inner.node(value, None, schema, path);
             inner.errors
         };
@@ -150,8 +174,9 @@ impl Check {
 
     fn number(&mut self, number: &serde_json::Number, schema: &Schema, path: &str) {
         let value = number.as_f64().unwrap_or_default();
-        if let Some(what) = formats::out_of_range(&schema.ty, &schema.format, value) {
-            self.errors.invalid(&Path::default(), "", format!("Checked value must be of type {what} in {path}"));
+        self.range(value, "Checked", schema, path);
+        if let Some(factor) = schema.multiple_of {
+            self.range(factor, "MultipleOf", schema, path);
         }
         if let Some(factor) = schema.multiple_of.filter(|factor| *factor > 0.0) {
             let times = value / factor;
@@ -159,19 +184,28 @@ impl Check {
                 self.invalid(path, number.clone(), &format!("should be a multiple of {}", show(factor)));
             }
         }
+        if let Some(least) = schema.minimum {
+            self.range(least, "Minimum boundary", schema, path);
+            let below = if schema.exclusive_minimum { value <= least } else { value < least };
+            if below {
+                let or_equal = if schema.exclusive_minimum { "" } else { " or equal to" };
+                self.invalid(path, number.clone(), &format!("should be greater than{or_equal} {}", show(least)));
+            }
+        }
         if let Some(most) = schema.maximum {
+            self.range(most, "Maximum boundary", schema, path);
             let above = if schema.exclusive_maximum { value >= most } else { value > most };
             if above {
                 let or_equal = if schema.exclusive_maximum { "" } else { " or equal to" };
                 self.invalid(path, number.clone(), &format!("should be less than{or_equal} {}", show(most)));
             }
         }
-        if let Some(least) = schema.minimum {
-            let below = if schema.exclusive_minimum { value <= least } else { value < least };
-            if below {
-                let or_equal = if schema.exclusive_minimum { "" } else { " or equal to" };
-                self.invalid(path, number.clone(), &format!("should be greater than{or_equal} {}", show(least)));
-            }
+    }
+
+    /// Whether a number, the value or what the schema measures it by, fits the schema's type.
+    fn range(&mut self, number: f64, what: &str, schema: &Schema, path: &str) {
+        if let Some(ty) = formats::out_of_range(&schema.ty, &schema.format, number) {
+            self.errors.invalid(&Path::default(), "", format!("{what} value must be of type {ty} in {path}"));
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a table's columns are for, as clients may show it.
 //!
 //! `data/columns.txt` has a line for each kind, `group/Kind`, and below it ` Column = text`. A text that begins with
-//! an at sign stands for the description of a field: `@core.v1.Event reason`.
+//! an at sign stands for the description of a field, `@core.v1.Event reason`, and `\n` for a new line.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -20,7 +20,7 @@ static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
         match line.strip_prefix(' ').and_then(|line| line.split_once(" = ")) {
             Some((column, text)) => {
                 let field = text.strip_prefix('@');
-                let text = field.map_or_else(|| text.to_owned(), |field| of_field(&descriptions, field));
+                let text = field.map_or_else(|| text.replace("\\n", "\n"), |field| of_field(&descriptions, field));
                 texts.entry(kind).or_default().insert(column, text);
             }
             None => kind = line,

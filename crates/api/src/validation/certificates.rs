@@ -176,7 +176,7 @@ pub(crate) fn bundle(obj: &Value, errors: &mut ErrorList) {
 pub(crate) fn bundle_update(obj: &Value, old: &Value, errors: &mut ErrorList) {
     checked_bundle(obj, obj.text("spec.trustBundle") != old.text("spec.trustBundle"), errors);
     metadata_update(obj, old, errors);
-    immutable(obj.at("spec.signerName"), old.at("spec.signerName"), &Path::new("spec.signerName"), errors);
+    immutable_text(obj.at("spec.signerName"), old.at("spec.signerName"), &Path::new("spec.signerName"), errors);
 }
 
 /// A PodCertificateRequest. That its key is one, and that the pod has it, the signer checks.

@@ -56,9 +56,14 @@ fn stored_versions(obj: &Value, errors: &mut ErrorList) {
         return errors.invalid(&path, obj.at("status.storedVersions").clone(), "must have at least one stored version");
     }
     let versions = obj.list("spec.versions");
-    for version in versions.iter().filter(|version| version.flag("storage") && !stored.contains(&version["name"])) {
-        let why = format!("must have the storage version {}", version.text("name"));
-        errors.invalid(&path, stored.to_vec(), why);
+    let mut left = stored.to_vec();
+    for version in versions {
+        if let Some(at) = left.iter().position(|name| *name == version["name"]) {
+            left.remove(at);
+        } else if version.flag("storage") {
+            let why = format!("must have the storage version {}", version.text("name"));
+            errors.invalid(&path, stored.to_vec(), why);
+        }
     }
     for (i, name) in stored.iter().enumerate() {
         if !versions.iter().any(|version| version["name"] == *name) {
@@ -125,6 +130,11 @@ fn spec(spec: &Value, errors: &mut ErrorList) {
     let mut without_schema = ErrorList::default();
     for i in (0..versions.len()).filter(|i| !versions[*i].has("schema.openAPIV3Schema")) {
         without_schema.required(&path.child("versions").index(i).child("schema.openAPIV3Schema"), "");
+    }
+    let has_defaults = |version: &Value| definition_schema::has_defaults(version.at("schema.openAPIV3Schema"));
+    if spec.flag("preserveUnknownFields") && versions.iter().any(has_defaults) {
+        let why = "must be false in order to use defaults in the schema";
+        without_schema.invalid(&path.child("preserveUnknownFields"), true, why);
     }
     let before = errors.0.len();
     let alike = |field: &str| {

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::prelude::*;
-use crate::structural::{Schema, prune, validate};
+use crate::structural::{Schema, formats, prune, validate};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
@@ -82,50 +82,32 @@ fn root_with_status(schema: &Value, path: &Path<'_>, errors: &mut ErrorList) {
 
 /// Whether a `$schema` stands anywhere.
 fn names_dialect(schema: &Value) -> bool {
-    !schema.text("$schema").is_empty() || parts(schema).any(|(_, part)| names_dialect(part))
+    !schema.text("$schema").is_empty() || parts(schema).chain(combined(schema)).any(names_dialect)
 }
 
-/// The schemas of items, properties and other values, each with where it stands.
-fn parts(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    let single = ["items", "additionalProperties"].into_iter().map(|field| (field, &schema[field]));
-    let properties = members(schema, "properties").map(|(_, property)| ("properties", property));
-    single.filter(|(_, part)| part.is_object()).chain(properties)
+/// The schemas of items, properties and other values.
+fn parts(schema: &Value) -> impl Iterator<Item = &Value> {
+    let single = ["items", "additionalProperties"].into_iter().map(|field| &schema[field]);
+    single.filter(|part| part.is_object()).chain(members(schema, "properties").map(|(_, property)| property))
+}
+
+/// The schemas that say more of the same value.
+fn combined(schema: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["allOf", "anyOf", "oneOf"].into_iter().flat_map(|combination| schema.list(combination));
+    lists.chain([schema.at("not")]).filter(|part| part.is_object())
+}
+
+/// Whether anything in a schema has a default.
+pub(super) fn has_defaults(schema: &Value) -> bool {
+    schema.has("default") || parts(schema).chain(combined(schema)).any(has_defaults)
 }
 
 /// Formats that nothing checks.
 pub(super) fn unknown_formats(schema: &Value, found: &mut Vec<String>) {
-    const TEXTS: [&str; 24] = [
-        "bsonobjectid",
-        "uri",
-        "email",
-        "hostname",
-        "ipv4",
-        "ipv6",
-        "cidr",
-        "mac",
-        "uuid",
-        "uuid3",
-        "uuid4",
-        "uuid5",
-        "isbn",
-        "isbn10",
-        "isbn13",
-        "creditcard",
-        "ssn",
-        "hexcolor",
-        "rgbcolor",
-        "byte",
-        "password",
-        "date",
-        "duration",
-        "datetime",
-    ];
     let format = schema.text("format");
     let known = match schema.text("type") {
         _ if format.is_empty() => true,
-        "" | "string" => {
-            TEXTS.contains(&format.replace('-', "").as_str()) || matches!(format, "k8s-short-name" | "k8s-long-name")
-        }
+        "" | "string" => formats::is_known(format),
         "integer" => matches!(format, "int32" | "int64"),
         "number" => matches!(format, "float" | "double"),
         _ => false,
@@ -133,9 +115,7 @@ pub(super) fn unknown_formats(schema: &Value, found: &mut Vec<String>) {
     if !known {
         found.push(format.to_owned());
     }
-    parts(schema).for_each(|(_, part)| unknown_formats(part, found));
-    let combined = ["allOf", "anyOf", "oneOf"].into_iter().flat_map(|combination| schema.list(combination));
-    combined.chain([schema.at("not")]).filter(|part| part.is_object()).for_each(|part| unknown_formats(part, found));
+    parts(schema).chain(combined(schema)).for_each(|part| unknown_formats(part, found));
 }
 
 /// What a combination speaks of, the schema itself must have.
@@ -361,7 +341,7 @@ fn defaults(schema: &Schema, root: bool, path: &Path<'_>, errors: &mut ErrorList
         if pruned["x"] != *default {
             errors.invalid(&path, default.clone(), "must not have unknown fields");
         } else {
-            let mut found = validate::value(&pruned["x"], None, schema, "");
+            let mut found = validate::default(&pruned["x"], schema);
             for error in &mut found.0 {
                 let field = if error.field == "<nil>" { String::new() } else { format!(".{}", error.field) };
                 error.field = format!("{path}{field}");

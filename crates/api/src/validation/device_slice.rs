@@ -333,7 +333,7 @@ fn one_value(attribute: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     match set.len() {
         0 => errors.invalid(path, "", format!("must specify one of: {all}")),
         1 => {}
-        _ => errors.invalid(path, format!("{{{}}}", quoted(set)), format!("must specify exactly one of: {all}")),
+        _ => errors.invalid(path, format!("{{{}}}", set.join(", ")), format!("must specify exactly one of: {all}")),
     }
 }
 

@@ -45,7 +45,8 @@ pub(crate) fn new_event_update(obj: &Value, old: &Value, errors: &mut ErrorList)
         series(obj, errors);
     }
     for (field, shown) in IMMUTABLE_FIELDS {
-        immutable(&obj[*field], &old[*field], &Path::new(shown), errors);
+        let rule = if old[*field].is_string() { immutable_text } else { immutable };
+        rule(&obj[*field], &old[*field], &Path::new(shown), errors);
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::prelude::*;
+use crate::equality::same;
+use crate::kinds::flowcontrol::mandatory;
 use crate::object_meta::{label_rule, subdomain_rule};
 
 const MAX_PRECEDENCE: i64 = 10_000;
@@ -25,6 +27,10 @@ pub(crate) fn schema(obj: &Value, errors: &mut ErrorList) {
     let path = path.child("rules");
     for (i, rule) in spec.list("rules").iter().enumerate() {
         rule_with_subjects(rule, &path.index(i), errors);
+    }
+    let name = crate::meta::name(obj);
+    if mandatory::schema(name).is_some_and(|fixed| !same(spec, &fixed)) {
+        errors.invalid(&Path::new("spec"), spec.clone(), format!("spec of '{name}' must equal the fixed value"));
     }
     conditions(obj, errors);
 }
@@ -212,8 +218,23 @@ pub(crate) fn level(obj: &Value, errors: &mut ErrorList) {
         "" | "Limited" => {}
         _ => one_of(ty, &["Exempt", "Limited"], &path.child("type"), errors),
     }
+    fixed_level(crate::meta::name(obj), spec, &path, errors);
     conditions(obj, errors);
     declared(spec, &path, errors);
+}
+
+/// Of the exempt level its shares are free.
+fn fixed_level(name: &str, spec: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+    let Some(mut fixed) = mandatory::level(name) else { return };
+    let but = if name == "exempt" {
+        fixed["exempt"] = spec["exempt"].clone();
+        " except the 'spec.exempt' field"
+    } else {
+        ""
+    };
+    if !same(spec, &fixed) {
+        errors.invalid(path, spec.clone(), format!("spec of '{name}'{but} must equal the fixed value"));
+    }
 }
 
 pub(crate) fn level_update(obj: &Value, _: &Value, errors: &mut ErrorList) {

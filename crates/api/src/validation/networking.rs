@@ -231,7 +231,7 @@ pub(crate) fn ingress_class(obj: &Value, errors: &mut ErrorList) {
 
 pub(crate) fn ingress_class_update(obj: &Value, old: &Value, errors: &mut ErrorList) {
     metadata_update(obj, old, errors);
-    immutable(obj.at("spec.controller"), old.at("spec.controller"), &Path::new("spec.controller"), errors);
+    immutable_text(obj.at("spec.controller"), old.at("spec.controller"), &Path::new("spec.controller"), errors);
     ingress_class(obj, errors);
 }
 

@@ -232,9 +232,11 @@ fn with_stable_labels(old: &Value, new: &Value) -> Value {
         let new = new.list("required.nodeSelectorTerms").get(i).unwrap_or(&Value::Null);
         for field in ["matchExpressions", "matchFields"] {
             for (old, new) in list_mut(term, field).iter_mut().zip(new.list(field)) {
-                let key = &new["key"];
-                if STABLE_LABELS.iter().any(|(beta, stable)| old["key"] == *beta && *key == *stable) {
-                    old["key"] = key.clone();
+                // Upstream looks every label up, and takes an empty key for what is not found.
+                let stable =
+                    STABLE_LABELS.iter().find(|(beta, _)| old["key"] == *beta).map_or("", |(_, stable)| stable);
+                if new.text("key") == stable {
+                    old["key"] = stable.into();
                 }
             }
         }

@@ -22,7 +22,7 @@ pub(crate) fn status(obj: &Value, old: &Value, errors: &mut ErrorList) {
         let at = path.child("observedGeneration");
         errors.invalid(&at, obj.int("status.observedGeneration"), "must be a non-negative integer");
     }
-    immutable(obj.at("status.qosClass"), old.at("status.qosClass"), &path.child("qosClass"), errors);
+    immutable_text(obj.at("status.qosClass"), old.at("status.qosClass"), &path.child("qosClass"), errors);
     transitions(obj, old, &path, errors);
     claim_statuses(obj, &path.child("resourceClaimStatuses"), errors);
     extended_claim(obj, &path.child("extendedResourceClaimStatus"), errors);
@@ -279,11 +279,22 @@ fn allocated_resources(obj: &Value, field: &str, containers: &[Value], path: &Pa
                 let path = path.index(i);
                 let healths = ["Healthy", "Unhealthy", "Unknown"];
                 one_of(resource.text("health"), &healths, &path.child("health"), errors);
+                health_message(&resource["message"], &path.child("message"), errors);
                 if resources[..i].iter().any(|other| other["resourceID"] == resource["resourceID"]) {
                     errors.duplicate(&path.child("resourceID"), resource.text("resourceID"));
                 }
             }
         }
+    }
+}
+
+const MAX_HEALTH_MESSAGE: usize = 1024;
+
+fn health_message(message: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+    match message.as_str() {
+        Some("") => errors.required(path, "must be non-empty if specified"),
+        Some(text) if text.len() > MAX_HEALTH_MESSAGE => errors.too_long(path, MAX_HEALTH_MESSAGE),
+        _ => {}
     }
 }
 

@@ -39,6 +39,9 @@ pub(crate) fn pod_template_update(obj: &Value, old: &Value, errors: &mut ErrorLi
 }
 
 pub(crate) fn pod_template_warnings(obj: &Value, old: Option<&Value>) -> Vec<String> {
-    // A PodTemplate's generation is set once, so that an update never warns.
-    if old.is_some() { Vec::new() } else { super::pod_warnings::of_template(&obj["template"], &Path::new("template")) }
+    let generation = |obj: &Value| obj.int("metadata.generation");
+    if old.is_some_and(|old| generation(old) == generation(obj)) {
+        return Vec::new();
+    }
+    super::pod_warnings::of_template(&obj["template"], &Path::new("template"))
 }

@@ -65,6 +65,13 @@ pub(crate) fn immutable(new: &Value, old: &Value, path: &Path<'_>, errors: &mut 
     }
 }
 
+/// The same for a string that Go keeps without a pointer: unset, it is shown as empty.
+pub(crate) fn immutable_text(new: &Value, old: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+    if !crate::equality::same(new, old) {
+        errors.invalid(path, new.as_str().unwrap_or_default(), IMMUTABLE);
+    }
+}
+
 /// A string field that must not be empty.
 pub(crate) fn required(obj: &Value, field: &str, path: &Path<'_>, errors: &mut ErrorList) {
     if obj.text(field).is_empty() {

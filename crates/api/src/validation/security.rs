@@ -83,6 +83,12 @@ fn seccomp_profile(value: &Value, path: &Path<'_>, errors: &mut ErrorList) {
 /// PATH_MAX without the terminating zero.
 const MAX_APP_ARMOR_PROFILE_LENGTH: usize = 4095;
 
+pub(crate) fn is_app_armor_profile(value: &Value) -> bool {
+    let mut errors = ErrorList::default();
+    app_armor_profile(value, &Path::default(), &mut errors);
+    errors.is_empty()
+}
+
 fn app_armor_profile(value: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     if value.is_null() {
         return;

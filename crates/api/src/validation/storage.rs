@@ -253,7 +253,10 @@ pub(crate) fn class_update(obj: &Value, old: &Value, errors: &mut ErrorList) {
     class(obj, errors);
     metadata_update(obj, old, errors);
     for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
-        immutable(&obj[field], &old[field], &Path::new(field), errors);
+        // A declared rule, which shows no value.
+        if !crate::equality::same_field(obj, old, field) {
+            errors.invalid(&Path::new(field), Value::Null, IMMUTABLE);
+        }
     }
 }
 

@@ -32,11 +32,11 @@ pub(crate) fn url(url: &str, path: &Path<'_>, errors: &mut ErrorList) {
 
 /// A Service, by name, with a path of its own.
 pub(crate) fn service(service: &Value, path: &Path<'_>, errors: &mut ErrorList) {
-    if service.text("name").is_empty() {
-        errors.required(&path.child("name"), "");
-    }
-    if service.text("namespace").is_empty() {
-        errors.required(&path.child("namespace"), "");
+    // Upstream hands the two over in the wrong order and so blames the other.
+    for (field, blamed) in [("namespace", "name"), ("name", "namespace")] {
+        if service.text(field).is_empty() {
+            errors.required(&path.child(blamed), "");
+        }
     }
     let port = service.at("port").as_i64().unwrap_or(443);
     if !(1..=65535).contains(&port) {

@@ -252,8 +252,17 @@ pub(crate) fn replicas_status(obj: &Value, old: &Value, errors: &mut ErrorList) 
     status_counts(obj, REPLICA_COUNTS, REPLICA_PARTS, errors);
 }
 
+/// Upstream declares the rule for names, though not for what they are generated from: it counts bytes then.
+fn controller_name(name: &str, prefix: bool) -> Vec<String> {
+    let max = names::DNS1123_SUBDOMAIN_MAX_LENGTH;
+    let too_long = format!("must be no more than {max} characters");
+    let in_bytes = |error| if error == too_long { format!("must be no more than {max} bytes") } else { error };
+    let problems = subdomain_rule(name, prefix).into_iter();
+    if prefix { problems.collect() } else { problems.map(in_bytes).collect() }
+}
+
 pub(crate) fn replication_controller(obj: &Value, errors: &mut ErrorList) {
-    metadata(obj, true, subdomain_rule, errors);
+    metadata(obj, true, controller_name, errors);
     replication_controller_spec(obj, None, errors);
 }
 

@@ -1,6 +1,6 @@
 //! What plugins look up in the cluster: the server's store, in memory.
 
-use orlop_api::{Value, meta};
+use orlop_api::{Value, meta, names};
 use orlop_client::transport::UserInfo;
 
 use crate::Server;
@@ -11,6 +11,15 @@ use crate::request::RequestInfo;
 pub fn find(server: &Server, resource: &str, namespace: &str, name: &str) -> Option<Value> {
     let key = orlop_store::Key { resource: resource.into(), namespace: namespace.into(), name: name.into() };
     serde_json::from_slice(&server.store.newest(&key)?.json).ok()
+}
+
+/// Why there cannot even be an object of this name: upstream's plugins ask a client, which says so.
+pub fn no_name(name: &str) -> Option<String> {
+    if name.is_empty() {
+        return Some("resource name may not be empty".to_owned());
+    }
+    let problems = names::path_segment(name);
+    (!problems.is_empty()).then(|| format!("invalid resource name {name:?}: [{}]", problems.join(" ")))
 }
 
 /// The class that an annotation makes the default: the newest, then the first by name.

@@ -6,7 +6,7 @@ use orlop_api::status::StatusError;
 use orlop_api::{Value, meta};
 use serde_json::json;
 
-use super::cluster::find;
+use super::cluster::{find, no_name};
 use super::{Attributes, Operation, Plugin};
 use crate::Server;
 
@@ -51,10 +51,13 @@ impl Plugin for RuntimeClass {
 
 fn class_of(server: &Server, a: &Attributes) -> Result<Option<Value>, StatusError> {
     let Some(name) = a.object["spec"]["runtimeClassName"].as_str() else { return Ok(None) };
-    match find(server, "node.k8s.io/runtimeclasses", "", name) {
-        Some(class) => Ok(Some(class)),
-        None => Err(a.forbidden(&format!("pod rejected: RuntimeClass {name:?} not found"))),
+    if let Some(class) = find(server, "node.k8s.io/runtimeclasses", "", name) {
+        return Ok(Some(class));
     }
+    Err(match no_name(name) {
+        Some(why) => StatusError::new(500, "", why),
+        None => a.forbidden(&format!("pod rejected: RuntimeClass {name:?} not found")),
+    })
 }
 
 fn same(a: &Value, b: &Value) -> bool {

@@ -9,7 +9,7 @@ use orlop_api::{Value, meta};
 use orlop_base::id;
 use serde_json::json;
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Operation, Plugin, cluster};
 use crate::Server;
 
 pub struct ServiceAccount;
@@ -105,7 +105,8 @@ async fn find(server: &Server, a: &Attributes) -> Result<Value, StatusError> {
     let name = account_name(&a.object);
     let missing = || {
         let namespace = &a.namespace;
-        a.forbidden(&format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found"))
+        let why = cluster::no_name(name).unwrap_or_else(|| format!("serviceaccount {name:?} not found"));
+        a.forbidden(&format!("error looking up service account {namespace}/{name}: {why}"))
     };
     if let Some(account) = look_up(server, &a.namespace, name) {
         return Ok(account);

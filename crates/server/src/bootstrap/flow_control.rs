@@ -2,6 +2,7 @@
 //! (`k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap/default.go`).
 
 use orlop_api::Value;
+use orlop_api::kinds::flowcontrol::mandatory;
 use serde_json::json;
 
 use super::objects::{Keep, Wanted};
@@ -10,31 +11,32 @@ const API_VERSION: &str = "flowcontrol.apiserver.k8s.io/v1";
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 const AUTO_UPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
 
-/// Name, shares, lendable percent, then queues, hand size and queue length; none of these rejects what is too much.
-const LEVELS: [(&str, u32, u32, Option<(u32, u32, u32)>); 7] = [
-    ("catch-all", 5, 0, None),
-    ("system", 30, 33, Some((64, 6, 50))),
-    ("node-high", 40, 25, Some((64, 6, 50))),
-    ("leader-election", 10, 0, Some((16, 4, 50))),
-    ("workload-high", 40, 50, Some((128, 6, 50))),
-    ("workload-low", 100, 90, Some((128, 6, 50))),
-    ("global-default", 20, 50, Some((128, 6, 50))),
+/// Name, shares, lendable percent, then queues, hand size and queue length; all queue what is too much.
+const LEVELS: [(&str, u32, u32, (u32, u32, u32)); 6] = [
+    ("system", 30, 33, (64, 6, 50)),
+    ("node-high", 40, 25, (64, 6, 50)),
+    ("leader-election", 10, 0, (16, 4, 50)),
+    ("workload-high", 40, 50, (128, 6, 50)),
+    ("workload-low", 100, 90, (128, 6, 50)),
+    ("global-default", 20, 50, (128, 6, 50)),
 ];
+
+const MANDATORY: [&str; 2] = ["exempt", "catch-all"];
 
 /// The mandatory ones, whose spec is kept, then the suggested ones.
 pub fn all() -> Vec<Wanted> {
-    let exempt = json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}});
-    let mut all = vec![wanted("PriorityLevelConfiguration", "exempt", exempt)];
-    all.extend(LEVELS.map(|(name, shares, lendable, queues)| {
-        let response = match queues {
-            None => json!({"type": "Reject"}),
-            Some((queues, hand, length)) => json!({"type": "Queue", "queuing": {
-                "queues": queues, "handSize": hand, "queueLengthLimit": length}}),
-        };
+    let fixed = |kind, spec: fn(&str) -> Option<Value>| {
+        MANDATORY.into_iter().filter_map(move |name| Some(wanted(kind, name, spec(name)?)))
+    };
+    let mut all: Vec<Wanted> = fixed("PriorityLevelConfiguration", mandatory::level).collect();
+    all.extend(LEVELS.map(|(name, shares, lendable, (queues, hand, length))| {
+        let response = json!({"type": "Queue", "queuing": {
+            "queues": queues, "handSize": hand, "queueLengthLimit": length}});
         let limited =
             json!({"nominalConcurrencyShares": shares, "lendablePercent": lendable, "limitResponse": response});
         wanted("PriorityLevelConfiguration", name, json!({"type": "Limited", "limited": limited}))
     }));
+    all.extend(fixed("FlowSchema", mandatory::schema));
     all.extend(schemas());
     all
 }
@@ -45,7 +47,7 @@ pub fn mandatory() -> Vec<Value> {
 }
 
 fn is_mandatory(name: &str) -> bool {
-    matches!(name, "exempt" | "catch-all")
+    MANDATORY.contains(&name)
 }
 
 fn schemas() -> Vec<Wanted> {
@@ -67,8 +69,6 @@ fn schemas() -> Vec<Wanted> {
     ];
     let (by_user, by_namespace) = (Some("ByUser"), Some("ByNamespace"));
     vec![
-        schema("exempt", "exempt", 1, None, everything(groups(&["system:masters"]))),
-        schema("catch-all", "catch-all", 10000, by_user, everything(everybody())),
         schema("system-nodes", "system", 500, by_user, everything(nodes())),
         schema(
             "system-node-high",

@@ -18,6 +18,12 @@ pub struct Document {
 }
 
 impl Document {
+    /// The same document in another form goes by the same hash.
+    pub fn rewritten(&self, write: impl FnOnce(&Value) -> Vec<u8>) -> Self {
+        let value = serde_json::from_slice(&pieces::unpack(&self.packed)).unwrap_or_default();
+        Self { packed: pieces::pack(&write(&value)), etag: self.etag.clone() }
+    }
+
     pub fn new(value: &Value) -> Self {
         let json = orlop_api::codec::json::encode(value);
         let digest = ring::digest::digest(&ring::digest::SHA512, &json);

@@ -41,6 +41,8 @@ struct Set {
     /// Of the core group, of all others.
     aggregated: [OnceLock<Document>; 2],
     openapi_v2: OnceLock<Document>,
+    /// The same in protobuf.
+    openapi_v2_protobuf: OnceLock<Document>,
     openapi_v3: OnceLock<Arc<openapi::V3>>,
     /// What this set's documents may be taken over from.
     openapi_v3_before: Option<Arc<openapi::V3>>,
@@ -67,6 +69,7 @@ impl Documents {
             remotes,
             aggregated: Default::default(),
             openapi_v2: OnceLock::new(),
+            openapi_v2_protobuf: OnceLock::new(),
             openapi_v3: OnceLock::new(),
             openapi_v3_before,
         });
@@ -106,6 +109,7 @@ pub fn serve(server: &Server, head: &Parts, info: &RequestInfo) -> Result<Respon
         ["apis", group, ..] if legacy::group(&set.resources, &set.remotes, group).is_some() => {
             Err(StatusError::path_not_found())
         }
+        ["api", ..] => Err(StatusError::path_not_found()),
         _ => Ok(no_page()),
     }
 }
@@ -162,7 +166,7 @@ fn paths(resources: &Resources, remotes: &Remotes) -> Value {
     paths.extend(
         ["ping", "log", "etcd"].iter().flat_map(|c| ["healthz", "livez", "readyz"].map(|p| format!("/{p}/{c}"))),
     );
-    paths.push("/readyz/etcd-readiness".to_owned());
+    paths.extend(["etcd-readiness", "shutdown"].map(|check| format!("/readyz/{check}")));
     for group in groups::all(resources, remotes).iter().filter(|group| !group.name.is_empty()) {
         paths.push(format!("/apis/{}", group.name));
         paths.extend(group.versions.iter().map(|version| format!("/apis/{}/{}", group.name, version.name)));

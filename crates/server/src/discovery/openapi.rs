@@ -7,7 +7,7 @@ use http::Response;
 use http::header::{ACCEPT, CACHE_CONTROL, EXPIRES, HeaderValue, LOCATION};
 use http::request::Parts;
 use orlop_api::kind::Kind;
-use orlop_api::openapi::{roots, v2, v3};
+use orlop_api::openapi::{gnostic, roots, v2, v3};
 use orlop_api::status::StatusError;
 use orlop_client::transport::{self, Body};
 
@@ -90,7 +90,8 @@ impl V3 {
 
 pub fn serve_v2(set: &Set, head: &Parts) -> Result<Response<Body>, StatusError> {
     let accept = head.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    if !accepts_json(accept) {
+    let protobuf = wants_protobuf(accept);
+    if !protobuf && !accepts_json(accept) {
         return Err(StatusError::not_acceptable("application/json"));
     }
     let document = set.openapi_v2.get_or_init(|| {
@@ -103,7 +104,18 @@ pub fn serve_v2(set: &Set, head: &Parts) -> Result<Response<Body>, StatusError> 
         }
         Document::new(&whole)
     });
+    if protobuf {
+        let written = set.openapi_v2_protobuf.get_or_init(|| document.rewritten(gnostic::encode));
+        return Ok(written.serve(head, gnostic::CONTENT_TYPES[1]));
+    }
     Ok(document.serve(head, "application/json"))
+}
+
+/// Whether protobuf stands before JSON.
+fn wants_protobuf(accept: &str) -> bool {
+    let mut medias = accept.split(',').map(|clause| clause.split(';').next().unwrap_or_default().trim());
+    let is_protobuf = |media: &&str| gnostic::CONTENT_TYPES.contains(media);
+    medias.find(|media| is_protobuf(media) || !media.is_empty() && accepts_json(media)).is_some_and(|m| is_protobuf(&m))
 }
 
 /// `path` is what follows `/openapi/v3/`.
@@ -116,7 +128,11 @@ pub fn serve_v3(set: &Set, head: &Parts, info: &RequestInfo, path: &str) -> Resu
     if path.is_empty() {
         return Ok(documents.index(&set.remotes).serve(head, INDEX_MEDIA));
     }
-    let document = documents.document(path).ok_or_else(StatusError::path_not_found)?;
+    let Some(document) = documents.document(path) else {
+        let mut nothing = Response::new(transport::empty());
+        *nothing.status_mut() = http::StatusCode::NOT_FOUND;
+        return Ok(nothing);
+    };
     match info.query("hash") {
         // Somebody holds an old index: the current document stands elsewhere.
         Some(hash) if !hash.is_empty() && hash != document.etag() => Ok(redirect(path, document.etag())),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use orlop_api::field::{ErrorList, Path};
 use orlop_api::status::{GroupResource, StatusError};
-use orlop_api::{Map, Value, meta};
+use orlop_api::{Map, Value, meta, object_meta};
 use serde_json::json;
 
 use super::{Creator, conditions};
@@ -31,7 +31,8 @@ impl Creator for Bind {
             check_target(&binding)?;
             let pods = server.resource("", "v1", "pods").ok_or_else(StatusError::path_not_found)?;
             let at = (call.namespace(), name.as_str());
-            verbs::modify(server, &pods, at, dry_run, |pod| assign(pod, &binding)).await?;
+            let key = verbs::etcd_key(&pods, at.0, at.1, dry_run);
+            verbs::modify(server, &pods, at, dry_run, |pod| assign(pod, &binding, &key)).await?;
             Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
         })
     }
@@ -44,15 +45,19 @@ fn check_target(binding: &Value) -> Result<(), StatusError> {
     if !matches!(kind, "" | "Node") {
         errors.not_supported(&path.child("kind"), kind, &["Node", "<empty>"]);
     }
-    if binding["target"]["name"].as_str().unwrap_or_default().is_empty() {
-        errors.required(&path.child("name"), "");
+    match binding["target"]["name"].as_str().unwrap_or_default() {
+        "" => errors.required(&path.child("name"), ""),
+        name if matches!(kind, "" | "Node") => {
+            errors.each_invalid(&path.child("name"), name, object_meta::subdomain_rule(name, false));
+        }
+        _ => {}
     }
     // Upstream hands the bare list of errors out, which becomes a plain failure.
     if errors.is_empty() { Ok(()) } else { Err(StatusError::new(500, "", errors.aggregate())) }
 }
 
-fn assign(pod: &mut Value, binding: &Value) -> Result<(), StatusError> {
-    check_preconditions(pod, binding)?;
+fn assign(pod: &mut Value, binding: &Value, key: &str) -> Result<(), StatusError> {
+    check_preconditions(pod, binding, key)?;
     let name = meta::name(pod);
     let refuse = |why: String| {
         Err(StatusError::conflict(GroupResource { group: "", resource: "pods/binding" }, meta::name(pod), &why))
@@ -76,7 +81,7 @@ fn assign(pod: &mut Value, binding: &Value) -> Result<(), StatusError> {
 }
 
 /// uid and resourceVersion of the binding, if it has them, must be the pod's.
-fn check_preconditions(pod: &Value, binding: &Value) -> Result<(), StatusError> {
+fn check_preconditions(pod: &Value, binding: &Value, key: &str) -> Result<(), StatusError> {
     let pairs = [
         ("UID", meta::uid(binding), meta::uid(pod)),
         ("ResourceVersion", meta::resource_version(binding), meta::resource_version(pod)),
@@ -84,10 +89,8 @@ fn check_preconditions(pod: &Value, binding: &Value) -> Result<(), StatusError> 
     for (what, wanted, actual) in pairs {
         if !wanted.is_empty() && wanted != actual {
             let why = format!(
-                "StorageError: invalid object, Code: 4, Key: /pods/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
-                 Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {actual}",
-                meta::namespace(pod),
-                meta::name(pod)
+                "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: \
+                 Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {actual}"
             );
             return Err(StatusError::conflict(GroupResource { group: "", resource: "pods" }, meta::name(pod), &why));
         }
@@ -115,12 +118,12 @@ mod tests {
     #[test]
     fn assigns_once() {
         let mut pod = json!({"metadata": {"name": "p"}, "spec": {}, "status": {"nominatedNodeName": "m"}});
-        assign(&mut pod, &binding("n1")).unwrap();
+        assign(&mut pod, &binding("n1"), "").unwrap();
         assert_eq!(pod["spec"]["nodeName"], "n1");
         assert_eq!(pod["metadata"]["annotations"]["a"], "b");
         assert!(pod["status"].get("nominatedNodeName").is_none());
         assert_eq!(
-            assign(&mut pod, &binding("n2")).unwrap_err().message,
+            assign(&mut pod, &binding("n2"), "").unwrap_err().message,
             "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\""
         );
     }
@@ -129,10 +132,12 @@ mod tests {
     fn refuses_what_cannot_be_scheduled() {
         let mut gated = json!({"metadata": {"name": "p"}, "spec": {"schedulingGates": [{"name": "x"}]}});
         assert!(
-            assign(&mut gated, &binding("n")).unwrap_err().message.ends_with("has non-empty .spec.schedulingGates")
+            assign(&mut gated, &binding("n"), "").unwrap_err().message.ends_with("has non-empty .spec.schedulingGates")
         );
         let mut leaving = json!({"metadata": {"name": "p", "deletionTimestamp": "t"}});
-        assert_eq!(assign(&mut leaving, &binding("n")).unwrap_err().code, 409);
+        assert_eq!(assign(&mut leaving, &binding("n"), "").unwrap_err().code, 409);
         assert_eq!(check_target(&json!({"target": {}})).unwrap_err().message, "target.name: Required value");
+        let misnamed = check_target(&json!({"target": {"name": "Upper"}})).unwrap_err();
+        assert!(misnamed.code == 500 && misnamed.message.starts_with("target.name: Invalid value: \"Upper\": "));
     }
 }

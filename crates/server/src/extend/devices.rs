@@ -45,13 +45,24 @@ impl Hooks for Class {
 /// Where what is asked for stands: as a pointer and as a path.
 struct Claim(&'static str, &'static str);
 
+impl Claim {
+    fn requests<'a>(&self, claim: &'a Value) -> &'a [Value] {
+        let devices = claim.pointer(self.0);
+        devices.and_then(|devices| devices["requests"].as_array()).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
 impl Hooks for Claim {
-    /// What a claim asks for never changes.
-    fn validate(&self, server: &Server, claim: &Value, old: Option<&Value>) -> ErrorList {
+    fn permit(&self, server: &Server, claim: &Value) -> ErrorList {
         let mut errors = ErrorList::default();
-        let requests = claim.pointer(self.0).and_then(|devices| devices["requests"].as_array());
-        let requests = requests.filter(|_| old.is_none()).map(Vec::as_slice).unwrap_or_default();
-        check_admin_access(server, claim, requests, &mut errors);
+        check_admin_access(server, claim, self.requests(claim), &mut errors);
+        errors
+    }
+
+    /// What a claim asks for never changes.
+    fn validate(&self, _server: &Server, claim: &Value, old: Option<&Value>) -> ErrorList {
+        let mut errors = ErrorList::default();
+        let requests = if old.is_none() { self.requests(claim) } else { &[] };
         let devices = Path::new(self.1);
         let path = devices.child("requests");
         for (i, request) in requests.iter().enumerate() {

@@ -94,6 +94,9 @@ pub trait Connector: Send + Sync + 'static {
 /// (JSON, YAML or protobuf, field validation), defaulted it and run admission; it encodes the
 /// answer as the client accepts it, with status 201.
 pub trait Creator: Send + Sync + 'static {
+    /// Before admission: defaults and managedFields of a subresource's own kind.
+    fn begin(&self, _call: &Call, _object: &mut Value, _manager: &str) {}
+
     fn create<'a>(
         &'a self,
         server: &'a Arc<Server>,
@@ -133,6 +136,16 @@ pub trait Hooks: Send + Sync + 'static {
 
     /// Rules that the object model alone cannot check; `old` is what an update starts from.
     fn validate(&self, _server: &Server, _object: &Value, _old: Option<&Value>) -> ErrorList {
+        ErrorList::default()
+    }
+
+    /// Whether `validate` is asked even of an object that broke the kind's own rules.
+    fn judges_broken(&self) -> bool {
+        false
+    }
+
+    /// What a new object asks for and may not have: told before the kind's own rules are.
+    fn permit(&self, _server: &Server, _object: &Value) -> ErrorList {
         ErrorList::default()
     }
 
@@ -197,10 +210,24 @@ impl Extensions {
         all.iter().flat_map(|e| &e.handlers).find(|(name, _)| *name == subresource).map(|(_, handler)| handler)
     }
 
-    /// The rules of all that a kind has.
-    pub fn validate(&self, server: &Server, storage_key: &str, object: &Value, old: Option<&Value>) -> ErrorList {
+    /// Adds what breaks the rules of all that a kind has to what broke the kind's own.
+    pub fn validate(
+        &self,
+        server: &Server,
+        storage_key: &str,
+        object: &Value,
+        old: Option<&Value>,
+        errors: &mut ErrorList,
+    ) {
+        let broken = !errors.is_empty();
+        let hooks = self.hooks(storage_key).filter(|hooks| !broken || hooks.judges_broken());
+        hooks.for_each(|hooks| errors.extend(hooks.validate(server, object, old)));
+    }
+
+    /// What a new object may not have.
+    pub fn permit(&self, server: &Server, storage_key: &str, object: &Value) -> ErrorList {
         let mut errors = ErrorList::default();
-        self.hooks(storage_key).for_each(|hooks| errors.extend(hooks.validate(server, object, old)));
+        self.hooks(storage_key).for_each(|hooks| errors.extend(hooks.permit(server, object)));
         errors
     }
 

@@ -17,9 +17,9 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use orlop_api::status::StatusError;
-use orlop_client::transport::{Body, UserInfo};
+use orlop_client::transport::{self, Body, UserInfo};
 
 use crate::Server;
 use crate::audit::Trail;
@@ -52,7 +52,7 @@ impl Server {
         let warnings = Warnings::default();
         // Authentication may have something to say.
         head.extensions.insert(warnings.clone());
-        let (headers, asked) = (head.headers.clone(), info.clone());
+        let (headers, asked, is_head) = (head.headers.clone(), info.clone(), head.method == Method::HEAD);
         let started = tokio::time::Instant::now();
         let trail = Trail::new(self.audit.as_ref(), &audit_id);
         trail.accompany(&mut head);
@@ -80,7 +80,8 @@ impl Server {
         decorate(&mut response, &audit_id, &warnings);
         let response = trail.answered(&asked, response).await;
         self.metrics.request_done(&asked, &response, started.elapsed());
-        response
+        // HTTP/2 sends whatever body there is, which breaks the connection of who asked for the head alone.
+        if is_head { response.map(|_| transport::empty()) } else { response }
     }
 
     async fn proceed(

@@ -10,6 +10,7 @@ use super::Incoming;
 use crate::audit::PassedOn;
 use crate::call::Call;
 use crate::extend::Handler;
+use crate::resource::Resource;
 use crate::server::store_failed;
 use crate::{Server, discovery, extend, health, verbs};
 
@@ -29,9 +30,14 @@ impl Server {
         }
         let Incoming { head, body, info, warnings, audit_id, trail } = incoming;
         let Some(resource) = self.resource(&info.api_group, &info.api_version, &info.resource) else {
-            let is_known = self.resources().has_group_version(&info.api_group, &info.api_version);
+            // Below `/api` and below a group that is served, upstream's router knows the place, if not the page.
+            let is_known = |resource: &Resource| resource.info().group == info.api_group;
+            let is_known = info.api_group.is_empty() || self.resources().iter().any(is_known);
             return if is_known { Err(StatusError::path_not_found()) } else { Ok(discovery::no_page()) };
         };
+        if info.verb == "patch" && info.subresource.is_empty() {
+            verbs::check_format(&head.headers, &resource)?;
+        }
         if let Some(text) = resource.kind().deprecation(resource.version()) {
             trail.deprecated(&text);
             warnings.add(text);

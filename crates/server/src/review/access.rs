@@ -1,9 +1,9 @@
 //! May somebody do something: SubjectAccessReview, LocalSubjectAccessReview,
 //! SelfSubjectAccessReview.
 
-use orlop_api::field::{ErrorList, Path};
+use orlop_api::field::{ErrorList, ErrorType, Path};
 use orlop_api::status::StatusError;
-use orlop_api::{Value, meta};
+use orlop_api::{Value, meta, object_meta};
 use orlop_client::transport::UserInfo;
 use serde_json::json;
 
@@ -16,14 +16,14 @@ const GROUP: &str = "authorization.k8s.io";
 pub async fn subject(reviews: &Reviews, _call: &Call, review: Value) -> Result<Value, StatusError> {
     let mut errors = spec::validate(&review["spec"], true);
     validate_metadata(&review, "", &mut errors);
-    refuse("SubjectAccessReview", &errors)?;
+    refuse(&errors)?;
     Ok(answer(reviews, &spec::user(&review["spec"]), review).await)
 }
 
 pub async fn own(reviews: &Reviews, call: &Call, review: Value) -> Result<Value, StatusError> {
     let mut errors = spec::validate(&review["spec"], false);
     validate_metadata(&review, "", &mut errors);
-    refuse("SelfSubjectAccessReview", &errors)?;
+    refuse(&errors)?;
     Ok(answer(reviews, &call.user, review).await)
 }
 
@@ -37,10 +37,10 @@ pub async fn local(reviews: &Reviews, call: &Call, review: Value) -> Result<Valu
         errors.invalid(&Path::new("spec.resourceAttributes.namespace"), asked, "must match metadata.namespace");
     }
     if attributes["nonResourceAttributes"].is_object() {
-        let value = attributes["nonResourceAttributes"].clone();
+        let value = spec::shown(&attributes["nonResourceAttributes"]);
         errors.invalid(&Path::new("spec.nonResourceAttributes"), value, "disallowed on this kind of request");
     }
-    refuse("LocalSubjectAccessReview", &errors)?;
+    refuse(&errors)?;
     if namespace != call.info.namespace {
         let text = format!("spec.resourceAttributes.namespace must match namespace: {}", call.info.namespace);
         return Err(StatusError::bad_request(text));
@@ -48,8 +48,9 @@ pub async fn local(reviews: &Reviews, call: &Call, review: Value) -> Result<Valu
     Ok(answer(reviews, &spec::user(attributes), review).await)
 }
 
-fn refuse(kind: &str, errors: &ErrorList) -> Result<(), StatusError> {
-    if errors.is_empty() { Ok(()) } else { Err(StatusError::invalid(GROUP, kind, "", errors)) }
+/// Upstream asks the decoded object for its kind, which decoding took away.
+fn refuse(errors: &ErrorList) -> Result<(), StatusError> {
+    if errors.is_empty() { Ok(()) } else { Err(StatusError::invalid(GROUP, "", "", errors)) }
 }
 
 /// Metadata must be empty, but for the namespace of a local review.
@@ -66,7 +67,8 @@ fn validate_metadata(review: &Value, namespace: &str, errors: &mut ErrorList) {
     });
     if !empty {
         let why = if namespace.is_empty() { "must be empty" } else { "must be empty except for namespace" };
-        errors.invalid(&Path::new("metadata"), metadata, why);
+        let shown = object_meta::go_json(&review["metadata"]);
+        errors.shown(ErrorType::Invalid, &Path::new("metadata"), &shown, why);
     }
 }
 

@@ -1,10 +1,13 @@
 //! What an access review asks (`pkg/registry/authorization/util`,
 //! `pkg/apis/authorization/validation`).
 
-use orlop_api::Value;
 use orlop_api::field::{ErrorList, Path};
+use orlop_api::selector::Selector;
+use orlop_api::{Value, names};
 use orlop_client::transport::UserInfo;
+use serde_json::json;
 
+use crate::filter::field_terms;
 use crate::request::RequestInfo;
 
 /// The user a SubjectAccessReview names.
@@ -29,12 +32,16 @@ pub fn request(spec: &Value) -> (RequestInfo, Vec<String>) {
     }
     let field = |name: &str| text(&resource[name]);
     let version = field("version");
-    let (mut field_selector, mut errors) = selector(&resource["fieldSelector"], "fieldSelector", field_term);
-    let (label_selector, more) = selector(&resource["labelSelector"], "labelSelector", label_term);
-    errors.extend(more);
-    if !resource["fieldSelector"].is_object() {
-        field_selector = String::new();
-    }
+    let mut errors = Vec::new();
+    let mut read = |name, written: fn(&str) -> bool, term| match selector(&resource[name], written, term) {
+        Ok(text) => text,
+        Err((text, ignored)) => {
+            errors.push(format!("spec.resourceAttributes.{name} {ignored} due to parse error"));
+            text
+        }
+    };
+    let field_selector = read("fieldSelector", |text| field_terms(text).is_some(), field_term);
+    let label_selector = read("labelSelector", |text| Selector::parse(text).is_ok(), label_term);
     let request = RequestInfo {
         verb: field("verb"),
         is_resource: true,
@@ -51,18 +58,24 @@ pub fn request(spec: &Value) -> (RequestInfo, Vec<String>) {
     (request, errors)
 }
 
-/// A selector as text. Requirements that cannot be read are left out: the rest asks for more, so
-/// leaving out never allows too much.
-fn selector(value: &Value, name: &str, term: fn(&Value) -> Option<String>) -> (String, Vec<String>) {
+/// A selector as text. Requirements that cannot be read are left out, and the error says how much that is: the rest
+/// asks for more, so leaving out never allows too much.
+fn selector(
+    value: &Value,
+    is_written_well: fn(&str) -> bool,
+    term: fn(&Value) -> Option<String>,
+) -> Result<String, (String, &'static str)> {
     let requirements: Vec<&Value> = value["requirements"].as_array().into_iter().flatten().collect();
     if requirements.is_empty() {
-        return (text(&value["rawSelector"]), Vec::new());
+        let raw = text(&value["rawSelector"]);
+        return if is_written_well(&raw) { Ok(raw) } else { Err((String::new(), "ignored")) };
     }
     let terms: Vec<String> = requirements.iter().filter_map(|requirement| term(requirement)).collect();
-    let ignored = if terms.is_empty() { "ignored" } else { "partially ignored" };
-    let error = format!("spec.resourceAttributes.{name} {ignored} due to parse error");
-    let errors = if terms.len() == requirements.len() { Vec::new() } else { vec![error] };
-    (terms.join(","), errors)
+    match terms.len() {
+        all if all == requirements.len() => Ok(terms.join(",")),
+        0 => Err((String::new(), "ignored")),
+        _ => Err((terms.join(","), "partially ignored")),
+    }
 }
 
 fn field_term(requirement: &Value) -> Option<String> {
@@ -91,22 +104,30 @@ pub fn validate(spec: &Value, names_subject: bool) -> ErrorList {
     let path = Path::new("spec");
     if spec["resourceAttributes"].is_object() == spec["nonResourceAttributes"].is_object() {
         let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-        errors.invalid(&path, spec["nonResourceAttributes"].clone(), why);
+        errors.invalid(&path, shown(&spec["nonResourceAttributes"]), why);
     }
     if names_subject && text(&spec["user"]).is_empty() && texts(&spec["groups"]).is_empty() {
         errors.invalid(&path.child("user"), text(&spec["user"]), "at least one of user or group must be specified");
     }
-    for name in ["fieldSelector", "labelSelector"] {
-        validate_selector(
-            &spec["resourceAttributes"][name],
-            &path.child("resourceAttributes").child(name),
-            &mut errors,
-        );
+    let path = path.child("resourceAttributes");
+    for (name, requirement) in [("fieldSelector", field_requirement as Rule), ("labelSelector", label_requirement)] {
+        validate_selector(&spec["resourceAttributes"][name], requirement, &path.child(name), &mut errors);
     }
     errors
 }
 
-fn validate_selector(selector: &Value, path: &Path, errors: &mut ErrorList) {
+/// Attributes as upstream prints them: in the words of its own type.
+pub fn shown(attributes: &Value) -> Value {
+    match attributes {
+        Value::Null => Value::Null,
+        _ => json!({"Path": text(&attributes["path"]), "Verb": text(&attributes["verb"])}),
+    }
+}
+
+/// What a requirement of a selector must be.
+type Rule = fn(&Value, &Path<'_>, &mut ErrorList);
+
+fn validate_selector(selector: &Value, rule: Rule, path: &Path<'_>, errors: &mut ErrorList) {
     if !selector.is_object() {
         return;
     }
@@ -119,6 +140,39 @@ fn validate_selector(selector: &Value, path: &Path, errors: &mut ErrorList) {
         (true, false) => {
             let why = format!("when {path} is specified, requirements or rawSelector is required");
             errors.required(&path.child("requirements"), why);
+        }
+        _ => {}
+    }
+    let path = path.child("requirements");
+    for (i, requirement) in selector["requirements"].as_array().into_iter().flatten().enumerate() {
+        rule(requirement, &path.index(i), errors);
+    }
+}
+
+fn field_requirement(requirement: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+    if text(&requirement["key"]).is_empty() {
+        errors.required(&path.child("key"), "must be specified");
+    }
+    value_count(requirement, path, errors);
+}
+
+fn label_requirement(requirement: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+    value_count(requirement, path, errors);
+    let key = text(&requirement["key"]);
+    errors.each_invalid(&path.child("key"), &key, names::qualified_name(&key));
+    let path = path.child("values");
+    for (i, value) in texts(&requirement["values"]).iter().enumerate() {
+        errors.each_invalid(&path.index(i), value, names::label_value(value));
+    }
+}
+
+/// Operators that are not known yet may have any number.
+fn value_count(requirement: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+    let path = path.child("values");
+    match (&*text(&requirement["operator"]), texts(&requirement["values"]).is_empty()) {
+        ("In" | "NotIn", true) => errors.required(&path, "must be specified when `operator` is 'In' or 'NotIn'"),
+        ("Exists" | "DoesNotExist", false) => {
+            errors.forbidden(&path, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
         }
         _ => {}
     }

@@ -105,7 +105,7 @@ fn allocate_one(
     let Ok(ip) = pinned.parse::<IpAddr>() else { return Ok(pinned.to_owned()) };
     let result = match (pool.contains(ip), reservation.dry_run) {
         (false, _) => Err(pool.outside(ip)),
-        (true, true) if pool.is_taken(ip) => Err(PoolError::IpTaken),
+        // A dry run does not ask who holds it.
         (true, true) => Ok(()),
         (true, false) if reservation.is_reserved(ip) => Err(PoolError::IpTaken),
         (true, false) => pool.allocate(ip).map(|()| reservation.taken.ips.push(ip)),

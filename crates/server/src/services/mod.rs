@@ -156,7 +156,7 @@ struct Reservation {
     taken: Held,
     dry_run: bool,
     /// Node ports that a dry run has shown.
-    shown: Vec<u16>,
+    shown: Vec<i64>,
 }
 
 impl Reservation {
@@ -189,6 +189,11 @@ impl Drop for Reservation {
 
 fn texts(list: &Value) -> impl Iterator<Item = &str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// What stands in a field for a port, whatever it is; 0 is none.
+fn number(value: &Value) -> Option<i64> {
+    value.as_i64().filter(|number| *number != 0)
 }
 
 fn port(value: &Value) -> Option<u16> {

@@ -7,7 +7,7 @@ use orlop_api::status::StatusError;
 use orlop_api::{Value, meta};
 
 use super::pool::PoolError;
-use super::{Held, Reservation, port};
+use super::{Held, Reservation, number, port};
 
 /// The first that a dry run gives: above every range, so that nobody takes it for a promise.
 const DRY_RUN_PORT: u16 = 32769;
@@ -53,15 +53,15 @@ pub fn keep_old(service: &mut Value, old: &Value) {
         for entry in service["spec"]["ports"].as_array_mut().into_iter().flatten() {
             let name = entry["name"].as_str().unwrap_or_default();
             if let Some(known) =
-                named.get(name).filter(|known| port(&entry["nodePort"]).is_none() && !used.contains(known))
+                named.get(name).filter(|known| number(&entry["nodePort"]).is_none() && !used.contains(known))
             {
                 entry["nodePort"] = (*known).into();
             }
         }
     }
     let kept = port(&old["spec"]["healthCheckNodePort"]);
-    if needs_health_check(service) && needs_health_check(old) && port(&service["spec"]["healthCheckNodePort"]).is_none()
-    {
+    let sent = number(&service["spec"]["healthCheckNodePort"]);
+    if needs_health_check(service) && needs_health_check(old) && sent.is_none() {
         set_health_check(service, kept);
     }
 }
@@ -75,23 +75,23 @@ fn set_health_check(service: &mut Value, number: Option<u16>) {
 /// Allocates for a new Service. Ports of one number share a node port across protocols.
 pub fn allocate(service: &mut Value, reservation: &mut Reservation) -> Result<(), StatusError> {
     if has_node_ports(service) {
-        let mut by_port: BTreeMap<u64, u16> = BTreeMap::new();
+        let mut by_port: BTreeMap<i64, i64> = BTreeMap::new();
         for i in 0..ports(service).len() {
             let entry = &ports(service)[i];
-            let (number, pinned) = (entry["port"].as_u64().unwrap_or(0), port(&entry["nodePort"]));
+            let (service_port, pinned) = (entry["port"].as_i64().unwrap_or(0), number(&entry["nodePort"]));
             if pinned.is_none() && !wants_node_ports(service) {
                 continue;
             }
-            let chosen = match (by_port.get(&number), pinned) {
+            let chosen = match (by_port.get(&service_port), pinned) {
                 (Some(known), None) => *known,
                 (Some(known), Some(pinned)) if *known == pinned => pinned,
                 (Some(_), Some(pinned)) => take(service, i, pinned, reservation)?,
-                (None, _) => match requested(service, number) {
+                (None, _) => match requested(service, service_port) {
                     Some(pinned) => take(service, i, pinned, reservation)?,
-                    None => take_any(reservation)?,
+                    None => take_any(reservation)?.into(),
                 },
             };
-            by_port.entry(number).or_insert(chosen);
+            by_port.entry(service_port).or_insert(chosen);
             set(service, i, chosen);
         }
     }
@@ -102,22 +102,19 @@ pub fn allocate(service: &mut Value, reservation: &mut Reservation) -> Result<()
 }
 
 /// The first node port that any entry of this port number pins.
-fn requested(service: &Value, number: u64) -> Option<u16> {
-    ports(service)
-        .iter()
-        .filter(|entry| entry["port"].as_u64() == Some(number))
-        .find_map(|entry| port(&entry["nodePort"]))
+fn requested(service: &Value, service_port: i64) -> Option<i64> {
+    let mut of_this = ports(service).iter().filter(|entry| entry["port"].as_i64() == Some(service_port));
+    of_this.find_map(|entry| number(&entry["nodePort"]))
 }
 
-fn set(service: &mut Value, i: usize, node_port: u16) {
+fn set(service: &mut Value, i: usize, node_port: i64) {
     if let Some(entry) = service["spec"]["ports"].get_mut(i) {
         entry["nodePort"] = node_port.into();
     }
 }
 
-fn take(service: &Value, i: usize, pinned: u16, reservation: &mut Reservation) -> Result<u16, StatusError> {
-    let result = if reservation.dry_run { reservation.show(pinned) } else { reservation.pin(pinned) };
-    result.map(|()| pinned).map_err(|why| {
+fn take(service: &Value, i: usize, pinned: i64, reservation: &mut Reservation) -> Result<i64, StatusError> {
+    reservation.pin(pinned).map(|()| pinned).map_err(|why| {
         let mut errors = ErrorList::default();
         let path = Path::new("spec.ports");
         errors.invalid(&path.index(i).child("nodePort"), pinned, why.to_string());
@@ -126,24 +123,31 @@ fn take(service: &Value, i: usize, pinned: u16, reservation: &mut Reservation) -
 }
 
 impl Reservation {
-    fn pin(&mut self, port: u16) -> Result<(), PoolError> {
-        self.allocators.lock().ports.allocate(port)?;
+    /// A dry run does not mind the range, only who else holds the port (`PortAllocationOperation`).
+    fn pin(&mut self, pinned: i64) -> Result<(), PoolError> {
+        let port = u16::try_from(pinned).ok();
+        let mut pools = self.allocators.lock();
+        if self.dry_run {
+            if self.shown.contains(&pinned) || port.is_some_and(|port| pools.ports.is_taken(port)) {
+                return Err(PoolError::PortTaken);
+            }
+            self.shown.push(pinned);
+            return Ok(());
+        }
+        let port = port.ok_or_else(|| pools.ports.outside())?;
+        pools.ports.allocate(port)?;
         self.taken.ports.push(port);
         Ok(())
     }
 
-    /// A dry run knows neither the range nor who holds what, only itself (`portAllocationOperation`).
-    fn show(&mut self, port: u16) -> Result<(), PoolError> {
-        if self.shown.contains(&port) {
-            return Err(PoolError::PortTaken);
-        }
-        self.shown.push(port);
-        Ok(())
+    fn has_pinned(&self, pinned: i64) -> bool {
+        self.shown.contains(&pinned) || self.taken.ports.iter().any(|port| i64::from(*port) == pinned)
     }
 
     fn show_any(&mut self) -> u16 {
-        let port = self.shown.iter().max().map_or(DRY_RUN_PORT, |last| last.saturating_add(1));
-        self.shown.push(port);
+        let last = self.shown.iter().max().and_then(|last| u16::try_from(*last).ok());
+        let port = last.map_or(DRY_RUN_PORT, |last| last.saturating_add(1));
+        self.shown.push(port.into());
         port
     }
 }
@@ -159,18 +163,12 @@ fn take_any(reservation: &mut Reservation) -> Result<u16, StatusError> {
 }
 
 fn allocate_health_check(service: &mut Value, reservation: &mut Reservation) -> Result<(), StatusError> {
-    let sent = &service["spec"]["healthCheckNodePort"];
-    let Some(pinned) = port(sent) else {
-        if sent.as_i64().is_some_and(|number| number != 0) {
-            // No port at all: validation says so.
-            return Ok(());
-        }
-        let number = take_any(reservation)?;
-        set_health_check(service, Some(number));
+    let Some(pinned) = number(&service["spec"]["healthCheckNodePort"]) else {
+        let drawn = take_any(reservation)?;
+        set_health_check(service, Some(drawn));
         return Ok(());
     };
-    let result = if reservation.dry_run { reservation.show(pinned) } else { reservation.pin(pinned) };
-    result.map_err(|why| {
+    reservation.pin(pinned).map_err(|why| {
         StatusError::internal(format!("failed to allocate requested HealthCheck NodePort {pinned}: {why}"))
     })
 }
@@ -203,21 +201,22 @@ fn update_ports(
     released: &mut Held,
 ) -> Result<(), StatusError> {
     let known: Vec<u16> = of(old).collect();
-    let mut seen: Vec<(String, u16)> = Vec::new();
+    let mut seen: Vec<(String, i64)> = Vec::new();
     for i in 0..ports(service).len() {
         let entry = &ports(service)[i];
         let protocol = entry["protocol"].as_str().unwrap_or("TCP").to_owned();
-        let node_port = match port(&entry["nodePort"]) {
+        let node_port = match number(&entry["nodePort"]) {
             None if !wants_node_ports(service) => continue,
             None => {
-                let number = take_any(reservation)?;
-                set(service, i, number);
-                number
+                let drawn = take_any(reservation)?.into();
+                set(service, i, drawn);
+                drawn
             }
-            Some(pinned) if known.contains(&pinned) || reservation.taken.ports.contains(&pinned) => pinned,
+            Some(pinned) if known.iter().any(|port| i64::from(*port) == pinned) => pinned,
+            Some(pinned) if reservation.has_pinned(pinned) => pinned,
             Some(pinned) => take(service, i, pinned, reservation)?,
         };
-        if node_port != 0 && seen.contains(&(protocol.clone(), node_port)) {
+        if seen.contains(&(protocol.clone(), node_port)) {
             return Err(StatusError::new(500, "", format!("duplicate nodePort: {{{protocol} {node_port}}}")));
         }
         seen.push((protocol, node_port));

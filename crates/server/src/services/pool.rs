@@ -207,10 +207,6 @@ impl IpPool {
         self.cidr.network
     }
 
-    pub fn is_taken(&self, ip: IpAddr) -> bool {
-        self.numbers.taken.contains(&number(ip))
-    }
-
     pub fn release(&mut self, ip: IpAddr) {
         self.numbers.taken.remove(&number(ip));
     }
@@ -231,20 +227,20 @@ impl PortPool {
         self.0.taken.insert(u128::from(port));
     }
 
-    pub fn check(&self, port: u16) -> Result<(), PoolError> {
-        match u128::from(port) {
-            port if !self.0.contains(port) => {
-                Err(PoolError::PortOutside { first: self.0.first as u16, last: self.0.last as u16 })
-            }
-            port if self.0.taken.contains(&port) => Err(PoolError::PortTaken),
-            _ => Ok(()),
-        }
+    pub fn is_taken(&self, port: u16) -> bool {
+        self.0.taken.contains(&u128::from(port))
+    }
+
+    pub fn outside(&self) -> PoolError {
+        PoolError::PortOutside { first: self.0.first as u16, last: self.0.last as u16 }
     }
 
     pub fn allocate(&mut self, port: u16) -> Result<(), PoolError> {
-        self.check(port)?;
-        self.take(port);
-        Ok(())
+        match () {
+            () if !self.0.contains(u128::from(port)) => Err(self.outside()),
+            () if !self.0.taken.insert(u128::from(port)) => Err(PoolError::PortTaken),
+            () => Ok(()),
+        }
     }
 
     pub fn allocate_next(&mut self) -> Result<u16, PoolError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use orlop_api::field::{ErrorList, Path};
+use orlop_api::managed_fields::{self, FieldManager};
 use orlop_api::status::{GroupResource, StatusError};
 use orlop_api::{Value, meta};
 use orlop_base::{clock, id};
@@ -32,6 +33,14 @@ const EXTENDED_SECONDS: i64 = 365 * 24 * 60 * 60;
 pub struct TokenRequest(pub Arc<Issuer>);
 
 impl Creator for TokenRequest {
+    fn begin(&self, call: &Call, request: &mut Value, manager: &str) {
+        default_life(request);
+        let now = clock::rfc3339();
+        let kind = &managed_fields::TokenRequest;
+        let subresource = &*call.info.subresource;
+        FieldManager { kind, version: "v1", subresource, manager, now: &now }.on_create(request);
+    }
+
     fn create<'a>(
         &'a self,
         _server: &'a Arc<Server>,
@@ -95,9 +104,7 @@ impl TokenRequest {
         if spec.get("audiences").and_then(Value::as_array).is_none_or(Vec::is_empty) {
             spec.insert("audiences".into(), json!(self.0.config().audiences));
         }
-        if spec.get("expirationSeconds").is_none_or(Value::is_null) {
-            spec.insert("expirationSeconds".into(), DEFAULT_SECONDS.into());
-        }
+        default_life(request);
     }
 
     fn limit(&self, request: &mut Value, warnings: &Warnings) {
@@ -129,6 +136,13 @@ impl TokenRequest {
             warn_after: extend.then_some(now + asked),
         };
         (claims, now + asked)
+    }
+}
+
+fn default_life(request: &mut Value) {
+    let spec = meta::child_mut(request, "spec");
+    if spec.get("expirationSeconds").is_none_or(Value::is_null) {
+        spec.insert("expirationSeconds".into(), DEFAULT_SECONDS.into());
     }
 }
 

@@ -95,8 +95,9 @@ async fn attempt(
     };
     let undo = begin(server, &mut attributes, &old)?;
     prepare(server, &mut attributes, &old)?;
-    fields::keep_times_of_noop(&old, &mut attributes.object);
     server.validate(&attributes).await?;
+    resource.settle(&mut attributes.object);
+    fields::keep_times_of_noop(&old, &mut attributes.object);
     let unless_newer = turn.as_ref().and_then(|turn| turn.unless_newer);
     let written = write(server, &attributes, existing, &old, unless_newer).await?;
     if written.is_some() {
@@ -161,6 +162,7 @@ fn prepare(server: &Server, attributes: &mut Attributes, old: &Value) -> Result<
     let (kind, info) = (resource.kind(), resource.info());
     let (object, subresource) = (&mut attributes.object, &*attributes.subresource);
     keep(object, old, "generation");
+    let counts = info.has_generation && subresource.is_empty() && kind.generation_changes_as_sent(object, old);
     match subresource {
         "" => {
             kind.prepare_update(object, old);
@@ -170,7 +172,7 @@ fn prepare(server: &Server, attributes: &mut Attributes, old: &Value) -> Result<
     }
     resource.complete(object);
     keep(object, old, "generation");
-    if info.has_generation && subresource != "status" && kind.generation_changed(object, old) {
+    if counts || info.has_generation && subresource != "status" && kind.generation_changed(object, old) {
         meta::set(object, "generation", old["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
     }
     restore_system_fields(object, old);
@@ -178,8 +180,8 @@ fn prepare(server: &Server, attributes: &mut Attributes, old: &Value) -> Result<
     errors.extend(object_meta::validate_update(object, old));
     let (found, warnings) = kind.check_update(subresource, object, old);
     errors.extend(found);
-    if errors.is_empty() && subresource.is_empty() {
-        errors = server.extensions.validate(server, resource.storage_key(), object, Some(old));
+    if subresource.is_empty() {
+        server.extensions.validate(server, resource.storage_key(), object, Some(old), &mut errors);
     }
     errors.once();
     if !errors.is_empty() {

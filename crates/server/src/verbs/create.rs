@@ -102,6 +102,7 @@ async fn attempt(
     for attempt in 1.. {
         meta::name(&attributes.object).clone_into(&mut attributes.name);
         server.validate(attributes).await?;
+        resource.settle(&mut attributes.object);
         match store(server, attributes, turn.unless_newer).await {
             Ok(Some(content)) => {
                 undo.into_iter().for_each(Undo::committed);
@@ -140,6 +141,7 @@ fn prepare(
     warnings: &Warnings,
 ) -> Result<(), StatusError> {
     let (kind, info) = (resource.kind(), resource.info());
+    kind.warnings_as_sent(object).into_iter().for_each(|text| warnings.add(text));
     kind.prepare_create(object);
     kind.drop_disabled(object, &Value::Null);
     // A status that was dropped is an empty one, where Go writes it.
@@ -155,10 +157,9 @@ fn prepare(
     if info.has_generation && kind.generation_from_creation() {
         meta::set(object, "generation", 1);
     }
-    let mut errors = kind.validate(object);
-    if errors.is_empty() {
-        errors = server.extensions.validate(server, resource.storage_key(), object, None);
-    }
+    let mut errors = server.extensions.permit(server, resource.storage_key(), object);
+    errors.extend(kind.validate(object));
+    server.extensions.validate(server, resource.storage_key(), object, None, &mut errors);
     if errors.is_empty() {
         errors = object_meta::validate(object, info.namespaced, object_meta::path_segment_rule);
     }
@@ -246,9 +247,11 @@ pub(crate) async fn create_virtual(
     }
     ensure_namespace(&mut object, call.namespace())?;
     call.trail.request_object(&object);
+    let manager = call.manager(&options.field_manager);
     if call.info.subresource.is_empty() {
-        fields::update(call, None, &mut object, &call.manager(&options.field_manager));
+        fields::update(call, None, &mut object, &manager);
     }
+    creator.begin(call, &mut object, &manager);
     let mut attributes = call.attributes(Operation::Create, object, options.dry_run);
     server.admit(&mut attributes).await?;
     server.validate(&attributes).await?;

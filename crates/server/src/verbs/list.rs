@@ -214,7 +214,11 @@ pub(super) fn write(call: &Call, output: Output, page: &Page) -> Result<Response
                 joined(Bytes::from(list), std::iter::empty(), b"")
             } else {
                 let head = list_head("PartialObjectMetadataList", version.api_version(), page);
-                joined(head, page.entries.iter().map(|entry| shape::partial(&entry.json, version)), b"]}")
+                joined(
+                    head,
+                    page.entries.iter().map(|entry| shape::partial(resource.kind(), &entry.json, version)),
+                    b"]}",
+                )
             }
         }
         Some(Shape::Table(version)) => table(call, version, page)?,
@@ -246,12 +250,21 @@ fn table(call: &Call, version: MetaVersion, page: &Page) -> Result<Pieces, Statu
     let (resource, now) = (&call.resource, clock::unix_seconds());
     let columns = shape::columns(resource.kind());
     let head = shape::table_head(version, &page.metadata(), Some(&columns));
-    let rows = page
-        .entries
-        .iter()
-        .map(|entry| Ok(shape::row(&shape::cells_of(resource, entry, now)?, &resource.json(entry), include, version)));
+    let rows = in_order_of_rows(resource, &page.entries)?.into_iter().map(|entry| {
+        let cells = shape::cells_of(resource, entry, now)?;
+        Ok(shape::row(resource.kind(), &cells, &resource.json(entry), include, version))
+    });
     let rows: Vec<Bytes> = rows.collect::<Result<_, StatusError>>()?;
     Ok(joined(head, rows.into_iter(), shape::TABLE_TAIL))
+}
+
+/// A page's entries as a table has them.
+fn in_order_of_rows<'a>(resource: &Resource, page: &'a [Arc<Entry>]) -> Result<Vec<&'a Arc<Entry>>, StatusError> {
+    let Some(place) = resource.kind().row_place() else { return Ok(page.iter().collect()) };
+    let placed = page.iter().map(|entry| Ok((place(&resource.parse(entry)?), entry)));
+    let mut placed: Vec<(i64, &Arc<Entry>)> = placed.collect::<Result<_, StatusError>>()?;
+    placed.sort_by_key(|(place, _)| *place);
+    Ok(placed.into_iter().map(|(_, entry)| entry).collect())
 }
 
 fn protobuf(resource: &Resource, page: &Page) -> Result<Pieces, StatusError> {

@@ -26,6 +26,7 @@ use crate::Server;
 use crate::admission::metrics::{Half, METRICS};
 use crate::admission::{Attributes, Operation};
 use crate::call::Call;
+use crate::resource::Resource;
 use crate::wire::negotiate::{self, Offer, Output};
 use crate::wire::respond::{self, Content};
 
@@ -36,10 +37,28 @@ pub(crate) use delete::{Target, delete, delete_one};
 pub(crate) use get::get;
 pub(crate) use list::list;
 pub(crate) use modify::modify;
-pub(crate) use patch::patch;
+pub(crate) use patch::{check_format, patch};
 pub(crate) use update::update;
 pub(crate) use view::{get_view, patch_view, update_view};
 pub(crate) use watch::watch;
+
+/// Where upstream keeps an object in etcd, as its errors tell: of dry runs before the store has put its prefix there.
+pub(crate) fn etcd_key(resource: &Resource, namespace: &str, name: &str, dry_run: bool) -> String {
+    let info = resource.info();
+    let plural = match (&*info.group, &*info.plural) {
+        ("", "endpoints") => "services/endpoints",
+        ("", "nodes") => "minions",
+        ("", "replicationcontrollers") => "controllers",
+        ("", "services") => "services/specs",
+        ("networking.k8s.io", "ingresses") => "ingress",
+        (_, plural) => plural,
+    };
+    let by_group = !resource.has_protobuf() || resource.kind().is_stored_as_json();
+    let group = if by_group { &*info.group } else { "" };
+    let prefix = if dry_run { "" } else { "registry" };
+    let parts = [prefix, group, plural, namespace, name].into_iter().filter(|part| !part.is_empty());
+    parts.fold(String::new(), |key, part| key + "/" + part)
+}
 
 impl Call {
     /// What the client accepts for one object or a list.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::Response;
+use http::{HeaderMap, Response};
 use orlop_api::codec::json::FieldValidation;
 use orlop_api::codec::{json, yaml};
 use orlop_api::field::{ErrorList, Path};
@@ -17,6 +17,7 @@ use super::{Change, change, fields};
 use crate::Server;
 use crate::call::Call;
 use crate::options::{WriteKind, WriteOptions};
+use crate::resource::Resource;
 use crate::wire::{body, decode, negotiate};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +37,9 @@ impl Format {
     ];
 
     /// Custom resources have no strategic merge patch.
-    fn of(call: &Call) -> Result<Self, StatusError> {
-        let sent = negotiate::content_type(&call.head.headers);
-        let offered = || Self::ALL.iter().filter(|(f, _)| *f != Self::Strategic || call.resource.has_protobuf());
+    fn of(headers: &HeaderMap, resource: &Resource) -> Result<Self, StatusError> {
+        let sent = negotiate::content_type(headers);
+        let offered = || Self::ALL.iter().filter(|(f, _)| *f != Self::Strategic || resource.has_protobuf());
         if let Some((format, _)) = offered().find(|(_, name)| *name == sent) {
             return Ok(*format);
         }
@@ -46,6 +47,11 @@ impl Format {
         let refused = StatusError::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
         Err(refused.with_details(Value::Object(Map::new())))
     }
+}
+
+/// 415 for a patch of no known format, of which nothing else is said then.
+pub(crate) fn check_format(headers: &HeaderMap, resource: &Resource) -> Result<(), StatusError> {
+    Format::of(headers, resource).map(drop)
 }
 
 pub(crate) async fn patch(server: &Arc<Server>, call: &Call, body: Body) -> Result<Response<Body>, StatusError> {
@@ -79,14 +85,21 @@ pub(crate) async fn patch(server: &Arc<Server>, call: &Call, body: Body) -> Resu
 
 /// What Go's decoder says of a patch that should have been an object.
 fn no_object(format: Format, body: &[u8]) -> String {
-    let found = match serde_json::from_slice(body) {
-        Ok(Value::Array(_)) => "array",
-        Ok(Value::String(_)) => "string",
-        Ok(Value::Number(_)) => "number",
-        Ok(Value::Bool(_)) => "bool",
+    let parsed = match format {
+        Format::Apply => match yaml::from_yaml(body) {
+            Ok(value) => Some(value),
+            Err(error) => return format!("error encoding patch: {error}"),
+        },
+        _ => serde_json::from_slice(body).ok(),
+    };
+    let found = match parsed {
+        Some(Value::Array(_)) => "array",
+        Some(Value::String(_)) => "string",
+        Some(Value::Number(_)) => "number",
+        Some(Value::Bool(_)) => "bool",
         _ => return "invalid JSON patch".to_owned(),
     };
-    let prefix = if format == Format::Merge { "error decoding patch: " } else { "" };
+    let prefix = if format == Format::Strategic { "" } else { "error decoding patch: " };
     format!("{prefix}json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")
 }
 
@@ -105,12 +118,12 @@ pub(super) struct Patch {
 
 impl Patch {
     pub async fn read(call: &Call, body: Body, schema: Option<ObjectRef>) -> Result<Self, StatusError> {
-        let format = Format::of(call)?;
+        let format = Format::of(&call.head.headers, &call.resource)?;
         let body = body::read(body).await?;
         let options = WriteOptions::parse(&call.info, WriteKind::Patch { apply: format == Format::Apply })?;
         let parsed = match format {
             Format::Apply => yaml::decode(&body, None, FieldValidation::Warn)
-                .map_err(|e| StatusError::bad_request(format!("error decoding patch: {e}"))),
+                .map_err(|_| StatusError::bad_request(no_object(format, &body))),
             // A list of operations is no object: nothing in it can stand twice.
             Format::Json => serde_json::from_slice(&body)
                 .map(|operations| (operations, Vec::new()))
@@ -140,7 +153,9 @@ impl Patch {
         self.intact()?;
         let (current, value) = (current.clone(), &self.value);
         let patched = match (self.format, &self.schema) {
-            (Format::Json, _) => patch::json::apply(current, value)?,
+            (Format::Json, _) => {
+                patch::json::apply(current, value, self.options.field_validation != FieldValidation::Ignore)?
+            }
             (Format::Strategic, Some(schema)) => patch::strategic::apply(current, value.clone(), schema.get())?,
             _ => patch::merge::apply(current, value.clone())?,
         };

@@ -7,7 +7,7 @@ use orlop_api::status::StatusError;
 use orlop_api::{Value, meta};
 use orlop_client::transport::Body;
 
-use super::{Change, change, fields, owner};
+use super::{Change, change, etcd_key, fields, owner};
 use crate::Server;
 use crate::call::Call;
 use crate::options::{WriteKind, WriteOptions};
@@ -30,7 +30,7 @@ pub(crate) async fn update(server: &Arc<Server>, call: &Call, body: Body) -> Res
     let manager = call.manager(&options.field_manager);
     let mut transform = |old: Option<&Value>| -> Result<Value, StatusError> {
         let mut object = decoded.take().map_or_else(decode, Ok)?;
-        check_uid(call, &object, old)?;
+        check_uid(call, &object, old, options.dry_run)?;
         fields::update(call, old, &mut object, &manager);
         Ok(object)
     };
@@ -48,18 +48,16 @@ pub(crate) async fn update(server: &Arc<Server>, call: &Call, body: Body) -> Res
 }
 
 /// A uid in the body is a precondition.
-fn check_uid(call: &Call, object: &Value, old: Option<&Value>) -> Result<(), StatusError> {
+fn check_uid(call: &Call, object: &Value, old: Option<&Value>, dry_run: bool) -> Result<(), StatusError> {
     let sent = meta::uid(object);
     let Some(stored) = old.map(meta::uid) else { return Ok(()) };
     if sent.is_empty() || sent == stored {
         return Ok(());
     }
-    let key = [call.resource.storage_key(), call.namespace(), &call.info.name];
-    let path: Vec<&str> = key.into_iter().filter(|part| !part.is_empty()).collect();
+    let key = etcd_key(&call.resource, call.namespace(), &call.info.name, dry_run);
     let why = format!(
-        "StorageError: invalid object, Code: 4, Key: /{}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
-         failed: UID in precondition: {sent}, UID in object meta: {stored}",
-        path.join("/")
+        "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
+         failed: UID in precondition: {sent}, UID in object meta: {stored}"
     );
     Err(StatusError::conflict(call.resource.group_resource(), &call.info.name, &why))
 }

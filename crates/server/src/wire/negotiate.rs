@@ -97,12 +97,28 @@ impl Offer {
 /// Picks the output for `Accept`, 406 when nothing fits.
 pub fn output(headers: &HeaderMap, info: &RequestInfo, offer: Offer) -> Result<Output, StatusError> {
     let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let mut output = choose(accept, offer).ok_or_else(|| StatusError::not_acceptable(&offer.names()))?;
+    let mut output = choose(accept, offer).ok_or_else(|| refuse(accept, info, offer))?;
     if offer.watch && output.media == Media::Yaml {
         return Err(StatusError::not_acceptable(&offer.names()));
     }
     output.pretty = output.media == Media::Json && (output.pretty || wants_pretty(headers, info));
     Ok(output)
+}
+
+/// Where no media type fits at all, upstream's router refuses, in words of its own; custom resources are none of its
+/// business.
+fn refuse(accept: &str, info: &RequestInfo, offer: Offer) -> StatusError {
+    let fits = |clause: Clause<'_>| Media::ALL.into_iter().any(|media| clause.covers(media));
+    if !offer.protobuf || accept.split(',').filter_map(Clause::parse).any(fits) {
+        return StatusError::not_acceptable(&offer.names());
+    }
+    let plain = Offer { watch: false, ..offer };
+    let names = match &*info.verb {
+        "list" | "watch" => format!("{}, {}", plain.names(), Offer { watch: true, ..offer }.names()),
+        _ => plain.names(),
+    };
+    let text = format!("406: Not Acceptable\n\nAvailable representations: {names}");
+    StatusError::new(406, "NotAcceptable", text).with_details(serde_json::json!({}))
 }
 
 fn choose(accept: &str, offer: Offer) -> Option<Output> {

@@ -129,7 +129,7 @@ fn reshape(resource: &Resource, shape: Shape, include: Include, content: &Conten
         Content::Value(value) => Bytes::from(codec::json::encode(value)),
     };
     match shape {
-        Shape::Partial(version) => Ok(shape::partial(&json, version)),
+        Shape::Partial(version) => Ok(shape::partial(resource.kind(), &json, version)),
         Shape::PartialList(_) => Err(StatusError::new(
             406,
             "NotAcceptable",
@@ -161,7 +161,7 @@ pub fn table_of_one(
 ) -> Bytes {
     let columns = with_columns.then(|| shape::columns(resource.kind()));
     let head = shape::table_head(version, &shape::table_metadata(json), columns.as_ref());
-    let row = shape::row(cells, json, include, version);
+    let row = shape::row(resource.kind(), cells, json, include, version);
     Bytes::from([&head[..], &row, shape::TABLE_TAIL].concat())
 }
 

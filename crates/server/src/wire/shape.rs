@@ -1,5 +1,7 @@
 //! The other shapes an object can be asked in: Table and partial metadata (`meta.k8s.io`).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use orlop_api::kind::{Column, Kind};
 use orlop_api::status::StatusError;
@@ -36,12 +38,27 @@ impl Include {
 }
 
 /// `PartialObjectMetadata` of an object's JSON, metadata copied as it stands.
-pub fn partial(json: &[u8], version: MetaVersion) -> Bytes {
-    Bytes::from(partial_pieces(json, version).concat())
+pub fn partial(kind: &dyn Kind, json: &[u8], version: MetaVersion) -> Bytes {
+    Bytes::from(partial_pieces(&metadata(kind, json), version).concat())
 }
 
-fn partial_pieces(json: &[u8], version: MetaVersion) -> [&[u8]; 5] {
-    let metadata = raw::find(json, &["metadata"]).and_then(|range| json.get(range)).unwrap_or(b"{}");
+fn metadata<'a>(kind: &dyn Kind, json: &'a [u8]) -> Cow<'a, [u8]> {
+    let whole = raw::find(json, &["metadata"]).and_then(|range| json.get(range)).unwrap_or(b"{}");
+    let Some(annotation) = kind.annotation_of_version() else { return Cow::Borrowed(whole) };
+    let mut metadata: Value = serde_json::from_slice(whole).unwrap_or_default();
+    if let Some(annotations) = metadata["annotations"].as_object_mut() {
+        annotations.remove(annotation);
+        if annotations.is_empty() {
+            metadata["annotations"].take();
+        }
+    }
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.retain(|_, value| !value.is_null());
+    }
+    Cow::Owned(metadata.to_string().into_bytes())
+}
+
+fn partial_pieces(metadata: &[u8], version: MetaVersion) -> [&[u8]; 5] {
     let (kind, version) = (br#"{"kind":"PartialObjectMetadata","apiVersion":""#, version.api_version().as_bytes());
     [kind, version, br#"","metadata":"#, metadata, b"}"]
 }
@@ -79,14 +96,14 @@ pub fn cells_of(resource: &Resource, entry: &Entry, now: i64) -> Result<Vec<u8>,
 }
 
 /// One table row; `json` is the object in the version that the client sees.
-pub fn row(cells: &[u8], json: &[u8], include: Include, version: MetaVersion) -> Bytes {
+pub fn row(kind: &dyn Kind, cells: &[u8], json: &[u8], include: Include, version: MetaVersion) -> Bytes {
     let (head, middle): (&[u8], &[u8]) = (br#"{"cells":"#, br#","object":"#);
     Bytes::from(match include {
         Include::None => [head, cells, middle, b"null}"].concat(),
         Include::Object => [head, cells, middle, json, b"}"].concat(),
         Include::Metadata => {
-            let [kind, version, metadata, copied, end] = partial_pieces(json, version);
-            [head, cells, middle, kind, version, metadata, copied, end, b"}"].concat()
+            let metadata = metadata(kind, json);
+            [&[head, cells, middle][..], &partial_pieces(&metadata, version), &[b"}"]].concat().concat()
         }
     })
 }
@@ -114,22 +131,34 @@ pub fn table_metadata(json: &[u8]) -> Value {
 mod tests {
     use super::*;
 
+    fn kind(plural: &str) -> &'static dyn Kind {
+        orlop_api::kinds::by_resource("", "v1", plural).unwrap()
+    }
+
+    #[test]
+    fn metadata_alone_lacks_what_stands_for_a_field() {
+        let kind = orlop_api::kinds::by_resource("apps", "v1", "daemonsets").unwrap();
+        let json = br#"{"metadata":{"annotations":{"deprecated.daemonset.template.generation":"1"},"name":"x"}}"#;
+        let partial: Value = serde_json::from_slice(&partial(kind, json, MetaVersion::V1)).unwrap();
+        assert_eq!(partial["metadata"], json!({"name": "x"}));
+    }
+
     #[test]
     fn partial_copies_metadata() {
         let json = br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x","labels":{"a":"}"}},"spec":{}}"#;
         assert_eq!(
-            &partial(json, MetaVersion::V1)[..],
+            &partial(kind("pods"), json, MetaVersion::V1)[..],
             br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"name":"x","labels":{"a":"}"}}}"#
         );
     }
 
     #[test]
     fn a_row_with_and_without_its_object() {
-        let kind = orlop_api::kinds::by_resource("", "v1", "configmaps").unwrap();
+        let kind = kind("configmaps");
         let object = json!({"metadata": {"name": "x", "creationTimestamp": "2026-01-01T00:00:00Z"}});
         let json = object.to_string();
         let told = |include| {
-            let row = row(&cells(kind, &object, 0), json.as_bytes(), include, MetaVersion::V1);
+            let row = row(kind, &cells(kind, &object, 0), json.as_bytes(), include, MetaVersion::V1);
             serde_json::from_slice::<Value>(&row).unwrap()
         };
         let none = told(Include::None);

@@ -8,10 +8,12 @@
 //!   headers: {X-Any: value}
 //!   body: {...}                           # or `text`, sent as it stands
 //!   events: true                          # a watch; its query has a timeout
+//!   until: {/status/allowed: true}        # asked again until the answer says so: caches follow a moment later
 //!   keep: {rv: /metadata/resourceVersion} # each side's own, for `{{rv}}` in later steps
 //! ```
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use http::header::CONTENT_TYPE;
@@ -33,7 +35,12 @@ pub async fn run(judge: &Judge<'_>, name: &str, steps: &[Value]) -> Result<()> {
             let (ours, theirs) = tokio::join!(judge.sides.upstream.events(&ours), judge.sides.orlop.events(&theirs));
             (ours?, theirs?)
         } else {
-            judge.both(&ours, &theirs).await?
+            let until = &step["until"];
+            let says = |answer: &Answer| {
+                let mut wanted = until.as_object().into_iter().flatten();
+                wanted.all(|(pointer, value)| answer.body.pointer(pointer) == Some(value))
+            };
+            both_until(judge, (&ours, &theirs), &says).await?
         };
         keep(step, &ours, &mut upstream);
         keep(step, &theirs, &mut orlop);
@@ -41,6 +48,26 @@ pub async fn run(judge: &Judge<'_>, name: &str, steps: &[Value]) -> Result<()> {
         judge.note(&format!("script {name}"), &format!("step {} {label}", at + 1), &ask, &ours, &theirs);
     }
     Ok(())
+}
+
+/// How often a step with `until` is asked, and how long apart.
+const ATTEMPTS: usize = 100;
+const APART: Duration = Duration::from_millis(100);
+
+/// Asks until both answers are what `says` wants, or it was asked often enough.
+pub async fn both_until(
+    judge: &Judge<'_>,
+    asks: (&Ask, &Ask),
+    says: &(dyn Fn(&Answer) -> bool + Sync),
+) -> Result<(Answer, Answer)> {
+    for _ in 1..ATTEMPTS {
+        let (upstream, orlop) = judge.both(asks.0, asks.1).await?;
+        if says(&upstream) && says(&orlop) {
+            return Ok((upstream, orlop));
+        }
+        tokio::time::sleep(APART).await;
+    }
+    judge.both(asks.0, asks.1).await
 }
 
 fn ask(step: &Value) -> Result<Ask> {

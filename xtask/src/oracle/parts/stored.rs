@@ -6,10 +6,11 @@ use orlop_api::{Value, meta};
 use serde_json::json;
 
 use super::super::corpus::Subject;
-use super::super::exchange::Ask;
+use super::super::exchange::{Answer, Ask};
 use super::super::judge::{Case, Judge};
 use super::super::mutate::{Scope, mutations};
 use super::objects::{Spoiled, spoiled};
+use super::scripts;
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 const PARTIAL: &str = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
@@ -25,6 +26,9 @@ pub async fn run(judge: &Judge<'_>, subject: &Subject, sample: usize) -> Result<
         let path = subject.collection(meta::namespace(object));
         judge.one(&label, format!("store {name}"), Ask::json(Method::POST, path, object)).await?;
     }
+    for (_, object) in &subject.valid {
+        marked(judge, subject, object).await?;
+    }
     status(judge, subject, sample).await?;
     judge.all(&label, reads(subject)).await?;
     judge.all(&label, updates(subject, sample)).await?;
@@ -36,6 +40,20 @@ fn path_of(subject: &Subject, object: &Value) -> String {
     format!("{}/{}", subject.collection(meta::namespace(object)), meta::name(object))
 }
 
+/// Both servers say themselves whether a FlowSchema's level is there, a moment after each write.
+async fn marked(judge: &Judge<'_>, subject: &Subject, object: &Value) -> Result<()> {
+    if subject.info().kind != "FlowSchema" {
+        return Ok(());
+    }
+    let says = |answer: &Answer| {
+        let reason = answer.body.pointer("/status/conditions/0/reason");
+        reason.is_some_and(|reason| matches!(reason.as_str(), Some("Found" | "NotFound")))
+    };
+    let ask = Ask::get(path_of(subject, object));
+    scripts::both_until(judge, (&ask, &ask), &says).await?;
+    Ok(())
+}
+
 /// The written status stays, for the reads that follow.
 async fn status(judge: &Judge<'_>, subject: &Subject, sample: usize) -> Result<()> {
     let (Some(status), Some((_, object))) = (&subject.status, subject.valid.last()) else { return Ok(()) };
@@ -45,6 +63,7 @@ async fn status(judge: &Judge<'_>, subject: &Subject, sample: usize) -> Result<(
     object["status"] = status.clone();
     let ask = Ask::json(Method::PUT, &path, &object);
     judge.one(&label, "write the status", ask).await?;
+    marked(judge, subject, &object).await?;
     judge.one(&label, "read the status", Ask::get(&path)).await?;
     let Some(schema) = subject.kind.schema(&subject.version) else { return Ok(()) };
     let mut cases = Vec::new();

@@ -46,8 +46,17 @@ impl<'a, 's> Decoder<'a, 's> {
     /// The whole text: an object of the schema, or any JSON without one.
     pub fn document(mut self, schema: Option<&'s ObjectType>) -> Result<(Value, Vec<String>), Failure> {
         let value = self.root(schema).map_err(|SyntaxError(why)| Failure::Syntax(why))?;
-        if value.is_array() {
-            return Err(Failure::Syntax(format!("json: cannot unmarshal array into Go value of type {GO_TYPE_META}")));
+        let found = match value {
+            Value::Array(_) => "array",
+            Value::String(_) => "string",
+            Value::Number(_) => "number",
+            Value::Bool(_) => "bool",
+            Value::Object(_) | Value::Null => "",
+        };
+        if !found.is_empty() {
+            return Err(Failure::Syntax(format!(
+                "json: cannot unmarshal {found} into Go value of type {GO_TYPE_META}"
+            )));
         }
         match self.fatal.or(self.type_error) {
             Some(why) => Err(Failure::Content { type_meta: TypeMeta::of(&value), why }),

@@ -124,8 +124,9 @@ impl<'s> Decoder<'_, 's> {
         self.strict_wanted = strict;
         let within = std::mem::replace(&mut self.type_error, earlier);
         self.fatal = self.fatal.take().or(within);
-        let empty = value.as_array().is_some_and(Vec::is_empty);
-        Ok(if empty { Value::Null } else { value })
+        // For Go something was there, if no schema: only `items` is ever asked.
+        let nothing = matches!(expected.ty, Type::SchemaOrStrings(_)) && value.as_array().is_some_and(Vec::is_empty);
+        Ok(if nothing { Value::Null } else { value })
     }
 
     fn alternative(&mut self, ty: &'s Type, start: Start) -> Scanned<Value> {
@@ -142,6 +143,7 @@ impl<'s> Decoder<'_, 's> {
             (Type::SchemaOrStrings(_), Start::Array) => {
                 self.items(|this| this.value(Expected { ty: &Type::String, go: None }))
             }
+            (Type::SchemaOrArray(_), _) => self.scan.skip().map(|_| Value::Array(Vec::new())),
             _ => self.scan.skip().map(|_| Value::Null),
         }
     }

@@ -11,7 +11,7 @@ mod scan;
 
 use serde_json::Value;
 
-pub use normal::{fill, normalise, prune};
+pub use normal::{fill, normalise, prune, settle};
 
 /// Adds the zero value of every absent field of the object itself that Go always writes (`status: {}`).
 pub fn complete(value: &mut Value, schema: &ObjectType) {
@@ -85,7 +85,7 @@ pub(crate) fn reread(value: &Value, schema: &ObjectType) -> Result<Value, String
 }
 
 /// What is wrong with a text that is no JSON, in Go's words.
-pub(crate) fn syntax_error(bytes: &[u8]) -> String {
+pub fn syntax_error(bytes: &[u8]) -> String {
     match Decoder::new(bytes, false).document(None) {
         Ok(_) => String::new(),
         Err(Failure::Syntax(why) | Failure::Content { why, .. }) => why,
@@ -129,12 +129,7 @@ fn refuse(body: &[u8], schema: Option<&ObjectType>, failure: Failure) -> StatusE
     StatusError::bad_request(match failure {
         Failure::Syntax(why) => {
             let why = format!("couldn't get version/kind; json parse error: {why}");
-            match expected {
-                Some(kind) => {
-                    format!("the object provided is unrecognized (must be of type {kind}): {why} ({})", summarise(body))
-                }
-                None => why,
-            }
+            schema.map_or_else(|| why.clone(), |schema| unrecognized(schema, &why, body))
         }
         Failure::Content { type_meta, why } => {
             let version = type_meta.api_version.rsplit('/').next().unwrap_or_default();
@@ -146,6 +141,12 @@ fn refuse(body: &[u8], schema: Option<&ObjectType>, failure: Failure) -> StatusE
             format!("{kind} in version {} cannot be handled as a {}: {why}", quote(version), expected.unwrap_or(kind))
         }
     })
+}
+
+/// What is said of a body that could be anything.
+pub(super) fn unrecognized(schema: &ObjectType, why: &str, body: &[u8]) -> String {
+    let kind = schema.short_name();
+    format!("the object provided is unrecognized (must be of type {kind}): {why} ({})", summarise(body))
 }
 
 fn summarise(body: &[u8]) -> String {

@@ -10,7 +10,8 @@ use crate::time::Precision;
 use crate::{duration, time};
 
 /// Brings an object to the form upstream would write it in: nulls and empty optional values vanish, mandatory
-/// zero values appear (`status: {}`, `resources: {}`), quantities, times and durations are canonical.
+/// zero values appear (`status: {}`, `resources: {}`), quantities, times and durations are canonical. Empty lists and
+/// maps that count stay until the object is stored; see [`settle`].
 ///
 /// Total: what does not fit its type stays as it is. Unknown fields stay too; see [`prune`].
 pub fn normalise(value: &mut Value, schema: &ObjectType) {
@@ -50,6 +51,52 @@ fn normalise_as(value: &mut Value, ty: &Type) {
 fn unset_to_zero(value: &mut Value, ty: &Type) {
     if value.is_null() {
         *value = zero(ty);
+    }
+}
+
+/// What storing makes of a decoded object: an empty list or map is as none, or, where Go writes it all the same, null
+/// once it went through protobuf.
+pub fn settle(value: &mut Value, schema: &ObjectType, through_protobuf: bool) {
+    let Value::Object(map) = value else { return };
+    map.retain(|name, value| {
+        let Some(field) = schema.field(name) else { return true };
+        if is_empty_of(value, &field.ty) {
+            if through_protobuf {
+                *value = Value::Null;
+            }
+            return !field.omit_empty;
+        }
+        settle_as(value, &field.ty, through_protobuf);
+        true
+    });
+}
+
+fn settle_as(value: &mut Value, ty: &Type, through_protobuf: bool) {
+    match (ty, value) {
+        (Type::Object(s) | Type::SchemaOrBool(s) | Type::SchemaOrArray(s) | Type::SchemaOrStrings(s), value)
+            if value.is_object() =>
+        {
+            settle(value, s.get(), through_protobuf);
+        }
+        (Type::List(list), Value::Array(items)) => {
+            items.iter_mut().for_each(|item| settle_as(item, &list.item, through_protobuf));
+        }
+        (Type::Map(map), Value::Object(entries)) => {
+            entries.values_mut().for_each(|entry| settle_as(entry, &map.value, through_protobuf));
+        }
+        (Type::SchemaOrArray(s), Value::Array(items)) => {
+            items.iter_mut().for_each(|item| settle(item, s.get(), through_protobuf));
+        }
+        _ => {}
+    }
+}
+
+/// Whether a value is a list or map of its type without anything in it. An empty schema is none.
+fn is_empty_of(value: &Value, ty: &Type) -> bool {
+    match (ty, value) {
+        (Type::List(_) | Type::SchemaOrArray(_), Value::Array(items)) => items.is_empty(),
+        (Type::Map(_), Value::Object(entries)) => entries.is_empty(),
+        _ => false,
     }
 }
 
@@ -93,13 +140,11 @@ fn prune_as(value: &mut Value, ty: &Type, path: &str, unknown: &mut Vec<String>)
     }
 }
 
-/// Whether Go would write this value of the field at all.
+/// Whether Go would write this value of the field, or tell it from none.
 pub fn keeps(field: &Field, value: &Value) -> bool {
     match (&field.ty, value) {
         (_, Value::Null) => is_always_written(field),
-        // Empty is nil, once it has been through the store.
-        (Type::List(_), Value::Array(items)) => !items.is_empty(),
-        (Type::Map(_), Value::Object(entries)) => !entries.is_empty(),
+        (ty, empty) if is_empty_of(empty, ty) => !field.omit_empty || field.empty_counts,
         (Type::Bytes, Value::String(text)) => !(field.omit_empty && text.is_empty()),
         _ if field.pointer || !field.omit_empty => true,
         (_, Value::Bool(b)) => *b,

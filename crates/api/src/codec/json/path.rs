@@ -44,13 +44,23 @@ impl<'a, 's> Path<'a, 's> {
         let mut names: Vec<&str> = Vec::new();
         for step in &self.0 {
             if let Step::Field(owner, field) = step {
+                // The outermost object's was read before.
+                let is_nested = innermost.is_some();
                 innermost = Some(owner.short_name());
                 embedding(owner, field, &mut names);
+                if is_nested && is_type_meta(owner, field) {
+                    names.push("TypeMeta");
+                }
                 names.push(&field.json);
             }
         }
         Some(format!("{}.{}", innermost?, names.join(".")))
     }
+}
+
+/// Whether a field stands in the `TypeMeta` that objects with metadata embed.
+fn is_type_meta(owner: &ObjectType, field: &Field) -> bool {
+    matches!(&*field.json, "apiVersion" | "kind") && owner.field("metadata").is_some()
 }
 
 fn push_name(path: &mut String, name: &str) {

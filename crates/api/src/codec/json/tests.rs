@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{FieldValidation, decode, normalise};
+use super::{FieldValidation, decode, normalise, settle};
 use crate::schema::{ObjectRef, builtin};
 
 fn schema(api_version: &str, kind: &str) -> ObjectRef {
@@ -16,6 +16,31 @@ const POD: (&str, &str) = ("v1", "Pod");
 const DEPLOYMENT: (&str, &str) = ("apps/v1", "Deployment");
 
 #[test]
+fn an_empty_list_counts_where_upstream_tells_it_from_none() {
+    let role = ("rbac.authorization.k8s.io/v1", "Role");
+    let definition = ("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+    for (kind, body, read_as, kept_as) in [
+        (role, json!({ "rules": [] }), json!([]), json!(null)),
+        (role, json!({}), json!(null), json!(null)),
+        (("v1", "ConfigMap"), json!({ "data": {} }), json!({}), json!("absent")),
+        (("v1", "Service"), json!({ "status": { "conditions": [] } }), json!("absent"), json!("absent")),
+        (definition, json!({ "status": { "storedVersions": [] } }), json!([]), json!([])),
+    ] {
+        let field = match kind.1 {
+            "Role" => "/rules",
+            "ConfigMap" => "/data",
+            "Service" => "/status/conditions",
+            _ => "/status/storedVersions",
+        };
+        let of = |value: &Value| value.pointer(field).cloned().unwrap_or("absent".into());
+        let mut value = read(kind, &body.to_string()).unwrap();
+        assert_eq!(of(&value), read_as, "{body}");
+        settle(&mut value, schema(kind.0, kind.1).get(), kind != definition);
+        assert_eq!(of(&value), kept_as, "{body}");
+    }
+}
+
+#[test]
 fn refuses_in_upstreams_words() {
     for (kind, body, want) in [
         (
@@ -27,6 +52,16 @@ fn refuses_in_upstreams_words() {
             POD,
             r#"{"spec":{"containers":[{"ports":[{"containerPort":99999999999}]}]}}"#,
             r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal number 99999999999 into Go struct field ContainerPort.spec.containers.ports.containerPort of type int32"#,
+        ),
+        (
+            ("apps/v1", "StatefulSet"),
+            r#"{"spec":{"volumeClaimTemplates":[{"kind":1}]}}"#,
+            r#"StatefulSet in version "v1" cannot be handled as a StatefulSet: json: cannot unmarshal number into Go struct field PersistentVolumeClaim.spec.volumeClaimTemplates.TypeMeta.kind of type string"#,
+        ),
+        (
+            POD,
+            r#""x""#,
+            r#"the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: json: cannot unmarshal string into Go value of type struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" } (227822)"#,
         ),
         (
             POD,

@@ -13,9 +13,8 @@ use serde_json::Value;
 
 use crate::schema::{ObjectType, Type, builtin};
 use crate::status::StatusError;
-use wire::Writer;
-
 pub use encode::encode_message;
+pub(crate) use wire::Writer;
 
 /// First bytes of every body.
 pub const MAGIC: &[u8; 4] = b"k8s\0";

@@ -22,6 +22,9 @@ pub fn decode(
     schema: Option<&ObjectType>,
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>), StatusError> {
-    let (value, duplicates) = read::from_yaml_reporting(bytes).map_err(|e| StatusError::bad_request(e.to_string()))?;
+    let (value, duplicates) = read::from_yaml_reporting(bytes).map_err(|error| {
+        let text = error.to_string();
+        StatusError::bad_request(schema.map_or_else(|| text.clone(), |schema| json::unrecognized(schema, &text, bytes)))
+    })?;
     json::decode_reporting(&json::encode(&value), schema, validation, duplicates)
 }

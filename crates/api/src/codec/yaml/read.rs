@@ -13,7 +13,7 @@ use crate::quote::quote;
 /// Why a text is no YAML that JSON can say; prints with go-yaml's `yaml: ` in front.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum YamlError {
-    #[error("yaml: line {line}: {problem}")]
+    #[error("yaml: {}{problem}", place(*.line))]
     Syntax { line: usize, problem: String },
     /// At this character.
     #[error("yaml: found a tab character that violates indentation")]
@@ -34,6 +34,11 @@ pub enum YamlError {
     BadTag { line: usize, word: String, tag: String },
     #[error("json: unsupported value: {0}")]
     NotJson(String),
+}
+
+/// Where no line is known, none is named.
+fn place(line: usize) -> String {
+    if line == 0 { String::new() } else { format!("line {line}: ") }
 }
 
 /// Reads the first document; an empty text is null. Of duplicate keys the last wins.

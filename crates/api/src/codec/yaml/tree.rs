@@ -29,6 +29,14 @@ pub struct Loader<'a> {
     parser: Parser<'a, StrInput<'a>>,
 }
 
+/// go-yaml does not say what it was about when it met what it cannot read, and there counts lines from nought.
+fn syntax(info: &str, line: usize) -> YamlError {
+    match info.strip_prefix("while parsing ").and_then(|rest| rest.split_once(", ")) {
+        Some((_, problem)) => YamlError::Syntax { line: line.saturating_sub(1), problem: problem.to_owned() },
+        None => YamlError::Syntax { line, problem: info.to_owned() },
+    }
+}
+
 impl<'a> Loader<'a> {
     pub fn new(text: &'a str) -> Self {
         Self { parser: Parser::new_from_str(text) }
@@ -40,7 +48,7 @@ impl<'a> Loader<'a> {
             Some(Err(e)) if e.info().starts_with("':' must be followed by a valid YAML whitespace") => {
                 Err(YamlError::TabAfterColon { at: e.marker().index() })
             }
-            Some(Err(e)) => Err(YamlError::Syntax { line: e.marker().line(), problem: e.info().to_owned() }),
+            Some(Err(e)) => Err(syntax(e.info(), e.marker().line())),
             None => Ok((Event::StreamEnd, Span::default())),
         }
     }

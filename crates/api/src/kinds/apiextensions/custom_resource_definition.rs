@@ -1,5 +1,6 @@
+use crate::equality::same_field;
 use crate::kinds::prelude::*;
-use crate::kinds::prepare::set;
+use crate::kinds::prepare::{remove, set};
 use crate::table::{Now, cells, columns, joined};
 
 pub struct CustomResourceDefinition;
@@ -17,6 +18,10 @@ impl Kind for CustomResourceDefinition {
         &FACTS
     }
 
+    fn is_stored_as_json(&self) -> bool {
+        true
+    }
+
     validation! {
         create: definition::definition,
         update: definition::update,
@@ -24,8 +29,30 @@ impl Kind for CustomResourceDefinition {
         warn: definition::warnings,
     }
 
+    /// A conversion by webhook that says nothing is none once it went through upstream's own type.
+    fn set_defaults(&self, version: &str, obj: &mut Value) {
+        if let Some(schema) = self.schema(version) {
+            crate::defaults::apply(&schema, obj);
+        }
+        let webhook = obj.at("spec.conversion.webhook");
+        if !webhook.is_null() && !webhook.has("clientConfig") && !webhook.has("conversionReviewVersions") {
+            remove(obj, "spec.conversion.webhook");
+        }
+    }
+
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    /// Empty lists and maps count in validation alone.
+    fn generation_changed(&self, obj: &Value, old: &Value) -> bool {
+        let schema = self.schema("v1").expect("built-in kinds have a schema");
+        let [obj, old] = [obj, old].map(|object| {
+            let mut object = object.clone();
+            crate::codec::json::settle(&mut object, schema.get(), false);
+            object
+        });
+        !same_field(&obj, &old, "spec")
     }
 
     fn prepare_create(&self, obj: &mut Value) {

@@ -11,6 +11,10 @@ impl Kind for APIService {
         &FACTS
     }
 
+    fn is_stored_as_json(&self) -> bool {
+        true
+    }
+
     validation! {
         create: api_service::api_service,
         update: api_service::update,

@@ -43,8 +43,14 @@ impl Kind for DaemonSet {
 
     fn prepare_update(&self, obj: &mut Value, old: &Value) {
         self.reset_fields("").keep_old(obj, old);
+        self.drop_disabled(obj, old);
         let changed = !same_field(&obj["spec"], &old["spec"], "template");
         set_template_generation(obj, template_generation(old) + i64::from(changed));
+    }
+
+    /// It is an annotation of `apps/v1` alone.
+    fn annotation_of_version(&self) -> Option<&'static str> {
+        Some(TEMPLATE_GENERATION)
     }
 
     fn columns(&self) -> Vec<Column> {

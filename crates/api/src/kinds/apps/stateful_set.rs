@@ -1,4 +1,5 @@
 use crate::kinds::prelude::*;
+use crate::kinds::prepare::{list_mut, set};
 use crate::table::{Now, age, cells, columns, containers};
 
 pub struct StatefulSet;
@@ -19,6 +20,17 @@ impl Kind for StatefulSet {
 
     fn pod_template(&self) -> Option<&'static str> {
         Some("spec.template")
+    }
+
+    /// A conversion gives each claim its kind.
+    fn set_defaults(&self, version: &str, obj: &mut Value) {
+        if let Some(schema) = self.schema(version) {
+            crate::defaults::apply(&schema, obj);
+        }
+        for claim in list_mut(obj, "spec.volumeClaimTemplates").iter_mut().filter(|claim| claim.is_object()) {
+            set(claim, "apiVersion", "v1");
+            set(claim, "kind", "PersistentVolumeClaim");
+        }
     }
 
     validation! {

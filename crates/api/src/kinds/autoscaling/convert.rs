@@ -159,6 +159,14 @@ pub fn to_v1(hpa: &mut Value) {
     set(hpa, "apiVersion", "autoscaling/v1");
 }
 
+/// A v1 object that names no metric at all has a target.
+pub fn default_target(hpa: &mut Value) {
+    let others = annotated(hpa, METRICS).as_array().is_some_and(|metrics| !metrics.is_empty());
+    if !others && !hpa.has("spec.targetCPUUtilizationPercentage") {
+        set(hpa, "spec.targetCPUUtilizationPercentage", DEFAULT_CPU_UTILIZATION);
+    }
+}
+
 pub fn to_v2(hpa: &mut Value) {
     let mut metrics: Vec<Value> =
         annotated(hpa, METRICS).as_array().into_iter().flatten().map(|metric| metric_to_v2(metric, &SPEC)).collect();

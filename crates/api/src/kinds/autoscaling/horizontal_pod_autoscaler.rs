@@ -25,6 +25,16 @@ impl Kind for HorizontalPodAutoscaler {
         "status": autoscaler::status,
     }
 
+    /// The target is defaulted in a conversion, which comes before anyone asks who set it.
+    fn set_defaults(&self, version: &str, obj: &mut Value) {
+        if let Some(schema) = self.schema(version) {
+            crate::defaults::apply(&schema, obj);
+        }
+        if version == "v1" {
+            convert::default_target(obj);
+        }
+    }
+
     fn convert(&self, obj: &mut Value, _from: &str, to: &str) {
         if to == "v1" { convert::to_v1(obj) } else { convert::to_v2(obj) }
     }

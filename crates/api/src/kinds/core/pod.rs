@@ -1,8 +1,8 @@
 use std::borrow::Cow;
 
-use crate::kinds::pod::{affinity, gated, row, status};
+use crate::kinds::pod::{affinity, app_armor, gated, row, status};
 use crate::kinds::prelude::*;
-use crate::kinds::prepare::set;
+use crate::kinds::prepare::{remove, set};
 use crate::table::{Now, columns};
 
 pub struct Pod;
@@ -46,13 +46,7 @@ impl Kind for Pod {
         match subresource {
             "" => ResetFields::Only(&["status"]),
             "status" => ResetFields::Only(&["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"]),
-            "ephemeralcontainers" => ResetFields::AllBut(&["spec.ephemeralContainers"]),
-            "resize" => ResetFields::AllBut(&[
-                "spec.containers[].resources",
-                "spec.containers[].resizePolicy",
-                "spec.initContainers[].resources",
-                "spec.initContainers[].resizePolicy",
-            ]),
+            // Upstream wrote filters for `resize` and `ephemeralcontainers`, but its storage of them offers none.
             _ => ResetFields::NONE,
         }
     }
@@ -61,13 +55,22 @@ impl Kind for Pod {
         gated::drop_unless_used(obj, &Value::Null);
         crate::defaults::set_pod_level_resources(obj);
         affinity::select_by_own_labels(obj);
+        app_armor::sync(obj);
         let status = status::of_new_pod(obj);
         set(obj, "status", status);
+    }
+
+    fn warnings_as_sent(&self, obj: &Value) -> Vec<String> {
+        app_armor::warnings(obj)
     }
 
     fn prepare_update(&self, obj: &mut Value, old: &Value) {
         self.reset_fields("").keep_old(obj, old);
         gated::drop_unless_used(obj, old);
+        // It was told from none by who creates pods alone.
+        if obj.map("spec.overhead").is_empty() {
+            remove(obj, "spec.overhead");
+        }
         keep_pod_resources(obj, old);
     }
 

@@ -39,9 +39,15 @@ impl Kind for Service {
         field_labels!["spec.clusterIP", "spec.type"]
     }
 
+    fn prepare_create(&self, obj: &mut Value) {
+        self.reset_fields("").drop_from(obj);
+        drop_traffic_policy(obj);
+    }
+
     fn prepare_update(&self, obj: &mut Value, old: &Value) {
         self.reset_fields("").keep_old(obj, old);
         drop_fields_of_old_type(obj, old);
+        drop_traffic_policy(obj);
         if obj.text("spec.type") != "LoadBalancer" && obj.has("status.loadBalancer") {
             set(obj, "status.loadBalancer", json!({}));
         }
@@ -113,6 +119,14 @@ fn drop_fields_of_old_type(obj: &mut Value, old: &Value) {
         for port in list_mut(obj, "spec.ports").iter_mut().filter_map(Value::as_object_mut) {
             port.remove("nodePort");
         }
+    }
+}
+
+/// A mere name has no traffic: upstream leaves the policy out wherever it reads one. A wrong one stays, to be refused.
+fn drop_traffic_policy(obj: &mut Value) {
+    let policy = obj.text("spec.internalTrafficPolicy");
+    if obj.text("spec.type") == "ExternalName" && matches!(policy, "Cluster" | "Local") {
+        remove(obj, "spec.internalTrafficPolicy");
     }
 }
 

@@ -19,9 +19,13 @@ impl Kind for EndpointSlice {
     }
 
     /// Everything counts but metadata, and of that the labels.
-    fn generation_changed(&self, obj: &Value, old: &Value) -> bool {
+    fn generation_changes_as_sent(&self, obj: &Value, old: &Value) -> bool {
         ["addressType", "endpoints", "ports"].iter().any(|field| !same_field(obj, old, field))
             || !same_field(&obj["metadata"], &old["metadata"], "labels")
+    }
+
+    fn generation_changed(&self, _obj: &Value, _old: &Value) -> bool {
+        false
     }
 
     fn prepare_create(&self, obj: &mut Value) {

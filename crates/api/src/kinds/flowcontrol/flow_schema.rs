@@ -24,6 +24,10 @@ impl Kind for FlowSchema {
         }
     }
 
+    fn row_place(&self) -> Option<fn(&Value) -> i64> {
+        Some(|schema| schema.int("spec.matchingPrecedence"))
+    }
+
     fn columns(&self) -> Vec<Column> {
         columns("Name, PriorityLevel, MatchingPrecedence, DistinguisherMethod, Age, MissingPL")
     }

@@ -1,2 +1,3 @@
 pub mod flow_schema;
+pub mod mandatory;
 pub mod priority_level_configuration;

@@ -1,5 +1,5 @@
 use crate::kinds::prelude::*;
-use crate::table::{Now, cells, columns};
+use crate::table::{Now, age, cells, columns};
 
 pub struct IPAddress;
 
@@ -19,12 +19,13 @@ impl Kind for IPAddress {
         columns("Name, ParentRef")
     }
 
-    fn row(&self, obj: &Value, _now: Now) -> Vec<Value> {
+    /// Upstream tells the age, too, in a cell that no column is for.
+    fn row(&self, obj: &Value, now: Now) -> Vec<Value> {
         let parent = match obj.at("spec.parentRef") {
             Value::Null => "<none>".to_owned(),
             parent => parent_name(parent),
         };
-        cells![meta::name(obj), parent]
+        cells![meta::name(obj), parent, age(obj, now)]
     }
 }
 

@@ -15,6 +15,11 @@ impl Kind for NetworkPolicy {
         update: networking::network_policy_update,
     }
 
+    /// Upstream compares to the letter: empty rules are not none.
+    fn generation_changed(&self, obj: &Value, old: &Value) -> bool {
+        obj["spec"] != old["spec"]
+    }
+
     fn columns(&self) -> Vec<Column> {
         columns("Name, Pod-Selector, Age")
     }

@@ -14,6 +14,10 @@ pub fn drop_in_template(obj: &mut Value, old: &Value, path: &str) {
     let template = path.split('.').try_fold(obj, |value, field| value.get_mut(field));
     if let Some(template) = template {
         drop_unless_used(template, old.at(path));
+        // It counts in a pod's validation alone.
+        if template.map("spec.overhead").is_empty() {
+            remove(template, "spec.overhead");
+        }
     }
 }
 

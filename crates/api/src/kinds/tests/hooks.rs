@@ -408,3 +408,42 @@ fn a_daemon_set_counts_its_templates_in_an_annotation() {
     assert_eq!(stored["metadata"]["annotations"][KEY], "1");
     assert_eq!(through("status", "apps", "DaemonSet", &stored, sent)["metadata"]["annotations"][KEY], "1");
 }
+
+#[test]
+fn what_upstreams_conversions_add_and_take() {
+    let defaulted = |group, version, name, mut obj: Value| {
+        by_kind(group, version, name).expect("a built-in kind").set_defaults(version, &mut obj);
+        obj
+    };
+    let set = defaulted("apps", "v1", "StatefulSet", json!({ "spec": { "volumeClaimTemplates": [{ "kind": "x" }] } }));
+    let claim = &set["spec"]["volumeClaimTemplates"][0];
+    assert_eq!((&claim["apiVersion"], &claim["kind"]), (&json!("v1"), &json!("PersistentVolumeClaim")));
+    let scaler = defaulted("autoscaling", "v1", "HorizontalPodAutoscaler", json!({ "spec": { "maxReplicas": 2 } }));
+    assert_eq!(scaler["spec"]["targetCPUUtilizationPercentage"], 80);
+    let converting = json!({ "spec": { "conversion": { "strategy": "None", "webhook": {} } } });
+    let definition = defaulted("apiextensions.k8s.io", "v1", "CustomResourceDefinition", converting);
+    assert_eq!(definition["spec"]["conversion"].get("webhook"), None);
+}
+
+#[test]
+fn what_is_dropped_may_still_count() {
+    let slice = |topology: Value| json!({ "endpoints": [{ "addresses": ["a"], "deprecatedTopology": topology }] });
+    let kind = kind("discovery.k8s.io", "EndpointSlice");
+    assert!(kind.generation_changes_as_sent(&slice(json!({ "z": "a" })), &slice(Value::Null)));
+    let set = |lifecycle: Value| json!({ "spec": { "template": { "spec": { "containers": [{ "lifecycle": lifecycle }] } } } });
+    let old = created("apps", "DaemonSet", set(Value::Null));
+    let new = updated("apps", "DaemonSet", &old, set(json!({ "stopSignal": "SIGINT" })));
+    assert_eq!(new["metadata"]["annotations"], old["metadata"]["annotations"]);
+}
+
+#[test]
+fn a_mere_name_has_no_traffic_policy() {
+    let spec = json!({ "spec": { "type": "ExternalName", "internalTrafficPolicy": "Cluster" } });
+    assert_eq!(created("", "Service", spec)["spec"].get("internalTrafficPolicy"), None);
+}
+
+#[test]
+fn empty_rules_of_a_policy_are_not_none() {
+    let kind = kind("networking.k8s.io", "NetworkPolicy");
+    assert!(kind.generation_changed(&json!({ "spec": { "egress": [] } }), &json!({ "spec": {} })));
+}

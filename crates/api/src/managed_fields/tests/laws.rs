@@ -146,6 +146,7 @@ fn normal(object: &Value) -> Value {
     let mut object = object.clone();
     let schema = kind_of(&object).schema("v1").expect("pods have a schema");
     crate::codec::json::normalise(&mut object, schema.get());
+    crate::codec::json::settle(&mut object, schema.get(), true);
     object
 }
 

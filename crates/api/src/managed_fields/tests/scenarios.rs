@@ -174,7 +174,7 @@ fn status_and_spec_have_their_own_doors() {
 }
 
 #[test]
-fn a_debugger_owns_the_container_it_added_and_no_more() {
+fn a_debugger_owns_what_it_sent() {
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p" },
         "spec": { "containers": [{ "name": "c", "image": "i" }] } });
     let object = live(created("a", pod));
@@ -185,7 +185,10 @@ fn a_debugger_owns_the_container_it_added_and_no_more() {
     debugger.on_patch(&object, &mut new);
     assert_eq!(
         owners(&new)["kubectl-debug/Update/ephemeralcontainers"],
-        json!({ "f:spec": { "f:ephemeralContainers": { ".": {}, "k:{\"name\":\"debug\"}": { ".": {}, "f:image": {}, "f:name": {} } } } })
+        json!({ "f:spec": {
+            "f:containers": { "k:{\"name\":\"c\"}": { "f:image": {} } },
+            "f:ephemeralContainers": { ".": {}, "k:{\"name\":\"debug\"}": { ".": {}, "f:image": {}, "f:name": {} } },
+        } })
     );
 }
 
@@ -510,4 +513,20 @@ fn managers_take_their_name_from_the_request() {
     assert_eq!(manager_name("", &"x".repeat(200)).len(), 128);
     let object = created("", config_map(json!({ "x": "1" })));
     assert_eq!(object["metadata"]["managedFields"][0]["manager"], "unknown");
+}
+
+#[test]
+fn a_field_may_be_owned_by_parts_though_its_type_is_whole() {
+    let volume = json!({ "apiVersion": "v1", "kind": "PersistentVolume", "metadata": { "name": "v" },
+        "spec": { "claimRef": { "name": "c" } } });
+    let owned = &owners(&created("a", volume))["a/Update"]["f:spec"]["f:claimRef"];
+    assert_eq!(*owned, json!({ ".": {}, "f:name": {} }));
+}
+
+#[test]
+fn an_empty_list_is_owned_only_where_it_is_written() {
+    let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {}, "rules": [] });
+    assert_eq!(owners(&created("a", role)), json!({ "a/Update": { "f:rules": {} } }));
+    let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": {}, "data": {} });
+    assert_eq!(owners(&created("a", map)), json!({}));
 }

@@ -98,7 +98,7 @@ fn json_patch(object: &Json, operations: &Json) -> Result<Json, String> {
     let list = operations.as_array().map(Vec::as_slice).unwrap_or_default();
     let mut current = object.clone();
     for operation in list {
-        match patch::json::apply(current, &json!([operation])) {
+        match patch::json::apply(current, &json!([operation]), false) {
             Ok(changed) => current = changed,
             Err(_) if operation["op"] == "test" => return Ok(object.clone()),
             Err(error) => return Err(format!("JSON Patch: {}", error.message)),

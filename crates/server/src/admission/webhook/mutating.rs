@@ -97,7 +97,7 @@ fn note(hook: &Hook, a: &Attributes, mutated: bool) {
 /// The patched object, read and defaulted as if a client had sent it.
 fn apply(seen: &Versioned, patch: &Value) -> Result<Value, StatusError> {
     let resource = &seen.resource;
-    let patched = patch::json::apply(seen.object.clone(), patch);
+    let patched = patch::json::apply(seen.object.clone(), patch, false);
     let mut object = read(resource, patched.map_err(|error| StatusError::internal(error.message))?)?;
     resource.kind().set_defaults(resource.version(), &mut object);
     Ok(object)
