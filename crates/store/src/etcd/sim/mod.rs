@@ -143,7 +143,7 @@ impl SimEtcd {
         let up = self.lock().connected.child_token();
         let serving = serve::serve(self.clone(), far, up);
         let gone = self.gone.clone();
-        tokio::spawn(async move { gone.run_until_cancelled(serving).await });
+        orlop_base::task::spawn(async move { gone.run_until_cancelled(serving).await });
         near
     }
 

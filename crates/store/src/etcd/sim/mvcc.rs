@@ -42,7 +42,7 @@ impl Mvcc {
         if at < self.compacted {
             return Err(Refusal::Compacted);
         }
-        let found = self.keys.iter().filter(|(key, _)| range.holds(key));
+        let found = self.keys.range(range.key.clone()..).take_while(|(key, _)| range.holds(key));
         let mut kvs: Vec<_> = found.filter_map(|(_, versions)| alive(versions, at).cloned()).collect();
         let limit = if range.limit == 0 { usize::MAX } else { range.limit as usize };
         let more = kvs.len() > limit;

@@ -1,6 +1,7 @@
 //! A member's side of a connection.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::stream;
@@ -25,6 +26,8 @@ use crate::Revision;
 
 /// Compressed or not, and four bytes of length.
 const PREFIX_BYTES: usize = 5;
+/// The way there and a flush: who writes for ever does not stop the clock.
+const LATENCY: Duration = Duration::from_millis(1);
 /// Answers of a watch that wait to be read.
 const QUEUED: usize = 16;
 
@@ -48,6 +51,7 @@ async fn answer(etcd: SimEtcd, up: CancellationToken, request: Request<Incoming>
     if path == rpc::WATCH {
         return watch(etcd, up, asked, &first);
     }
+    sleep(LATENCY).await;
     let fate = etcd.draw_fate();
     match fate {
         Fate::Lost => return broken(&up).await,
@@ -113,7 +117,8 @@ impl SimEtcd {
 fn watch(etcd: SimEtcd, up: CancellationToken, asked: Asked, first: &Bytes) -> Response<Outgoing> {
     let Ok(Watching::Create { range, start }) = Watching::parse(first) else { return refuse(Refusal::Malformed) };
     let (tell, told) = mpsc::channel(QUEUED);
-    tokio::spawn(async move { up.run_until_cancelled(tell_changes(&etcd, asked, range, start, &tell)).await });
+    let telling = async move { up.run_until_cancelled(tell_changes(&etcd, asked, range, start, &tell)).await };
+    orlop_base::task::spawn(telling);
     let body = stream::unfold(told, |mut told: mpsc::Receiver<Message>| async {
         let message = told.recv().await?;
         Some((Ok(Frame::data(framed(&message))), told))
