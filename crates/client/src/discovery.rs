@@ -57,6 +57,7 @@ async fn fetch(client: &Client, path: &str) -> Result<Bytes> {
 /// A resource counts in the first version that has it: versions come preferred first.
 fn read_group(group: &Value, found: &mut Discovery) {
     let name = group["metadata"]["name"].as_str().unwrap_or_default();
+    let first = found.resources.len();
     for version in group["versions"].as_array().into_iter().flatten() {
         let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
         let version_name = text(version, "version");
@@ -66,9 +67,7 @@ fn read_group(group: &Value, found: &mut Discovery) {
         }
         for resource in version["resources"].as_array().into_iter().flatten() {
             let plural = text(resource, "resource");
-            let known =
-                found.resources.iter().any(|s| s.resource.group == name && s.resource.plural == plural.as_str());
-            if known {
+            if found.resources[first..].iter().any(|s| s.resource.plural == plural.as_str()) {
                 continue;
             }
             let verbs = resource["verbs"].as_array().into_iter().flatten();

@@ -4,8 +4,13 @@
 
 mod harness;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use harness::{Api, api};
 use http_body_util::BodyExt as _;
+use orlop_store::disk::{Faults, SimDisk};
+use orlop_store::{Config, Store};
 use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -91,6 +96,22 @@ async fn reads_wait_for_revisions_but_not_for_ever() {
     api.get(&format!("{MAPS}?resourceVersion={far}"))
         .await
         .fails(504, &format!("Timeout: Too large resource version: {far}, current: {newest}"));
+}
+
+/// A Lease's revision is told before it is on disk.
+#[tokio::test(start_paused = true)]
+async fn reads_wait_for_what_was_told_however_slow_the_disk() {
+    let disk = SimDisk::new();
+    let store = Store::open(Config::on(Arc::new(disk.clone()))).await.unwrap();
+    let api = harness::over(store);
+    api.post("/api/v1/namespaces", json!({"metadata": {"name": "default"}})).await.is(201);
+    disk.set_faults(Faults { flush_delay: Duration::from_secs(30), ..Faults::default() });
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let told = api.post(leases, json!({"metadata": {"name": "a"}})).await.is(201).json();
+    let told = told["metadata"]["resourceVersion"].as_str().unwrap();
+    assert!(api.server.store().revision() < told.parse().unwrap());
+    let list = api.get(&format!("{leases}?resourceVersion={told}")).await.is(200).json();
+    assert_eq!(names(&list), ["a"]);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A watch on the metadata of every resource there is, as resources come and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -118,10 +118,10 @@ impl Monitors {
 
     async fn refresh(self: &Arc<Self>, queue: &Queue, recorder: &Recorder) {
         let discovery = self.discover().await;
-        let wanted: Vec<Resource> =
+        let wanted: BTreeSet<Resource> =
             discovery.resources.iter().filter(|s| is_watchable(s)).map(|s| s.resource.clone()).collect();
-        let known: Vec<Resource> = self.state().watched.keys().cloned().collect();
-        for resource in known.iter().filter(|r| !wanted.contains(r)) {
+        let known: BTreeSet<Resource> = self.state().watched.keys().cloned().collect();
+        for resource in known.difference(&wanted) {
             // A group that cannot be asked right now has not gone.
             let stale = discovery.stale.iter().any(|gv| gv.split('/').next() == Some(&resource.group));
             if !stale {
@@ -131,9 +131,9 @@ impl Monitors {
                 self.graph.lock().unwrap_or_else(PoisonError::into_inner).forget(resource);
             }
         }
-        for resource in wanted.into_iter().filter(|r| !known.contains(r)) {
-            let monitor = self.watch(&resource, queue.clone(), recorder.clone());
-            self.state().watched.insert(resource, monitor);
+        for resource in wanted.difference(&known) {
+            let monitor = self.watch(resource, queue.clone(), recorder.clone());
+            self.state().watched.insert(resource.clone(), monitor);
         }
         self.state().served = discovery.resources.into_iter().map(|s| s.resource).collect();
     }
