@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use orlop_store::EtcdFaults;
+
 use crate::network::Rates;
 use crate::node::Temper;
 
@@ -37,6 +39,17 @@ pub enum Disaster {
     },
     /// The end of every [`Disaster::Depose`].
     Restore,
+    /// Only where there is one.
+    Etcd(EtcdTrouble),
+}
+
+/// What the cluster below the store suffers.
+#[derive(Clone, Copy, Debug)]
+pub enum EtcdTrouble {
+    /// Every connection breaks.
+    Cut,
+    /// There is no leader for so long.
+    Election(Duration),
 }
 
 /// A run's misfortunes.
@@ -48,6 +61,7 @@ pub struct Chaos {
     pub standby: bool,
     pub temper: Temper,
     pub flush_delay: Duration,
+    pub etcd: EtcdFaults,
     /// In order of time.
     pub disasters: Vec<(Duration, Disaster)>,
 }
@@ -82,15 +96,30 @@ pub fn draw(rng: &mut fastrand::Rng, length: Duration) -> Chaos {
         disasters.push((at, Disaster::Depose { standby: standby && rng.bool(), leases_only }));
         disasters.push((at + Duration::from_secs(rng.u64(5..60)), Disaster::Restore));
     }
-    disasters.sort_by_key(|(at, _)| *at);
-    Chaos {
-        rates: rates(rng),
-        nodes,
-        standby,
-        temper: temper(rng),
-        flush_delay: Duration::from_millis([1, 1, 3, 20][rng.usize(..4)]),
-        disasters,
+    let (rates, temper) = (rates(rng), temper(rng));
+    let flush_delay = Duration::from_millis([1, 1, 3, 20][rng.usize(..4)]);
+    // Drawn apart, so that a seed means the same to the other backend whatever is drawn here.
+    let mut apart = rng.clone().fork();
+    for _ in 0..apart.usize(..6) {
+        disasters.push((pick(&mut apart), Disaster::Etcd(etcd_trouble(&mut apart))));
     }
+    disasters.sort_by_key(|(at, _)| *at);
+    Chaos { rates, nodes, standby, temper, flush_delay, etcd: etcd_faults(&mut apart), disasters }
+}
+
+fn etcd_trouble(rng: &mut fastrand::Rng) -> EtcdTrouble {
+    match rng.u8(..3) {
+        0 => EtcdTrouble::Cut,
+        // Now and then longer than anybody tries.
+        1 => EtcdTrouble::Election(Duration::from_millis(rng.u64(100..20_000))),
+        _ => EtcdTrouble::Election(Duration::from_millis(rng.u64(100..3000))),
+    }
+}
+
+fn etcd_faults(rng: &mut fastrand::Rng) -> EtcdFaults {
+    let mut rate = |max: u32| if rng.u32(..3) == 0 { 0 } else { rng.u32(..max) };
+    let (lost, unanswered, late) = (rate(20), rate(20), rate(20));
+    EtcdFaults { lost, unanswered, late, late_max: Duration::from_millis(rng.u64(1..3000)) }
 }
 
 /// Some seeds suffer a little of everything, some much of one thing, and one in ten nothing.

@@ -1,7 +1,8 @@
 //! A cluster in one process, in virtual time, from one seed.
 //!
 //! The control plane is the real one: store, API server with its authorizer, every controller, the
-//! scheduler. Simulated are the disk ([`orlop_store::disk::SimDisk`]), the network between components
+//! scheduler. Simulated are the disk ([`orlop_store::disk::SimDisk`]) or the etcd cluster
+//! ([`orlop_store::SimEtcd`]), the network between components
 //! and the API ([`network`]) and the nodes ([`node`]). A [`script`] drawn from the seed works on
 //! Deployments and Services while [`chaos`] loses requests and replies, cuts and delays watches, pulls
 //! the plug of the control plane and of nodes. Checkers ([`history`], [`surge`], [`follower`],
@@ -28,5 +29,6 @@ pub mod history;
 pub mod settle;
 pub mod surge;
 
+pub use plane::Backend;
 pub use run::{Report, run};
 pub use violation::Violation;

@@ -1,4 +1,4 @@
-//! The control plane's process: born on a disk, killed at any moment, born again on what is left.
+//! The control plane's process: born on a disk or over etcd, killed at any moment, born again on what is left.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use orlop_scheduler::run::Scheduler;
 use orlop_server::authz::{self, Authorization, Escalation, NodeRestriction};
 use orlop_server::{Server, ServerConfig};
 use orlop_store::disk::{Disk, Faults, SimDisk};
-use orlop_store::{Config, Limits, Store};
+use orlop_store::{Config, EtcdConfig, Limits, OpenError, SimEtcd, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::network::{Network, Process};
@@ -22,42 +22,65 @@ use crate::violation::Violation;
 /// Small, so that even a short run fills and cleans several segments.
 const SEGMENT_BYTES: u64 = 256 << 10;
 
+/// Which backend a run's objects are kept by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    Embedded,
+    Etcd,
+}
+
+/// What a process leaves behind.
+#[derive(Clone)]
+pub enum Place {
+    Disk(SimDisk),
+    Etcd(SimEtcd),
+}
+
+/// How often at most etcd may be found without a leader by a process that starts: longer than any election here.
+const STARTS: u32 = 3;
+
 /// Store and API server of one process.
 pub struct Plane {
-    pub disk: SimDisk,
+    pub place: Place,
     pub store: Store,
     pub server: Arc<Server>,
 }
 
 impl Plane {
-    /// Opens what the disk holds and serves it.
-    pub async fn start(disk: SimDisk, flush_delay: Duration, network: &Network) -> Result<Self, Violation> {
-        disk.set_faults(Faults { flush_delay, ..Faults::default() });
-        let store = open(&disk).await?;
+    /// Opens what is there and serves it.
+    pub async fn start(place: Place, flush_delay: Duration, network: &Network) -> Result<Self, Violation> {
+        if let Place::Disk(disk) = &place {
+            disk.set_faults(Faults { flush_delay, ..Faults::default() });
+        }
+        let store = open(&place).await?;
         let server = Server::new(secured(&store));
         let down = CancellationToken::new();
         network.serve(server.clone(), down.clone());
         tokio::spawn(server.clone().maintain(down));
-        Ok(Self { disk, store, server })
+        Ok(Self { place, store, server })
     }
 
-    /// Pulls the plug; what survives is on the answer's disk.
-    pub fn kill(&self, network: &Network, seed: u64) -> SimDisk {
+    /// Pulls the plug; the answer is what survives.
+    pub fn kill(&self, network: &Network, seed: u64) -> Place {
         network.unplug();
-        self.disk.crash(seed)
+        match &self.place {
+            Place::Disk(disk) => Place::Disk(disk.crash(seed)),
+            Place::Etcd(etcd) => Place::Etcd(etcd.kill()),
+        }
     }
 }
 
-/// A disk with what every cluster has: built once, a fork for each run.
+/// What every cluster has: built once for each backend, a fork for each run.
 ///
 /// The default policy alone is some two hundred objects; making them again for each of a thousand
 /// seeds would take longer than all the rest.
-pub fn fresh_disk() -> Result<SimDisk, Violation> {
-    static IMAGE: OnceLock<Result<SimDisk, Violation>> = OnceLock::new();
-    IMAGE
-        .get_or_init(|| std::thread::spawn(build_image).join().unwrap_or_else(|_| failed(&"a panic")))
-        .clone()
-        .map(|disk| disk.fork())
+pub fn fresh(backend: Backend, seed: u64) -> Result<Place, Violation> {
+    static IMAGES: [OnceLock<Result<Place, Violation>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let build = || std::thread::spawn(move || build_image(backend)).join().unwrap_or_else(|_| failed(&"a panic"));
+    match IMAGES[backend as usize].get_or_init(build).clone()? {
+        Place::Disk(disk) => Ok(Place::Disk(disk.fork())),
+        Place::Etcd(etcd) => Ok(Place::Etcd(etcd.fork(seed))),
+    }
 }
 
 fn failed<T>(error: &dyn std::fmt::Display) -> Result<T, Violation> {
@@ -65,21 +88,24 @@ fn failed<T>(error: &dyn std::fmt::Display) -> Result<T, Violation> {
 }
 
 /// On a thread, and so with a clock and a generator, of its own.
-fn build_image() -> Result<SimDisk, Violation> {
+fn build_image(backend: Backend) -> Result<Place, Violation> {
     // No run has this seed: two objects of one uid would be taken for one.
     orlop_base::id::seed_thread(u64::MAX);
     let runtime = runtime()?;
     runtime.block_on(async {
         orlop_base::clock::use_virtual_time();
-        let disk = SimDisk::new();
-        let store = open(&disk).await?;
+        let place = match backend {
+            Backend::Embedded => Place::Disk(SimDisk::new()),
+            Backend::Etcd => Place::Etcd(SimEtcd::new(u64::MAX)),
+        };
+        let store = open(&place).await?;
         let server = Server::new(secured(&store));
         server.bootstrap().await.or_else(|error| failed(&error))?;
         let master =
             Client::new(server.component(user("system:apiserver", &[authz::MASTERS])), "kube-apiserver/v1.37.0");
         authz::bootstrap::ensure(&master).await.or_else(|error| failed(&error))?;
         store.close().await.or_else(|error| failed(&error))?;
-        Ok(disk.fork())
+        Ok(place)
     })
 }
 
@@ -92,10 +118,39 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Violation> {
         .or_else(|error| failed(&error))
 }
 
-async fn open(disk: &SimDisk) -> Result<Store, Violation> {
-    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let limits = Limits { segment_bytes: SEGMENT_BYTES, ..Limits::default() };
-    Store::open(Config::on(disk).with_limits(limits)).await.map_err(|error| Violation::Open(error.to_string()))
+async fn open(place: &Place) -> Result<Store, Violation> {
+    let opened = match place {
+        Place::Disk(disk) => {
+            let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+            let limits = Limits { segment_bytes: SEGMENT_BYTES, ..Limits::default() };
+            Store::open(Config::on(disk).with_limits(limits)).await
+        }
+        Place::Etcd(etcd) => start_over(etcd).await,
+    };
+    opened.map_err(|error| Violation::Open(error.to_string()))
+}
+
+/// A process that finds no leader ends, and is started again by whoever looks after it.
+async fn start_over(etcd: &SimEtcd) -> Result<Store, OpenError> {
+    let mut opened = Store::in_sim_etcd(etcd, etcd_config()).await;
+    for _ in 1..STARTS {
+        if opened.is_ok() {
+            break;
+        }
+        opened = Store::in_sim_etcd(etcd, etcd_config()).await;
+    }
+    opened
+}
+
+fn etcd_config() -> EtcdConfig {
+    EtcdConfig {
+        servers: ["one", "two", "three"].map(str::to_owned).into(),
+        tls: None,
+        prefix: "/registry".to_owned(),
+        builtin: orlop_api::kinds::all().iter().map(|kind| kind.info().storage_key.to_string()).collect(),
+        transformer: None,
+        compaction_interval: Duration::ZERO,
+    }
 }
 
 /// With the real authorization; callers are who their line says, so keys and tokens are not needed.

@@ -5,18 +5,18 @@ use std::time::Duration;
 use orlop_api::typed::kinds::{Deployment, Pod};
 use orlop_client::{Client, ListOptions, Object, Patch};
 use orlop_server::authz;
-use orlop_store::Event;
+use orlop_store::{EtcdFaults, Event};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::chaos::{self, Chaos, Disaster};
+use crate::chaos::{self, Chaos, Disaster, EtcdTrouble};
 use crate::follower::Follower;
 use crate::history::History;
 use crate::network::{Counts, Cut, Network, Process};
 use crate::node::SimNode;
-use crate::plane::{self, Managers, Plane};
+use crate::plane::{self, Backend, Managers, Place, Plane};
 use crate::script::{self, Deed};
 use crate::settle;
 use crate::surge::Surge;
@@ -46,8 +46,8 @@ pub struct Report {
 }
 
 /// Runs `seed` on this thread.
-pub fn run(seed: u64) -> Result<Report, Violation> {
-    let disk = plane::fresh_disk()?;
+pub fn run(seed: u64, backend: Backend) -> Result<Report, Violation> {
+    let place = plane::fresh(backend, seed)?;
     orlop_base::id::seed_thread(seed);
     let runtime = plane::runtime()?;
     runtime.block_on(async {
@@ -55,7 +55,7 @@ pub fn run(seed: u64) -> Result<Report, Violation> {
         let mut rng = fastrand::Rng::with_seed(seed);
         let length = Duration::from_secs(rng.u64(40..STORM_MAX_SECONDS));
         let (deeds, chaos) = (script::draw(&mut rng, length), chaos::draw(&mut rng, length));
-        let mut simulation = Simulation::start(disk, chaos, rng).await?;
+        let mut simulation = Simulation::start(place, chaos, rng).await?;
         simulation.storm(length, deeds).await?;
         simulation.calm().await?;
         let settled_after = simulation.settle().await?;
@@ -90,9 +90,9 @@ struct Simulation {
 }
 
 impl Simulation {
-    async fn start(disk: orlop_store::disk::SimDisk, chaos: Chaos, mut rng: fastrand::Rng) -> Result<Self, Violation> {
+    async fn start(place: Place, chaos: Chaos, mut rng: fastrand::Rng) -> Result<Self, Violation> {
         let network = Network::new(rng.u64(..));
-        let plane = Plane::start(disk, chaos.flush_delay, &network).await?;
+        let plane = Plane::start(place, chaos.flush_delay, &network).await?;
         let history = History::new(&plane.store)?;
         let desk = Process { name: "user".to_owned(), dead: CancellationToken::new() };
         let user = plane::client(&network, "kubernetes-admin", &[authz::MASTERS], &desk);
@@ -103,6 +103,9 @@ impl Simulation {
         let mut nodes: Vec<_> = (0..chaos.nodes).map(|n| SimNode::new(n, &network, chaos.temper)).collect();
         nodes.iter_mut().for_each(SimNode::start);
         network.start_faults(chaos.rates);
+        if let Place::Etcd(etcd) = &plane.place {
+            etcd.set_faults(chaos.etcd);
+        }
         let (flush_delay, disasters) = (chaos.flush_delay, chaos.disasters);
         let surge = Surge::default();
         Ok(Self {
@@ -192,6 +195,14 @@ impl Simulation {
                 self.network.cut_off(Cut::Process(self.nodes[node].name.clone()), cut);
             }
             Disaster::Depose { standby, leases_only } => self.depose(standby, leases_only),
+            Disaster::Etcd(trouble) => {
+                if let Place::Etcd(etcd) = &self.plane.place {
+                    match trouble {
+                        EtcdTrouble::Cut => etcd.cut(),
+                        EtcdTrouble::Election(takes) => etcd.elect(takes),
+                    }
+                }
+            }
             Disaster::Restore => {
                 for identity in std::mem::take(&mut self.deposed) {
                     self.network.cut_off(Cut::Leases(identity.clone()), false);
@@ -218,7 +229,7 @@ impl Simulation {
         self.is_down = true;
         self.network.count(|counts| counts.crashes += 1);
         self.look()?;
-        self.plane.disk = self.plane.kill(&self.network, seed);
+        self.plane.place = self.plane.kill(&self.network, seed);
         if managers {
             self.managers.kill();
         }
@@ -232,7 +243,7 @@ impl Simulation {
         self.is_down = false;
         // What was published to the very end counts.
         self.look()?;
-        self.plane = Plane::start(self.plane.disk.clone(), self.flush_delay, &self.network).await?;
+        self.plane = Plane::start(self.plane.place.clone(), self.flush_delay, &self.network).await?;
         self.history.recovered(&self.plane.store)?;
         self.look()?;
         self.history.check_state(&self.plane.store, "a crash")?;
@@ -256,6 +267,9 @@ impl Simulation {
     async fn calm(&mut self) -> Result<(), Violation> {
         self.recover().await?;
         self.network.calm();
+        if let Place::Etcd(etcd) = &self.plane.place {
+            etcd.set_faults(EtcdFaults::default());
+        }
         for node in &mut self.nodes {
             if !node.is_alive() {
                 node.start();

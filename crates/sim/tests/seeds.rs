@@ -7,17 +7,19 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use orlop_sim::{Report, Violation, run};
+use orlop_sim::{Backend, Report, Violation, run};
 
 /// As many as a build without optimization runs in a minute on two cores; `scripts/test` runs a thousand with.
 const SEEDS: u64 = 40;
+/// Over the simulated etcd, whose every request goes through a connection.
+const ETCD_SEEDS: u64 = 10;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
 /// Spread over the cores: every run has a thread's clock and generator to itself.
-fn run_all(seeds: std::ops::Range<u64>) -> Vec<(u64, Result<Report, Violation>)> {
+fn run_all(seeds: std::ops::Range<u64>, backend: Backend) -> Vec<(u64, Result<Report, Violation>)> {
     let (next, outcomes) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -28,7 +30,7 @@ fn run_all(seeds: std::ops::Range<u64>) -> Vec<(u64, Result<Report, Violation>)>
                     if !seeds.contains(&seed) {
                         break;
                     }
-                    let outcome = run(seed);
+                    let outcome = run(seed, backend);
                     outcomes.lock().unwrap().push((seed, outcome));
                 }
             });
@@ -38,21 +40,31 @@ fn run_all(seeds: std::ops::Range<u64>) -> Vec<(u64, Result<Report, Violation>)>
 }
 
 #[test]
-#[allow(clippy::print_stdout)]
 fn every_seed_keeps_every_promise() {
+    keep_every_promise(Backend::Embedded, SEEDS);
+}
+
+#[test]
+fn every_seed_keeps_every_promise_over_etcd() {
+    keep_every_promise(Backend::Etcd, ETCD_SEEDS);
+}
+
+#[allow(clippy::print_stdout)]
+fn keep_every_promise(backend: Backend, seeds: u64) {
     if let Some(seed) = number("ORLOP_SEED") {
         let filter = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr);
-        filter.init();
-        let report = run(seed).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
-        println!("seed {seed}: {report:?}");
+        // Another test of this process may have done so.
+        let _ = filter.try_init();
+        let report = run(seed, backend).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        println!("seed {seed}, {backend:?}: {report:?}");
         return;
     }
-    let outcomes = run_all(0..number("ORLOP_SEEDS").unwrap_or(SEEDS));
+    let outcomes = run_all(0..number("ORLOP_SEEDS").unwrap_or(seeds), backend);
     let reports: Vec<&Report> = outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()).collect();
     let mean =
         |of: &dyn Fn(&Report) -> u64| reports.iter().map(|r| of(r)).sum::<u64>() as f64 / reports.len().max(1) as f64;
     println!(
-        "{} seeds kept every promise; each on average {:.0} events, {:.0} requests, {:.1} faults ({:.2} crashes, {:.2} node deaths), settled after {:.1} s",
+        "{} seeds kept every promise ({backend:?}); each on average {:.0} events, {:.0} requests, {:.1} faults ({:.2} crashes, {:.2} node deaths), settled after {:.1} s",
         reports.len(),
         mean(&|r| r.events as u64),
         mean(&|r| r.counts.requests),
@@ -71,26 +83,27 @@ fn every_seed_keeps_every_promise() {
 
 #[test]
 fn the_same_seed_gives_the_same_history() {
-    for seed in 0..8 {
-        let (one, other) = (run(seed), run(seed));
-        assert_eq!(one.map_err(|v| v.to_string()), other.map_err(|v| v.to_string()), "seed {seed}");
+    for (seed, backend) in (0..8).map(|seed| (seed, Backend::Embedded)).chain([(0, Backend::Etcd), (1, Backend::Etcd)])
+    {
+        let (one, other) = (run(seed, backend), run(seed, backend));
+        assert_eq!(one.map_err(|v| v.to_string()), other.map_err(|v| v.to_string()), "seed {seed}, {backend:?}");
     }
 }
 
 /// A Deployment of one replica adopts the ReplicaSet of three that another has left behind.
 #[test]
 fn seed_17_an_adopted_set_may_be_too_large() {
-    run(17).unwrap();
+    run(17, Backend::Embedded).unwrap();
 }
 
 /// A pod that the store knows to be leaving, and no watch does yet, cannot be bound, however often it is tried.
 #[test]
 fn seed_41_a_binding_that_fails_is_not_tried_again_at_once() {
-    run(41).unwrap();
+    run(41, Backend::Embedded).unwrap();
 }
 
 /// The Job counts a pod that is being deleted as failed before it hears that it succeeded.
 #[test]
 fn seed_165_a_deleted_pod_may_succeed_after_it_was_given_up() {
-    run(165).unwrap();
+    run(165, Backend::Embedded).unwrap();
 }
