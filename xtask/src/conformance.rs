@@ -7,19 +7,19 @@ mod report;
 mod root;
 mod suite;
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::machine::{self, KUBECONFIG, Machine};
+use crate::machine::Machine;
+use crate::node;
 use crate::process::Process;
 use crate::terminal::{note, say};
 use crate::upstream;
 use crate::upstream::etcd::{self, Flush};
 use passed::Verdict;
+pub use report::first_lines;
 use suite::{Outcome, Part, Selection};
 
 #[derive(clap::Args)]
@@ -56,8 +56,6 @@ pub struct Args {
     report: PathBuf,
 }
 
-const PATIENCE: Duration = Duration::from_secs(120);
-const ASK_EVERY: Duration = Duration::from_millis(100);
 const PARTS: [Part; 2] = [Part::Parallel, Part::Serial];
 
 pub fn run(args: &Args) -> Result<()> {
@@ -112,20 +110,11 @@ struct Node {
 impl Node {
     /// With the images of these tests.
     fn start(args: &Args, tests: &[String], reports: &Path) -> Result<Self> {
-        let orlop = args.orlop.canonicalize().with_context(|| {
-            format!("finding {}: scripts/build makes it, or name another with --orlop", args.orlop.display())
-        })?;
-        if !rustix::process::geteuid().is_root() {
-            bail!("containers need root: run as root");
-        }
+        let orlop = node::program(&args.orlop)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let archives = runtime.block_on(images::archives(tests))?;
         let mut node = Self::with_store(&orlop, args.etcd, reports)?;
-        let machine = &mut node.machine;
-        machine.end_when_asked()?;
-        wait_until_ready(machine)?;
-        let import = ["image", "import"].map(OsStr::new);
-        archives.iter().try_for_each(|archive| machine.run(&orlop, &[&import[..], &[archive.as_os_str()]].concat()))?;
+        node::get_ready(&mut node.machine, &orlop, &archives)?;
         Ok(node)
     }
 
@@ -135,27 +124,13 @@ impl Node {
         let (etcd, program) = (etcd::Cluster::of(members)?, etcd::program()?);
         let main = |name: &str| {
             let etcd = (members > 0).then(|| format!("--etcd-servers={}", etcd.servers()).into());
-            machine::orlop(orlop, name).into_iter().chain(etcd).collect()
+            node::server(orlop, name, &[]).into_iter().chain(etcd).collect()
         };
         // Orlop waits for etcd, which needs the machine.
         let machine = Machine::start("conformance", 1, &reports.join("orlop.log"), main)?;
         let members = etcd.start(|| machine.command(&program), dir.path(), Flush::Always)?;
         Ok(Self { machine, _etcd: members, _dir: dir })
     }
-}
-
-fn wait_until_ready(machine: &mut Machine) -> Result<()> {
-    let (began, kubectl) = (Instant::now(), upstream::tool("kubectl")?);
-    let node = format!("node/{}", machine.name());
-    let asked = ["--kubeconfig", KUBECONFIG, "wait", "--for=condition=Ready", "--timeout=10s", &node];
-    while !machine.command(&kubectl)?.args(asked).output()?.status.success() {
-        machine.check()?;
-        if began.elapsed() > PATIENCE {
-            bail!("the node was not ready in time");
-        }
-        std::thread::sleep(ASK_EVERY);
-    }
-    Ok(())
 }
 
 /// Writes the report and holds the run against the list.

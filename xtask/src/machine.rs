@@ -132,12 +132,6 @@ impl Machine {
     }
 }
 
-/// Orlop as what runs there.
-pub fn orlop(program: &Path, name: &str) -> Vec<OsString> {
-    let flags = ["server", "--registries", "/run/registries.yaml", "--node-name", name];
-    [program.as_os_str()].into_iter().chain(flags.map(OsStr::new)).map(OsStr::to_owned).collect()
-}
-
 impl Drop for Machine {
     fn drop(&mut self) {
         if let Err(error) = self.end() {

@@ -1,10 +1,12 @@
 //! Developer tasks: `cargo xtask <task>`. One file for each.
 
 mod bench;
+mod clients;
 mod conformance;
 mod gen_api;
 mod layers;
 mod machine;
+mod node;
 mod oracle;
 mod process;
 mod terminal;
@@ -17,6 +19,8 @@ use clap::Parser;
 enum Task {
     /// Measure how fast and how small a release binary is.
     Bench(bench::Args),
+    /// Run clients that people have, unmodified, against a release binary.
+    Clients(clients::Args),
     /// Run the official conformance suite against a release binary.
     Conformance(conformance::Args),
     /// Generate the field tables of every built-in type from Kubernetes' published definitions.
@@ -30,6 +34,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Bench(args) => bench::run(&args),
+        Task::Clients(args) => clients::run(&args),
         Task::Conformance(args) => conformance::run(&args),
         Task::GenApi(args) => gen_api::run(&args),
         Task::Layers => layers::run(),

@@ -20,6 +20,8 @@ struct Tool {
     package: &'static str,
     /// Where its go.mod is, below `conformance/`.
     module: &'static str,
+    /// The module whose version it has.
+    pin: &'static str,
     kind: Kind,
 }
 
@@ -31,7 +33,7 @@ enum Kind {
 }
 
 const fn program(name: &'static str, package: &'static str) -> Tool {
-    Tool { name, package, module: "", kind: Kind::Program }
+    Tool { name, package, module: "", pin: KUBERNETES, kind: Kind::Program }
 }
 
 /// One of those that upstream's kubelet runs containers with.
@@ -60,16 +62,18 @@ const TOOLS: &[Tool] = &[
     containers("bridge", "github.com/containernetworking/plugins/plugins/main/bridge"),
     containers("host-local", "github.com/containernetworking/plugins/plugins/ipam/host-local"),
     containers("loopback", "github.com/containernetworking/plugins/plugins/main/loopback"),
+    Tool { module: "helm3", pin: "helm.sh/helm/v3", ..program("helm3", "helm.sh/helm/v3/cmd/helm") },
+    Tool { module: "helm4", pin: "helm.sh/helm/v4", ..program("helm4", "helm.sh/helm/v4/cmd/helm") },
 ];
 
-/// The module whose version all of this has.
+/// The module whose version the cache has, and all in it that names no other.
 const KUBERNETES: &str = "k8s.io/kubernetes";
 
 /// Where a program is; builds it if no run before has.
 pub fn tool(name: &str) -> Result<PathBuf> {
-    let tool =
-        TOOLS.iter().find(|tool| tool.name == name).with_context(|| format!("{name} is no tool of upstream's"))?;
-    let path = cache()?.join("bin").join(name);
+    let tool = find(name)?;
+    let file = if tool.pin == KUBERNETES { name.to_owned() } else { format!("{name}-{}", tool.version()?) };
+    let path = cache()?.join("bin").join(file);
     if !path.exists() {
         note(&format!("building {name}: this takes minutes, once"))?;
         tool.build(&path).with_context(|| format!("building {name}"))?;
@@ -77,11 +81,24 @@ pub fn tool(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+fn find(name: &str) -> Result<&'static Tool> {
+    TOOLS.iter().find(|tool| tool.name == name).with_context(|| format!("{name} is no tool of upstream's"))
+}
+
 /// The version of Kubernetes that `conformance/go.mod` pins, as `v1.37.2`.
 pub fn version() -> Result<String> {
-    let path = directory().join("go.mod");
+    version_in("", KUBERNETES)
+}
+
+/// The version that is pinned of a program.
+pub fn version_of(name: &str) -> Result<String> {
+    find(name)?.version()
+}
+
+fn version_in(module: &str, pin: &str) -> Result<String> {
+    let path = directory().join(module).join("go.mod");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    pinned(&text, KUBERNETES).map(str::to_owned).with_context(|| format!("{} pins no {KUBERNETES}", path.display()))
+    pinned(&text, pin).map(str::to_owned).with_context(|| format!("{} pins no {pin}", path.display()))
 }
 
 /// What is built for this version, and what is assembled from it.
@@ -109,6 +126,10 @@ pub fn directory() -> PathBuf {
 }
 
 impl Tool {
+    fn version(&self) -> Result<String> {
+        if self.pin == KUBERNETES { version() } else { version_in(self.module, self.pin) }
+    }
+
     /// Under another name until it is whole: a build that was interrupted must not pass for one.
     fn build(&self, path: &Path) -> Result<()> {
         let unfinished = path.with_file_name(format!(".{}.{}", self.name, std::process::id()));

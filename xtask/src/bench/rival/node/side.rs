@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use super::network::Network;
 use super::tree::Tree;
 use crate::bench::rival::side::{ADMIN, Contenders, Parts, Who, ready};
-use crate::machine::{KUBECONFIG, Machine, orlop};
+use crate::machine::{KUBECONFIG, Machine};
+use crate::node;
 use crate::process::Process;
 use crate::upstream::node::{Kubelet, SOCKET, containerd};
 use crate::upstream::tool;
@@ -44,7 +45,8 @@ impl Side {
 
     async fn orlop(contenders: &Contenders, dir: TempDir, archive: &Path) -> Result<Self> {
         let program = contenders.orlop();
-        let mut machine = Machine::start("rival", 1, &dir.path().join("orlop.log"), |name| orlop(program, name))?;
+        let mut machine =
+            Machine::start("rival", 1, &dir.path().join("orlop.log"), |name| node::server(program, name, &[]))?;
         let network = Network::of(machine.first_process())?;
         let (kubeconfig, began) = (inside(&machine, KUBECONFIG), Instant::now());
         let config = loop {
