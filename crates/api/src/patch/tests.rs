@@ -79,8 +79,8 @@ fn json_patch_refusals() {
 fn copies_are_bounded() {
     let doc = json!({ "big": "x".repeat(1_000_000) });
     let copy = |i: usize| json!({ "op": "copy", "from": "/big", "path": format!("/c{i}") });
-    assert!(json_patch::apply(doc.clone(), &(0..3).map(copy).collect()).is_ok());
-    assert_eq!(json_patch::apply(doc, &(0..4).map(copy).collect()).map_err(|e| e.code), Err(422));
+    assert!(json_patch::apply(doc.clone(), &(0..3).map(copy).collect(), false).is_ok());
+    assert_eq!(json_patch::apply(doc, &(0..4).map(copy).collect(), false).map_err(|e| e.code), Err(422));
 }
 
 #[test]
