@@ -17,7 +17,11 @@ pub const JSON: Target = Target {
     ],
     run: |bytes| {
         let Ok(patch) = serde_json::from_slice(bytes) else { return };
-        let _ = json::apply(pod(), &patch);
+        let loose = json::apply(pod(), &patch, false);
+        // Looking at the fields may refuse more, and changes nothing else.
+        if let Ok(strict) = json::apply(pod(), &patch, true) {
+            assert_eq!(loose.ok(), Some(strict));
+        }
     },
 };
 
