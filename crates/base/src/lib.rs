@@ -1,5 +1,5 @@
-//! Ground floor: time, chance, back-off, bounded queues, task ownership, disk space. Knows nothing of Kubernetes
-//! but the texts everything above reads: quantities, durations, names.
+//! Ground floor: time, chance, back-off, bounded queues, task ownership, disk space, gRPC. Knows nothing of
+//! Kubernetes but the texts everything above reads: quantities, durations, names.
 //!
 //! Every component takes its clock and its randomness from here, so that the simulation can turn
 //! both into functions of one seed.
@@ -9,7 +9,9 @@ pub mod clock;
 pub mod disk_usage;
 pub mod duration;
 pub mod error;
+pub mod grpc;
 pub mod id;
 pub mod names;
+pub mod protobuf;
 pub mod quantity;
 pub mod task;

@@ -1,6 +1,6 @@
 //! The members of an etcd cluster: one connection at a time, to the next member when one fails.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connect::Endpoint;
-use super::grpc::{self, Failure, Sender, Stream};
+use super::failure::Reason as _;
+use super::grpc::{Channel, Failure, Stream};
 use super::proto::Message;
 use super::rpc;
 
@@ -53,8 +54,7 @@ struct Current {
 #[derive(Clone)]
 pub(crate) struct Line {
     number: u64,
-    authority: Arc<str>,
-    sender: Sender,
+    channel: Channel,
 }
 
 impl Cluster {
@@ -103,7 +103,7 @@ impl Cluster {
 
     async fn attempt(&self, path: &str, message: &Message, patience: Duration) -> Result<Bytes, Failure> {
         let line = self.line().await?;
-        let call = grpc::unary(line.sender.clone(), &line.authority, path, message);
+        let call = line.channel.unary(path, message);
         let result = timeout(patience, call).await.unwrap_or(Err(Failure::TimedOut));
         self.judge(line.number, result.as_ref().err());
         result
@@ -112,7 +112,7 @@ impl Cluster {
     /// Starts a stream. Its owner must follow to the next line when [`Cluster::moves`] says so.
     pub async fn stream(&self, path: &str, first: &Message) -> Result<(u64, Stream), Failure> {
         let line = self.line().await?;
-        let call = grpc::stream(line.sender.clone(), &line.authority, path, first);
+        let call = line.channel.stream(path, first);
         let result = timeout(FIRST_PATIENCE, call).await.unwrap_or(Err(Failure::TimedOut));
         self.judge(line.number, result.as_ref().err());
         Ok((line.number, result?))
@@ -150,7 +150,7 @@ impl Cluster {
             return Err(failure.clone());
         }
         if let Some(line) = &current.line {
-            if line.number > *self.given_up.borrow() && !line.sender.is_closed() {
+            if line.number > *self.given_up.borrow() && !line.channel.is_closed() {
                 return Ok(line.clone());
             }
             self.give_up(line.number);
@@ -158,8 +158,8 @@ impl Cluster {
         current.line = None;
         let number = *self.given_up.borrow() + 1;
         match self.first_to_answer(number).await {
-            Ok((endpoint, sender)) => {
-                let made = Line { number, authority: endpoint.authority().into(), sender };
+            Ok(channel) => {
+                let made = Line { number, channel };
                 current.line = Some(made.clone());
                 Ok(made)
             }
@@ -174,7 +174,7 @@ impl Cluster {
     }
 
     /// The number goes round the members, and each gets its turn: the next when one failed, or is slow.
-    async fn first_to_answer(&self, number: u64) -> Result<(&Endpoint, Sender), Failure> {
+    async fn first_to_answer(&self, number: u64) -> Result<Channel, Failure> {
         let count = self.endpoints.len();
         let mut waiting = (0..count).map(|turn| &self.endpoints[(number as usize - 1 + turn) % count]);
         let (mut connecting, mut last) = (FuturesUnordered::new(), Failure::TimedOut);
@@ -217,13 +217,13 @@ impl Cluster {
 }
 
 /// A connection counts once the member has said something: a frozen one's kernel accepts, too.
-async fn reach(endpoint: &Endpoint) -> Result<(&Endpoint, Sender), Failure> {
+async fn reach(endpoint: &Endpoint) -> Result<Channel, Failure> {
     let unreachable = |why| Failure::Unreachable { endpoint: endpoint.authority().into(), why };
     let reaching = async {
-        let sender = endpoint.connect().await.map_err(unreachable)?;
-        match grpc::unary(sender.clone(), endpoint.authority(), rpc::STATUS, &Message::default()).await {
+        let channel = endpoint.connect().await.map_err(unreachable)?;
+        match channel.unary(rpc::STATUS, &Message::default()).await {
             // It answers, if only that there is no leader.
-            Ok(_) | Err(Failure::Refused { .. }) => Ok((endpoint, sender)),
+            Ok(_) | Err(Failure::Refused { .. }) => Ok(channel),
             Err(failure) => Err(unreachable(failure.to_string())),
         }
     };

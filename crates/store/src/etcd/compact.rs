@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+use super::failure::Reason as _;
 use super::grpc::Failure;
 use super::rpc::{self, Done};
 use super::shared::Shared;

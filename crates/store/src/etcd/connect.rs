@@ -1,25 +1,18 @@
 //! Making a connection to a member.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::grpc::Sender;
+use super::grpc::Channel;
 use super::sim::SimEtcd;
 
-/// Upstream's keepaliveTime and keepaliveTimeout: what notices a silent member under an idle watch.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Room for answers under way: a page of a list, or a burst of events, in one round trip.
-const WINDOW_BYTES: u32 = 4 << 20;
+/// A member cut off from the others says so at once instead of trying (clientv3.WithRequireLeader).
+const METADATA: &[(&str, &str)] = &[("hasleader", "true")];
 
 /// A member's client URL.
 #[derive(Clone)]
@@ -68,15 +61,19 @@ impl Endpoint {
         &self.authority
     }
 
-    pub async fn connect(&self) -> Result<Sender, String> {
+    pub async fn connect(&self) -> Result<Channel, String> {
         match &self.way {
-            Way::Plain => handshake(self.tcp().await?).await,
+            Way::Plain => self.speak(self.tcp().await?).await,
             Way::Tls(tls, name) => {
                 let connecting = TlsConnector::from(tls.clone()).connect(name.clone(), self.tcp().await?);
-                handshake(connecting.await.map_err(|error| error.to_string())?).await
+                self.speak(connecting.await.map_err(|error| error.to_string())?).await
             }
-            Way::Simulated(etcd) => handshake(etcd.connect()).await,
+            Way::Simulated(etcd) => self.speak(etcd.connect()).await,
         }
+    }
+
+    async fn speak(&self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Channel, String> {
+        Channel::over(io, &self.authority, METADATA).await
     }
 
     async fn tcp(&self) -> Result<TcpStream, String> {
@@ -84,21 +81,6 @@ impl Endpoint {
         tcp.set_nodelay(true).map_err(|error| error.to_string())?;
         Ok(tcp)
     }
-}
-
-async fn handshake(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, String> {
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .handshake(TokioIo::new(io))
-        .await
-        .map_err(|error| error.to_string())?;
-    // Ends with the last sender and stream, or with the connection.
-    orlop_base::task::spawn(connection);
-    Ok(sender)
 }
 
 #[cfg(test)]

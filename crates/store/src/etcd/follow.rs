@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::cluster::RETRY;
 use super::diff::{deletion, diff};
+use super::failure::Reason as _;
 use super::grpc::{Failure, Stream, framed};
 use super::list::{list, oldest_after};
 use super::proto::Message;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::cluster::GIVE_UP;
+use super::failure::Reason as _;
 use super::grpc::Failure;
 use super::proto::Message;
 use super::rpc::{self, Done, Found};

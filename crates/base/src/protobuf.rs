@@ -1,4 +1,5 @@
-//! Protobuf on the wire, as much of it as etcd's messages use.
+//! Protobuf on the wire, as much of it as the messages of gRPC services use that Orlop calls: etcd's, a key
+//! manager's, a trace collector's.
 
 use bytes::Bytes;
 
@@ -10,12 +11,18 @@ const FIXED32: u64 = 5;
 /// A message being written. Fields are written also when they have their default: in a `oneof` that
 /// is not the same as leaving them out.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Message(Vec<u8>);
+pub struct Message(Vec<u8>);
 
 impl Message {
     pub fn int(mut self, number: u64, value: u64) -> Message {
         self.varint(number << 3 | VARINT);
         self.varint(value);
+        self
+    }
+
+    pub fn fixed64(mut self, number: u64, value: u64) -> Message {
+        self.varint(number << 3 | FIXED64);
+        self.0.extend_from_slice(&value.to_le_bytes());
         self
     }
 
@@ -44,11 +51,11 @@ impl Message {
 }
 
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the answer is not a protobuf message")]
+#[error("not a protobuf message")]
 pub struct Malformed;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Value {
+pub enum Value {
     Int(u64),
     Bytes(Bytes),
 }
@@ -70,10 +77,7 @@ impl Value {
 }
 
 /// Calls `take` with every field's number and value. What is in bytes shares `message`.
-pub(crate) fn read(
-    message: &Bytes,
-    mut take: impl FnMut(u64, Value) -> Result<(), Malformed>,
-) -> Result<(), Malformed> {
+pub fn read(message: &Bytes, mut take: impl FnMut(u64, Value) -> Result<(), Malformed>) -> Result<(), Malformed> {
     let mut rest = message.clone();
     while !rest.is_empty() {
         let tag = varint(&mut rest)?;
@@ -125,15 +129,15 @@ mod tests {
             seen.push((number, value));
             Ok(())
         })
-        .unwrap();
+        .expect("a message");
         assert_eq!(seen[0], (1, Value::Bytes(Bytes::from_static(b"key"))));
         assert_eq!(seen[2], (5, Value::Int(300)));
         let mut inside = Vec::new();
-        read(&seen[1].1.clone().bytes().unwrap(), |number, value| {
+        read(&seen[1].1.clone().bytes().expect("bytes"), |number, value| {
             inside.push((number, value.int()?));
             Ok(())
         })
-        .unwrap();
+        .expect("a message");
         assert_eq!(inside, [(3, 0), (64, u64::MAX)]);
     }
 
