@@ -6,7 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Args;
 use orlop_server::encryption::Encryption;
-use orlop_store::Config;
+use orlop_server::health::Check;
+use orlop_store::{Config, Store};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,14 +38,41 @@ impl Arguments {
         }
     }
 
-    /// Follows the file, if that is wanted.
-    pub fn follow(&self, encryption: Option<Arc<Encryption>>, shutdown: &CancellationToken, tasks: &TaskTracker) {
-        let Some(encryption) = encryption.filter(|_| self.encryption_provider_config_automatic_reload) else { return };
+    /// Whether keys can be had.
+    pub fn health_check(&self, encryption: Option<&Arc<Encryption>>) -> Option<Check> {
+        encryption?.health_check(self.encryption_provider_config_automatic_reload)
+    }
+
+    /// Follows the file, if that is wanted, and reads again what could not be read once it can be.
+    pub fn follow(
+        &self,
+        encryption: Option<Arc<Encryption>>,
+        store: &Store,
+        shutdown: &CancellationToken,
+        tasks: &TaskTracker,
+    ) {
+        let Some(encryption) = encryption else { return };
+        tasks.spawn(reread(encryption.recoveries(), store.clone(), shutdown.clone()));
+        if !self.encryption_provider_config_automatic_reload {
+            return;
+        }
         let stop = shutdown.clone();
         tasks.spawn(orlop_base::task::boxed(async move {
             if let Some(Err(error)) = stop.run_until_cancelled(encryption.follow()).await {
                 tracing::error!(%error, "the encryption configuration is not followed any more");
             }
         }));
+    }
+}
+
+async fn reread(mut recoveries: watch::Receiver<u64>, store: Store, stop: CancellationToken) {
+    loop {
+        let read = store.reread().await;
+        if read > 0 {
+            tracing::info!(objects = read, "what could not be read is read again");
+        }
+        if !matches!(stop.run_until_cancelled(recoveries.changed()).await, Some(Ok(()))) {
+            return;
+        }
     }
 }

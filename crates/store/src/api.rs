@@ -66,7 +66,7 @@ impl Entry {
             return None;
         }
         match self.memo.kept.get() {
-            Some(Kept::Unreadable(why)) => Some(why),
+            Some(Kept::Unreadable { why, .. }) => Some(why),
             _ => None,
         }
     }
@@ -117,6 +117,9 @@ pub enum StoreError {
     /// A write of the resource that took its turn is newer than the writer knew.
     #[error("others were faster")]
     Overtaken,
+    /// It must not be kept as it is, and cannot be sealed.
+    #[error("{0}")]
+    Unsealable(String),
     #[error("revision {requested} is compacted, oldest is {oldest}")]
     Compacted { requested: Revision, oldest: Revision },
     #[error("revision {requested} is in the future, newest is {newest}")]

@@ -16,6 +16,7 @@
 
 mod api;
 mod config;
+mod reread;
 mod store;
 mod transform;
 

@@ -101,6 +101,10 @@ impl Store {
         durability: Durability,
         unless_newer: Option<Revision>,
     ) -> Result<Arc<Entry>, StoreError> {
+        if let Some(transformer) = &self.transformer {
+            let deletion = matches!(action, Action::Delete { .. });
+            transformer.can_seal(&key.resource, deletion).map_err(StoreError::Unsealable)?;
+        }
         self.backend.write(Change { key, action, durability, unless_newer }).await
     }
 
@@ -123,6 +127,10 @@ impl Store {
     /// that would refuse for what `newest` shows, or does not show, calls this first.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
         self.backend.catch_up().await
+    }
+
+    pub(crate) fn transformer(&self) -> Option<&dyn Transformer> {
+        self.transformer.as_deref()
     }
 
     /// Whether the entry is kept in another way than it would be today: its next write is worth making, even if it

@@ -12,6 +12,13 @@ use crate::{Entry, Key};
 
 /// Seals and opens. Called for every write of every kind: what is not concerned must cost nothing.
 pub trait Transformer: fmt::Debug + Send + Sync {
+    /// Why a write cannot be sealed now, if so. What was let through here is always sealed, also a moment later.
+    /// A deletion repeats what was kept, for watchers that outlive a restart.
+    fn can_seal(&self, resource: &str, deletion: bool) -> Result<(), String> {
+        let _ = (resource, deletion);
+        Ok(())
+    }
+
     /// What to keep of `json`; `None` keeps it as it is. `path` is the object's key: opening demands the same.
     fn seal(&self, resource: &str, path: &str, json: &[u8]) -> Option<Vec<u8>>;
 
@@ -36,7 +43,11 @@ pub enum Kept {
     /// Sealed in this generation of the transformer.
     Generation(u64),
     /// There, but nobody knows how to read them. The entry's JSON is then empty.
-    Unreadable(Arc<str>),
+    Unreadable {
+        why: Arc<str>,
+        /// What is kept. Somebody may know how to read it, later.
+        sealed: Bytes,
+    },
 }
 
 /// What every sealed object starts with, as upstream's.
@@ -73,6 +84,6 @@ pub(crate) fn open(transformer: Option<&dyn Transformer>, key: &Key, kept: &[u8]
             let json = json.map_or_else(|| Bytes::copy_from_slice(kept), Bytes::from);
             (json, (generation > 0 && current).then_some(Kept::Generation(generation)))
         }
-        Err(why) => (Bytes::new(), Some(Kept::Unreadable(why.into()))),
+        Err(why) => (Bytes::new(), Some(Kept::Unreadable { why: why.into(), sealed: Bytes::copy_from_slice(kept) })),
     }
 }

@@ -22,7 +22,7 @@ const BOX_KEY: usize = 32;
 
 /// Go's words, which upstream's users know.
 const NOT_AUTHENTIC: &str = "cipher: message authentication failed";
-const TOO_SHORT: &str = "the stored data was shorter than the required size";
+pub const TOO_SHORT: &str = "the stored data was shorter than the required size";
 
 /// A cipher with its key.
 pub enum Cipher {

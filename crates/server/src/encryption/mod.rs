@@ -7,6 +7,8 @@
 mod cipher;
 mod config;
 mod follow;
+mod health;
+pub(crate) mod kms;
 mod provider;
 pub(crate) mod unreadable;
 mod validation;
@@ -14,18 +16,23 @@ mod validation;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use orlop_store::{Opened, SEALED_PREFIX, Transformer, UNEXPECTED};
 
+use crate::review::metrics::ENCRYPTION;
 use config::Configuration;
 pub use config::EncryptionError;
+use kms::{Kms, Worker};
 use provider::Provider;
+use tokio::sync::watch;
 
 /// The file's rules as they are now.
 pub struct Encryption {
     path: PathBuf,
     rules: ArcSwap<Rules>,
+    shared: kms::Shared,
 }
 
 struct Rules {
@@ -34,22 +41,35 @@ struct Rules {
     generation: u64,
     /// By group and resource, either of which may be `*`.
     providers: BTreeMap<(String, String), Vec<Arc<Provider>>>,
+    /// Those of the providers that ask a plugin, in the file's order.
+    kms: Vec<Arc<Kms>>,
 }
 
 impl Encryption {
     pub fn load(path: &Path) -> Result<Arc<Self>, EncryptionError> {
-        let rules = Rules::load(path, 1)?;
-        Ok(Arc::new(Self { path: path.to_owned(), rules: ArcSwap::from_pointee(rules) }))
+        let shared = kms::Shared { generation: Arc::new(AtomicU64::new(0)), recovered: watch::Sender::new(0) };
+        let rules = Rules::load(path, &shared)?;
+        ENCRYPTION.started(&rules.text);
+        Ok(Arc::new(Self { path: path.to_owned(), rules: ArcSwap::from_pointee(rules), shared }))
     }
 
     /// Reads the file again; false when it says the same as before. What is wrong with it leaves everything as it is.
     pub fn reload(&self) -> Result<bool, EncryptionError> {
-        let now = self.rules.load();
-        if config::read(&self.path)? == now.text {
+        if config::read(&self.path)? == self.rules.load().text {
             return Ok(false);
         }
-        self.rules.store(Arc::new(Rules::load(&self.path, now.generation + 1)?));
+        let rules = Rules::load(&self.path, &self.shared)?;
+        rules.health().map_err(EncryptionError::Unwell)?;
+        ENCRYPTION.succeeded(&rules.text);
+        self.rules.store(Arc::new(rules));
+        // A key may be back.
+        self.shared.recovered.send_modify(|count| *count += 1);
         Ok(true)
+    }
+
+    /// Changes whenever what could not be read may be readable: [`orlop_store::Store::reread`].
+    pub fn recoveries(&self) -> watch::Receiver<u64> {
+        self.shared.recovered.subscribe()
     }
 }
 
@@ -65,6 +85,12 @@ impl Transformer for Encryption {
         self.rules.load().of(resource)?.first()?.seal(path.as_bytes(), json)
     }
 
+    fn can_seal(&self, resource: &str, deletion: bool) -> Result<(), String> {
+        let rules = self.rules.load();
+        let first = rules.of(resource).and_then(|providers| providers.first()?.kms());
+        first.map_or(Ok(()), |kms| kms.can_seal(deletion))
+    }
+
     fn open(&self, resource: &str, path: &str, kept: &[u8]) -> Result<Opened, String> {
         match self.rules.load().of(resource) {
             Some(providers) => provider::open(providers, path.as_bytes(), kept),
@@ -75,17 +101,26 @@ impl Transformer for Encryption {
 
     fn generation(&self, resource: &str) -> u64 {
         let rules = self.rules.load();
-        if rules.of(resource).is_some() { rules.generation } else { 0 }
+        let Some(providers) = rules.of(resource) else { return 0 };
+        let kms = providers.first().and_then(|provider| provider.kms());
+        kms.map_or(0, |kms| kms.generation()).max(rules.generation)
     }
 }
 
 impl Rules {
-    fn load(path: &Path, generation: u64) -> Result<Self, EncryptionError> {
+    fn load(path: &Path, shared: &kms::Shared) -> Result<Self, EncryptionError> {
         let text = config::read(path)?;
         let configuration = Configuration::parse(path, &text)?;
+        let worker = match configuration.kms().next() {
+            Some(_) => Some(Arc::new(Worker::start().map_err(EncryptionError::Thread)?)),
+            None => None,
+        };
+        let mut plugins = Vec::new();
         let mut providers: BTreeMap<(String, String), Vec<Arc<Provider>>> = BTreeMap::new();
         for block in configuration.resources {
-            let made: Vec<Arc<Provider>> = block.providers.iter().filter_map(Provider::new).map(Arc::new).collect();
+            let make = |provider| Provider::new(provider, shared, worker.as_ref()).map(Arc::new);
+            let made: Vec<Arc<Provider>> = block.providers.iter().filter_map(make).collect();
+            plugins.extend(made.iter().filter_map(|provider| provider.kms().cloned()));
             for resource in &block.resources {
                 let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
                 let any = |group: &str| (group.to_owned(), "*".to_owned());
@@ -99,7 +134,8 @@ impl Rules {
                 providers.entry(key).or_default().extend(made.iter().cloned());
             }
         }
-        Ok(Self { text, generation, providers })
+        let generation = shared.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(Self { text, generation, providers, kms: plugins })
     }
 
     /// What holds for a storage key (`secrets`, `apps/deployments`).

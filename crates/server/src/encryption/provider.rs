@@ -7,11 +7,14 @@ use orlop_store::{Opened, SEALED_PREFIX};
 
 use super::cipher::Cipher;
 use super::config::{self, ProviderConfiguration};
+use super::kms::{self, Kms, Worker};
 
 pub enum Provider {
     /// Objects as they are.
     Identity,
     Keys(Keys),
+    /// Keys that a plugin has.
+    Kms(Arc<Kms>),
 }
 
 /// Keys of one cipher; the first one seals.
@@ -26,12 +29,16 @@ pub struct Keys {
 
 impl Provider {
     /// From a configuration that has been validated.
-    pub fn new(configuration: &ProviderConfiguration) -> Option<Self> {
+    pub fn new(
+        configuration: &ProviderConfiguration,
+        shared: &kms::Shared,
+        worker: Option<&Arc<Worker>>,
+    ) -> Option<Self> {
         let keys = |prefix, family, list: &[config::Key], cipher: fn(&[u8]) -> Option<Cipher>| {
             let keys = list.iter().filter_map(|key| Some((key.name.clone(), cipher(&key.bytes()?)?))).collect();
             Some(Self::Keys(Keys { prefix, family, keys }))
         };
-        let ProviderConfiguration { aesgcm, aescbc, secretbox, identity, .. } = configuration;
+        let ProviderConfiguration { aesgcm, aescbc, secretbox, identity, kms } = configuration;
         if let Some(list) = aesgcm {
             return keys("k8s:enc:aesgcm:v1:", "AES", &list.keys, Cipher::gcm);
         }
@@ -41,12 +48,26 @@ impl Provider {
         if let Some(list) = secretbox {
             return keys("k8s:enc:secretbox:v1:", "Secretbox", &list.keys, Cipher::secretbox);
         }
+        if let (Some(kms), Some(worker)) = (kms, worker) {
+            return Some(Self::Kms(Kms::start(kms, shared.clone(), worker.clone())));
+        }
         identity.as_ref().map(|_| Self::Identity)
+    }
+
+    pub fn kms(&self) -> Option<&Arc<Kms>> {
+        match self {
+            Self::Kms(kms) => Some(kms),
+            Self::Identity | Self::Keys(_) => None,
+        }
     }
 
     /// `None`: the object stays as it is.
     pub fn seal(&self, path: &[u8], json: &[u8]) -> Option<Vec<u8>> {
-        let Self::Keys(Keys { prefix, keys, .. }) = self else { return None };
+        let Keys { prefix, keys, .. } = match self {
+            Self::Identity => return None,
+            Self::Kms(kms) => return Some(kms.seal(path, json)),
+            Self::Keys(keys) => keys,
+        };
         let (name, cipher) = keys.first()?;
         let mut out = Vec::with_capacity(json.len() + prefix.len() + name.len() + 64);
         out.extend_from_slice(prefix.as_bytes());
@@ -61,16 +82,18 @@ impl Provider {
 pub fn open(providers: &[Arc<Provider>], path: &[u8], kept: &[u8]) -> Result<Opened, String> {
     let mut failures = Vec::new();
     for (place, provider) in providers.iter().enumerate() {
-        match &**provider {
+        let opened = match &**provider {
             Provider::Identity if !kept.starts_with(SEALED_PREFIX) => {
                 return Ok(Opened { json: None, current: place == 0 });
             }
-            Provider::Identity => {}
-            Provider::Keys(keys) => match keys.open(path, kept) {
-                Some(Ok((json, current))) => return Ok(Opened { json: Some(json), current: current && place == 0 }),
-                Some(Err(why)) => failures.push(why),
-                None => {}
-            },
+            Provider::Identity => None,
+            Provider::Keys(keys) => keys.open(path, kept),
+            Provider::Kms(kms) => kms.open(path, kept),
+        };
+        match opened {
+            Some(Ok((json, current))) => return Ok(Opened { json: Some(json), current: current && place == 0 }),
+            Some(Err(why)) => failures.push(why),
+            None => {}
         }
     }
     Err(match failures.as_slice() {
@@ -101,7 +124,7 @@ impl Keys {
 }
 
 /// As upstream's aggregate prints: one bare, several in brackets.
-fn aggregate(failures: &[String]) -> String {
+pub fn aggregate(failures: &[String]) -> String {
     match failures {
         [one] => one.clone(),
         many => format!("[{}]", many.join(", ")),

@@ -1,10 +1,13 @@
 //! What an encryption configuration must keep to
 //! (`k8s.io/apiserver/pkg/apis/apiserver/validation/validation_encryption.go`).
 
+use std::collections::BTreeSet;
+
 use orlop_api::field::{ErrorList, Path};
 use serde_json::Value;
 
-use super::config::{Block, Configuration, KeyList, ProviderConfiguration};
+use super::config::{Block, Configuration, KeyList, KmsConfiguration, ProviderConfiguration};
+use super::kms::endpoint;
 
 const AES_SIZES: &[usize] = &[16, 24, 32];
 const SECRETBOX_SIZES: &[usize] = &[32];
@@ -17,13 +20,14 @@ pub fn validate(configuration: &Configuration) -> ErrorList {
     if configuration.resources.is_empty() {
         errors.required(&root, "at least one resources is required");
     }
+    let mut names = BTreeSet::new();
     for (i, block) in configuration.resources.iter().enumerate() {
-        validate_block(block, &root.index(i), &mut errors);
+        validate_block(block, &root.index(i), &mut names, &mut errors);
     }
     errors
 }
 
-fn validate_block(block: &Block, path: &Path<'_>, errors: &mut ErrorList) {
+fn validate_block<'a>(block: &'a Block, path: &Path<'_>, names: &mut BTreeSet<&'a str>, errors: &mut ErrorList) {
     let (resources, providers) = (path.child("resources"), path.child("providers"));
     if block.resources.is_empty() {
         errors.required(&resources, format!("at least one {resources} is required"));
@@ -39,6 +43,10 @@ fn validate_block(block: &Block, path: &Path<'_>, errors: &mut ErrorList) {
     }
     for (i, provider) in block.providers.iter().enumerate() {
         validate_provider(provider, &providers.index(i), errors);
+        if let Some(kms) = &provider.kms {
+            validate_kms(kms, &providers.index(i).child("kms"), names, errors);
+            names.insert(&kms.name);
+        }
     }
 }
 
@@ -99,15 +107,62 @@ fn validate_provider(provider: &ProviderConfiguration, path: &Path<'_>, errors: 
             errors.invalid(path, Value::Object(serde_json::Map::default()), why);
         }
     }
-    if kms.is_some() {
-        errors.forbidden(&path.child("kms"), "Orlop has no KMS provider yet");
-    }
     for (name, list, sizes) in
         [("aesgcm", aesgcm, AES_SIZES), ("aescbc", aescbc, AES_SIZES), ("secretbox", secretbox, SECRETBOX_SIZES)]
     {
         if let Some(list) = list {
             validate_keys(list, &path.child(name).child("keys"), sizes, errors);
         }
+    }
+}
+
+/// `names`: of providers before this one.
+fn validate_kms(kms: &KmsConfiguration, path: &Path<'_>, names: &BTreeSet<&str>, errors: &mut ErrorList) {
+    let KmsConfiguration { api_version, name, cachesize, endpoint, timeout } = kms;
+    let name_path = path.child("name");
+    if name.is_empty() {
+        errors.required(&name_path, "name is a mandatory field for a provider");
+    }
+    if api_version != "v1" && name.contains(':') {
+        let why = format!("invalid KMS provider name {name}, must not contain ':'");
+        errors.invalid(&name_path, name.as_str(), why);
+    }
+    if api_version != "v1" && names.contains(name.as_str()) {
+        let why = format!("duplicate KMS provider name {name}, names must be unique");
+        errors.invalid(&name_path, name.as_str(), why);
+    }
+    if *timeout <= 0 {
+        let text = orlop_base::duration::format(*timeout);
+        errors.invalid(&path.child("timeout"), text, "timeout should be a positive value");
+    }
+    validate_endpoint(endpoint, &path.child("endpoint"), errors);
+    let cachesize_path = path.child("cachesize");
+    match cachesize {
+        Some(size) if api_version != "v1" => {
+            errors.invalid(&cachesize_path, *size, "cachesize is not supported in v2");
+        }
+        Some(0) => {
+            errors.invalid(&cachesize_path, 0, "cachesize should be a positive value, or negative to disable");
+        }
+        _ => {}
+    }
+    if !["v1", "v2"].contains(&api_version.as_str()) {
+        let why = "unsupported apiVersion apiVersion for KMS provider, only v1 and v2 are supported";
+        errors.invalid(&path.child("apiVersion"), api_version.as_str(), why);
+    }
+}
+
+fn validate_endpoint(endpoint: &str, path: &Path<'_>, errors: &mut ErrorList) {
+    if endpoint.is_empty() {
+        return errors.invalid(path, "", "endpoint is a mandatory field for a kms");
+    }
+    match endpoint::scheme(endpoint) {
+        Ok("unix") => {}
+        Ok(scheme) => {
+            let why = format!("unsupported scheme {scheme:?} for KMS provider, only unix is supported");
+            errors.invalid(path, endpoint, why);
+        }
+        Err(why) => errors.invalid(path, endpoint, format!("invalid endpoint for kms provider, error: {why}")),
     }
 }
 
@@ -152,6 +207,7 @@ mod tests {
     fn bad_configurations_are_refused_in_upstreams_words() {
         let identity = json!([{"identity": {}}]);
         let rule = |resources: Value| json!([{"resources": resources, "providers": identity}]);
+        let kms = |kms: Value| json!([{"resources": ["secrets"], "providers": [{"kms": kms}]}]);
         for (resources, want) in [
             (json!([]), "resources: Required value: at least one resources is required"),
             (
@@ -178,6 +234,20 @@ mod tests {
                 "[resources[0].providers[0].secretbox.keys[0].name: Required value: name is a mandatory field for a \
                  key, resources[0].providers[0].secretbox.keys[0].secret: Invalid value: \"REDACTED\": secrets must be \
                  base64 encoded]",
+            ),
+            (
+                kms(json!({"apiVersion": "v2", "name": "a:b", "endpoint": "tcp://x", "cachesize": 1, "timeout": "0s"})),
+                "[resources[0].providers[0].kms.name: Invalid value: \"a:b\": invalid KMS provider name a:b, must not \
+                 contain ':', resources[0].providers[0].kms.timeout: Invalid value: \"0s\": timeout should be a positive \
+                 value, resources[0].providers[0].kms.endpoint: Invalid value: \"tcp://x\": unsupported scheme \"tcp\" \
+                 for KMS provider, only unix is supported, resources[0].providers[0].kms.cachesize: Invalid value: 1: \
+                 cachesize is not supported in v2]",
+            ),
+            (
+                kms(json!({"apiVersion": "v3", "name": "a"})),
+                "[resources[0].providers[0].kms.endpoint: Invalid value: \"\": endpoint is a mandatory field for a kms, \
+                 resources[0].providers[0].kms.apiVersion: Invalid value: \"v3\": unsupported apiVersion apiVersion for \
+                 KMS provider, only v1 and v2 are supported]",
             ),
         ] {
             assert_eq!(errors(resources.clone()), want, "{resources}");

@@ -32,9 +32,10 @@ pub struct Reloads {
 
 pub static AUTHENTICATION: LazyLock<Reloads> = LazyLock::new(Reloads::default);
 pub static AUTHORIZATION: LazyLock<Reloads> = LazyLock::new(Reloads::default);
+pub static ENCRYPTION: LazyLock<Reloads> = LazyLock::new(Reloads::default);
 
 /// Of the one API server there is in this process.
-static SERVER: LazyLock<String> = LazyLock::new(|| hash(orlop_base::id::uuid().as_bytes()));
+pub static SERVER: LazyLock<String> = LazyLock::new(|| hash(orlop_base::id::uuid().as_bytes()));
 
 impl Reloads {
     /// The configuration in force at start.
@@ -75,6 +76,7 @@ impl Reloads {
 pub fn register(registry: &mut Registry) {
     AUTHENTICATION.register(registry, "authentication");
     AUTHORIZATION.register(registry, "authorization");
+    ENCRYPTION.register(registry, "encryption");
 }
 
 pub fn hash(bytes: &[u8]) -> String {

@@ -247,7 +247,9 @@ impl EventStream {
     fn encode(&mut self, event: &Event) -> Option<Bytes> {
         let matches = |entry: &Entry| self.filter.matches(&self.resource, entry);
         let now = !event.deleted && matches(&event.entry);
-        let before = event.previous.as_deref().is_some_and(matches);
+        // What could not be read was shown to nobody.
+        let shown = |entry: &Entry| event.deleted || entry.unreadable().is_none();
+        let before = event.previous.as_deref().is_some_and(|entry| shown(entry) && matches(entry));
         Some(match (before, now) {
             (false, false) => return None,
             (false, true) => self.encoder.event(EventType::Added, &event.entry),

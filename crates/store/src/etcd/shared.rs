@@ -124,9 +124,9 @@ impl Shared {
         let key = state.interned(self.layout.decode(&kv.key)?);
         let (json, mut kept) = transform::open(self.transformer.as_deref(), &key, &kv.value);
         let json = match &kept {
-            Some(Kept::Unreadable(_)) => json,
+            Some(Kept::Unreadable { .. }) => json,
             _ => value::at_revision(&json, kv.modified).unwrap_or_else(|error| {
-                kept = Some(Kept::Unreadable(error.to_string().into()));
+                kept = Some(Kept::Unreadable { why: error.to_string().into(), sealed: kv.value.clone() });
                 Bytes::new()
             }),
         };
