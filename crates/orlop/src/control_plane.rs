@@ -13,9 +13,11 @@ use orlop_scheduler::run::Scheduler;
 use orlop_server::audit::Audit;
 use orlop_server::authz;
 use orlop_server::encryption::Encryption;
+use orlop_server::health::Check;
 use orlop_server::pki::kubeconfig::Access;
 use orlop_server::pki::{self, Pki};
 use orlop_server::token::Issuer;
+use orlop_server::trace::Tracer;
 use orlop_server::{Limits, Security, Server};
 use orlop_store::disk::RealDisk;
 use orlop_store::{Config, Store};
@@ -48,14 +50,16 @@ impl ControlPlane {
         let paths = arguments.paths();
         let encryption = arguments.encryption.load()?;
         let (store, lock) = open_store(arguments, encryption.as_ref()).await.context("opening the store")?;
-        arguments.encryption.follow(encryption, shutdown, tasks);
+        let keys = arguments.encryption.health_check(encryption.as_ref());
+        arguments.encryption.follow(encryption, &store, shutdown, tasks);
         if let Some(torn) = store.torn() {
             tracing::warn!(?torn, "the last write was cut off by a crash; it was never acknowledged");
         }
         let pki = Arc::new(Pki::open(pki_config(arguments, machine)).context("opening the cluster's keys")?);
         let security = security(arguments, &store, &pki)?;
         let audit = Audit::start(arguments.audit.options()?).context("setting up auditing")?;
-        let server = server(arguments, machine, &security, arguments.serving.limits()?, audit.clone());
+        let watching = Watching { audit: audit.clone(), tracer: arguments.traces.start()?, keys };
+        let server = server(arguments, machine, &security, arguments.serving.limits()?, watching);
         let plane = Self { store, pki, server, audit, _lock: lock };
         plane.listen(&security, listener, shutdown, tasks)?;
         plane.bootstrap(&security).await?;
@@ -202,15 +206,24 @@ fn security(arguments: &Arguments, store: &Store, pki: &Arc<Pki>) -> Result<Secu
     Security::new(store, pki.clone(), config).context("setting up authentication and authorization")
 }
 
+/// What looks on.
+struct Watching {
+    audit: Option<Arc<Audit>>,
+    tracer: Option<Arc<Tracer>>,
+    keys: Option<Check>,
+}
+
 fn server(
     arguments: &Arguments,
     machine: &Machine,
     security: &Security,
     limits: Limits,
-    audit: Option<Arc<Audit>>,
+    watching: Watching,
 ) -> Arc<Server> {
     let mut config = security.server_config();
-    config.audit = audit;
+    config.audit = watching.audit;
+    config.tracer = watching.tracer;
+    config.health_checks.extend(watching.keys);
     config.limits = limits;
     security.serve_discovery(&mut config, format!("{}:{}", machine.node_ip, arguments.secure_port));
     config.advertise_address = machine.node_ip;

@@ -52,7 +52,7 @@ impl Arguments {
         tasks: &TaskTracker,
     ) {
         let Some(encryption) = encryption else { return };
-        tasks.spawn(reread(encryption.recoveries(), store.clone(), shutdown.clone()));
+        tasks.spawn(boxed(reread(encryption.recoveries(), store.clone(), shutdown.clone())));
         if !self.encryption_provider_config_automatic_reload {
             return;
         }

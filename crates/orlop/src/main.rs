@@ -18,6 +18,7 @@ mod reset;
 mod security;
 mod server;
 mod serving;
+mod traces;
 
 use std::process::ExitCode;
 

@@ -13,7 +13,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::level_filters::LevelFilter;
 
 use crate::control_plane::{self, ControlPlane};
 use crate::etcd::EtcdArguments;
@@ -83,15 +82,16 @@ pub struct Arguments {
     /// Write the admin's kubeconfig here too
     #[arg(long, value_name = "FILE")]
     pub write_kubeconfig: Option<PathBuf>,
-    /// error, warn, info, debug or trace
-    #[arg(long, default_value = "info")]
-    pub log_level: LevelFilter,
+    #[command(flatten)]
+    pub logs: crate::logging::Arguments,
     #[command(flatten)]
     pub etcd: EtcdArguments,
     #[command(flatten)]
     pub audit: audit::Arguments,
     #[command(flatten)]
     pub encryption: encryption::Arguments,
+    #[command(flatten)]
+    pub traces: crate::traces::Arguments,
     #[command(flatten)]
     pub serving: serving::Arguments,
     #[command(flatten)]
@@ -126,7 +126,7 @@ pub struct Machine {
 }
 
 pub fn run(arguments: Arguments) -> Result<()> {
-    crate::logging::start(arguments.log_level);
+    arguments.logs.clone().start()?;
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(serve(arguments))

@@ -45,6 +45,8 @@ mod flow;
 pub mod health;
 mod listen;
 mod metrics;
+mod observe;
+pub mod trace;
 mod transport;
 pub mod wire;
 

@@ -1,5 +1,6 @@
 //! `/metrics`, under upstream's names (`k8s.io/apiserver/pkg/endpoints/metrics`).
 
+mod build;
 pub mod family;
 mod labels;
 mod process;
@@ -9,7 +10,6 @@ use std::time::Duration;
 use http::Response;
 use http_body::Body as _;
 use orlop_client::transport::Body;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 
 use crate::Server;
 use crate::audit::Audit;
+use crate::observe::Observed;
 use crate::request::RequestInfo;
 use crate::resource::Resource;
 use crate::wire::respond;
@@ -29,6 +30,19 @@ const DURATION_BUCKETS: [f64; 24] = [
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
     45.0, 60.0, 120.0,
 ];
+
+/// Upstream's for `apiserver_request_sli_duration_seconds`.
+const SLI_BUCKETS: [f64; 21] =
+    [0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0];
+
+#[derive(Clone)]
+struct SliDurations;
+
+impl MetricConstructor<Histogram> for SliDurations {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(SLI_BUCKETS)
+    }
+}
 
 #[derive(Clone)]
 struct Durations;
@@ -63,6 +77,7 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<CodeLabels, Counter>,
     durations: Family<RequestLabels, Histogram, Durations>,
+    sli_durations: Family<RequestLabels, Histogram, SliDurations>,
     sizes: Family<RequestLabels, Histogram, AnswerSizes>,
     terminations: Family<CodeLabels, Counter>,
     inflight: Family<LaneLabels, Gauge>,
@@ -72,21 +87,7 @@ pub struct Metrics {
     watch_events: Family<VersionLabels, Counter>,
     watch_sizes: Family<VersionLabels, Histogram, EventSizes>,
     handshake_errors: Counter,
-    seats: SeatGauges,
     process: Process,
-}
-
-/// Of each priority level.
-#[derive(Default)]
-struct SeatGauges {
-    nominal: Family<LevelLabels, Gauge>,
-    current: Family<LevelLabels, Gauge>,
-    taken: Family<LevelLabels, Gauge>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LevelLabels {
-    priority_level: String,
 }
 
 impl Metrics {
@@ -100,6 +101,7 @@ impl Metrics {
             registry,
             requests: Family::default(),
             durations: Family::new_with_constructor(Durations),
+            sli_durations: Family::new_with_constructor(SliDurations),
             sizes: Family::new_with_constructor(AnswerSizes),
             terminations: Family::default(),
             inflight: Family::default(),
@@ -109,7 +111,6 @@ impl Metrics {
             watch_events: Family::default(),
             watch_sizes: Family::new_with_constructor(EventSizes),
             handshake_errors: Counter::default(),
-            seats: SeatGauges::default(),
             process,
         };
         metrics.register();
@@ -120,6 +121,11 @@ impl Metrics {
         let Self { registry: r, .. } = self;
         r.register("apiserver_request", "Requests by verb, resource and code", Family::clone(&self.requests));
         r.register("apiserver_request_duration_seconds", "Time to answer, in seconds", Family::clone(&self.durations));
+        r.register(
+            "apiserver_request_sli_duration_seconds",
+            "Time to answer without what webhooks and waiting took, in seconds",
+            Family::clone(&self.sli_durations),
+        );
         r.register("apiserver_response_sizes", "Bytes of answers", Family::clone(&self.sizes));
         r.register(
             "apiserver_request_terminations",
@@ -137,25 +143,36 @@ impl Metrics {
         r.register("apiserver_watch_events", "Watch events sent", Family::clone(&self.watch_events));
         r.register("apiserver_watch_events_sizes", "Bytes of watch events", Family::clone(&self.watch_sizes));
         r.register("apiserver_tls_handshake_errors", "Failed TLS handshakes", Counter::clone(&self.handshake_errors));
-        let SeatGauges { nominal, current, taken } = &self.seats;
-        r.register("apiserver_flowcontrol_nominal_limit_seats", "Seats of a priority level", nominal.clone());
-        r.register("apiserver_flowcontrol_current_limit_seats", "Seats it has now", current.clone());
-        r.register("apiserver_flowcontrol_current_executing_seats", "Seats taken", taken.clone());
+        crate::flow::metrics::register(r);
         // The callers in this process: their queues, requests and leases.
         orlop_client::metrics::register(r);
         crate::review::metrics::register(r);
         crate::admission::metrics::register(r);
         crate::authn::metrics::register(r);
         crate::authz::metrics::register(r);
+        build::register(r);
+        crate::encryption::kms::metrics::METRICS.register(r);
     }
 
     /// Counts an answered request.
-    pub(crate) fn request_done(&self, info: &RequestInfo, response: &Response<Body>, took: Duration) {
+    pub(crate) fn request_done(
+        &self,
+        info: &RequestInfo,
+        response: &Response<Body>,
+        took: Duration,
+        observed: &Observed,
+    ) {
         let labels = RequestLabels::of(info);
         if !crate::pipeline::is_long_running(info) {
             self.durations.get_or_create(&labels).observe(took.as_secs_f64());
+            if observed.is_counted() && info.query("dryRun").is_none() {
+                let ours = took.saturating_sub(observed.foreign());
+                self.sli_durations.get_or_create(&labels).observe(ours.as_secs_f64());
+            }
         }
-        if let Some(bytes) = response.body().size_hint().exact() {
+        // As upstream, only of reads.
+        let read = matches!(&*info.verb, "get" | "list");
+        if let Some(bytes) = response.body().size_hint().exact().filter(|_| read) {
             self.sizes.get_or_create(&labels).observe(bytes as f64);
         }
         let code = response.status().as_u16();
@@ -189,12 +206,7 @@ impl Metrics {
         let (reads, writes) = server.inflight.busy();
         self.inflight.get_or_create(&LaneLabels { request_kind: "readOnly" }).set(reads as i64);
         self.inflight.get_or_create(&LaneLabels { request_kind: "mutating" }).set(writes as i64);
-        for figures in server.flow.describe() {
-            let level = LevelLabels { priority_level: figures.name.to_string() };
-            self.seats.nominal.get_or_create(&level).set(figures.nominal as i64);
-            self.seats.current.get_or_create(&level).set(figures.limit as i64);
-            self.seats.taken.get_or_create(&level).set(figures.taken as i64);
-        }
+        crate::flow::metrics::set_levels(&server.flow.describe());
         let snapshot = server.store.snapshot();
         for resource in server.resources().iter().filter(|r| r.is_stored_version()) {
             let count = snapshot.count(resource.storage_key(), None) as i64;

@@ -28,6 +28,7 @@ use crate::pipeline::inflight::Inflight;
 use crate::pki::Leaf;
 use crate::resource::{Resource, Resources};
 use crate::services::{Allocators, ServiceConfig};
+use crate::trace::Tracer;
 use crate::transport::Component;
 
 /// Answers paths that are no resources (`/openid/v1/jwks`); `None` for those it does not know.
@@ -51,6 +52,8 @@ pub struct ServerConfig {
     pub health_checks: Vec<Check>,
     /// Records requests; none: nothing is recorded.
     pub audit: Option<Arc<Audit>>,
+    /// Traces requests; none: nothing is traced.
+    pub tracer: Option<Arc<Tracer>>,
     /// Shown to extension API servers, to which it vouches for the callers that are named to them.
     pub front_proxy: Option<Arc<Leaf>>,
     /// Where the cluster reaches this server: the endpoint of the `kubernetes` Service.
@@ -103,6 +106,7 @@ impl ServerConfig {
             paths: Vec::new(),
             health_checks: Vec::new(),
             audit: None,
+            tracer: None,
             front_proxy: None,
             advertise_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             secure_port: 6443,
@@ -121,6 +125,7 @@ pub struct Server {
     pub(crate) admission: Vec<Measured>,
     pub(crate) paths: Vec<PathHandler>,
     pub(crate) audit: Option<Arc<Audit>>,
+    pub(crate) tracer: Option<Arc<Tracer>>,
     pub(crate) documents: Documents,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
@@ -170,6 +175,7 @@ impl Server {
             documents: Documents::default(),
             metrics: Metrics::new(config.audit.as_deref()),
             audit: config.audit,
+            tracer: config.tracer,
             recent_events: Recent::default(),
             definitions: Definitions::default(),
             aggregation: Aggregation::default(),

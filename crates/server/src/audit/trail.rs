@@ -18,6 +18,7 @@ use super::event::{Event, ObjectReference, Status};
 use super::policy::{Level, Stage, Verdict};
 use super::{Audit, LevelLabel};
 use crate::auth::{Decision, Peer};
+use crate::observe::Observed;
 use crate::request::RequestInfo;
 
 /// Longer user agents are cut.
@@ -35,6 +36,8 @@ struct Record {
     begun: OnceLock<Begun>,
     notes: Mutex<Notes>,
     completed: AtomicBool,
+    /// Where the request's time goes.
+    observed: Arc<Observed>,
 }
 
 struct Begun {
@@ -50,6 +53,8 @@ struct Begun {
 #[derive(Default)]
 struct Notes {
     impersonated: Option<Arc<UserInfo>>,
+    /// The verb that it was allowed by, if not the old one for everything.
+    impersonation_constraint: &'static str,
     /// What the sent object adds to what the path says.
     namespace: String,
     name: String,
@@ -62,7 +67,7 @@ struct Notes {
 }
 
 impl Trail {
-    pub(crate) fn new(audit: Option<&Arc<Audit>>, audit_id: &Arc<str>) -> Self {
+    pub(crate) fn new(audit: Option<&Arc<Audit>>, audit_id: &Arc<str>, observed: &Arc<Observed>) -> Self {
         Self(audit.map(|audit| {
             Arc::new(Record {
                 audit: audit.clone(),
@@ -71,6 +76,7 @@ impl Trail {
                 begun: OnceLock::new(),
                 notes: Mutex::default(),
                 completed: AtomicBool::new(false),
+                observed: observed.clone(),
             })
         }))
     }
@@ -121,9 +127,10 @@ impl Trail {
         (begun.verdict.level >= least.max(Level::Metadata)).then(|| (begun, record.notes()))
     }
 
-    pub(crate) fn impersonated(&self, user: &Arc<UserInfo>) {
+    pub(crate) fn impersonated(&self, user: &Arc<UserInfo>, constraint: &'static str) {
         if let Some((_, mut notes)) = self.noting(Level::Metadata) {
             notes.impersonated = Some(user.clone());
+            notes.impersonation_constraint = constraint;
         }
     }
 
@@ -271,10 +278,18 @@ impl Record {
 
     async fn reach(&self, stage: Stage) -> bool {
         let Some(begun) = self.begun.get().filter(|begun| begun.records(stage)) else { return true };
-        let notes = std::mem::take(&mut *self.notes());
+        let mut notes = std::mem::take(&mut *self.notes());
+        if stage == Stage::ResponseComplete {
+            self.explain_slowness(&mut notes);
+        }
         let stored = self.audit.process(&self.event(begun, &notes, stage)).await;
         *self.notes() = notes;
         stored
+    }
+
+    fn explain_slowness(&self, notes: &mut Notes) {
+        let total = clock::now().duration_since(self.received).unsigned_abs();
+        self.observed.annotations(total).iter().for_each(|(key, value)| notes.annotate(key, value));
     }
 
     fn event<'a>(&'a self, begun: &'a Begun, notes: &'a Notes, stage: Stage) -> Event<'a> {
@@ -287,6 +302,7 @@ impl Record {
             verb: &request.verb,
             user: begun.user.as_deref(),
             impersonated: notes.impersonated.as_deref(),
+            impersonation_constraint: notes.impersonation_constraint,
             source_ips: &begun.source_ips,
             user_agent: &begun.user_agent,
             object: request.is_resource.then(|| reference(request, notes)),
@@ -304,7 +320,8 @@ impl Drop for Record {
     fn drop(&mut self) {
         let Some(begun) = self.begun.get().filter(|begun| begun.records(Stage::ResponseComplete)) else { return };
         if !self.completed.load(Ordering::Relaxed) {
-            let notes = std::mem::take(&mut *self.notes());
+            let mut notes = std::mem::take(&mut *self.notes());
+            self.explain_slowness(&mut notes);
             self.audit.process_detached(&self.event(begun, &notes, Stage::ResponseComplete));
         }
     }

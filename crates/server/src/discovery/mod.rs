@@ -176,7 +176,7 @@ fn paths(resources: &Resources, remotes: &Remotes) -> Value {
     json!({ "paths": paths })
 }
 
-fn version() -> Value {
+pub(crate) fn version() -> Value {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -10,9 +10,10 @@ use orlop_api::{Value, meta};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
+use super::metrics::{Rejection, Tally};
 use super::queues::{Place, Queues};
 use super::schema::FlowHash;
-use super::width::{MAX_SEATS, Width};
+use super::width::Width;
 
 pub struct Level {
     pub name: Arc<str>,
@@ -40,7 +41,7 @@ struct Waiter {
     /// Gives the seats over.
     turn: oneshot::Sender<Seats>,
     width: Width,
-    schema: Arc<str>,
+    tally: Arc<Tally>,
     arrived: Instant,
 }
 
@@ -63,6 +64,8 @@ pub struct Settings {
 pub struct Figures {
     pub name: Arc<str>,
     pub nominal: usize,
+    pub min: usize,
+    pub max: usize,
     pub limit: usize,
     pub taken: usize,
     pub executing: usize,
@@ -141,7 +144,7 @@ impl Level {
     pub fn max_width(&self) -> usize {
         let settings = self.settings.load();
         let hand = settings.queuing.map_or(1, |(_, hand, _)| hand.max(1));
-        settings.nominal.div_ceil(hand).clamp(1, MAX_SEATS)
+        settings.nominal.div_ceil(hand).max(1)
     }
 
     pub fn set_limit(self: &Arc<Self>, seats: usize) {
@@ -165,20 +168,21 @@ impl Level {
     }
 
     /// Seats at once, if there are any and nobody waits for them.
-    pub fn try_enter(self: &Arc<Self>, width: Width) -> Option<Seats> {
+    pub fn try_enter(self: &Arc<Self>, width: Width, tally: &Arc<Tally>) -> Option<Seats> {
         let exempt = self.settings.load().exempt;
         if exempt {
             self.taken.fetch_add(width.seats, SeqCst);
         } else if self.waiting.load(SeqCst) > 0 || !self.take(width.seats) {
             return None;
         }
-        Some(self.seat(width, None))
+        Some(self.seat(width, None, tally.clone(), Duration::ZERO))
     }
 
-    fn seat(self: &Arc<Self>, width: Width, queue: Option<usize>) -> Seats {
+    fn seat(self: &Arc<Self>, width: Width, queue: Option<usize>, tally: Arc<Tally>, waited: Duration) -> Seats {
         self.executing.fetch_add(1, Relaxed);
         self.counts.dispatched.fetch_add(1, Relaxed);
-        Seats { level: self.clone(), width, queue: queue.map(|queue| (queue, Instant::now())) }
+        tally.dispatched(width.seats, waited);
+        Seats { level: self.clone(), width, queue, since: Instant::now(), tally }
     }
 
     /// A level without any seat in use serves whoever is next, however wide.
@@ -192,29 +196,33 @@ impl Level {
     pub async fn wait(
         self: &Arc<Self>,
         flow: FlowHash,
-        schema: &Arc<str>,
+        tally: &Arc<Tally>,
         width: Width,
         most: Duration,
     ) -> Option<Seats> {
         if self.settings.load().queuing.is_none() {
             self.counts.rejected.fetch_add(1, Relaxed);
+            tally.rejected(Rejection::ConcurrencyLimit, Duration::ZERO);
             return None;
         }
         let (turn, called) = oneshot::channel();
-        let waiter = Waiter { turn, width, schema: schema.clone(), arrived: Instant::now() };
+        let arrived = Instant::now();
+        let waiter = Waiter { turn, width, tally: tally.clone(), arrived };
         let place = {
             let mut queues = self.queues();
             let place = queues.push(flow, width.seats, waiter);
-            if place.is_some() {
+            if let Some(place) = place {
                 self.waiting.fetch_add(1, SeqCst);
+                tally.queued(width.seats, queues.length(place));
             }
             place
         };
         let Some(place) = place else {
             self.counts.rejected.fetch_add(1, Relaxed);
+            tally.rejected(Rejection::QueueFull, Duration::ZERO);
             return None;
         };
-        let mut leaving = Leaving { level: self, place: Some(place) };
+        let mut leaving = Leaving { level: self, tally, seats: width.seats, arrived, place: Some(place) };
         self.dispatch();
         let seats = timeout(most, called).await;
         match seats {
@@ -224,7 +232,7 @@ impl Level {
             }
             _ => {
                 self.counts.timed_out.fetch_add(1, Relaxed);
-                leaving.leave();
+                leaving.leave(Rejection::TimeOut);
                 None
             }
         }
@@ -238,7 +246,9 @@ impl Level {
             self.waiting.fetch_sub(1, SeqCst);
             drop(queues);
             // Whoever has left meanwhile gives the seats back as they are dropped.
-            drop(waiter.turn.send(self.seat(waiter.width, Some(queue))));
+            let Waiter { turn, width, tally, arrived } = waiter;
+            tally.left_queue(width.seats);
+            drop(turn.send(self.seat(width, Some(queue), tally, arrived.elapsed())));
         }
     }
 
@@ -259,6 +269,8 @@ impl Level {
         Figures {
             name: self.name.clone(),
             nominal: settings.nominal,
+            min: settings.min,
+            max: settings.max,
             limit: self.limit.load(Relaxed),
             taken: self.taken.load(Relaxed),
             executing: self.executing.load(Relaxed),
@@ -278,7 +290,7 @@ impl Level {
     /// Of each request that waits: schema, queue, seats, and for how long.
     pub fn waiting_figures(&self) -> Vec<(Arc<str>, usize, usize, Duration)> {
         let queues = self.queues();
-        queues.waiting().map(|(queue, seats, w)| (w.schema.clone(), queue, seats, w.arrived.elapsed())).collect()
+        queues.waiting().map(|(queue, seats, w)| (w.tally.name.clone(), queue, seats, w.arrived.elapsed())).collect()
     }
 }
 
@@ -286,17 +298,20 @@ impl Level {
 pub struct Seats {
     level: Arc<Level>,
     width: Width,
-    /// Its queue, and when it left it.
-    queue: Option<(usize, Instant)>,
+    /// The one it comes from.
+    queue: Option<usize>,
+    since: Instant,
+    tally: Arc<Tally>,
 }
 
 impl Drop for Seats {
     fn drop(&mut self) {
-        let Self { level, width, queue } = self;
+        let Self { level, width, queue, since, tally } = self;
+        let took = since.elapsed();
+        tally.done(width.seats, took);
         level.executing.fetch_sub(1, Relaxed);
-        if let Some((queue, since)) = *queue {
-            let seconds = since.elapsed().as_secs_f64();
-            level.queues().done(queue, width.seats, seconds);
+        if let Some(queue) = *queue {
+            level.queues().done(queue, width.seats, took.as_secs_f64());
         }
         // What a write costs afterwards matters only where somebody waits for its seats.
         if width.extra.is_zero() || level.waiting_now() == 0 {
@@ -316,15 +331,20 @@ impl Drop for Seats {
 /// Takes a request out of its queue when its client goes, or its patience.
 struct Leaving<'a> {
     level: &'a Arc<Level>,
+    tally: &'a Tally,
+    seats: usize,
+    arrived: Instant,
     place: Option<Place>,
 }
 
 impl Leaving<'_> {
-    fn leave(&mut self) {
+    fn leave(&mut self, why: Rejection) {
         if let Some(place) = self.place.take()
             && self.level.queues().remove(place)
         {
             self.level.waiting.fetch_sub(1, SeqCst);
+            self.tally.left_queue(self.seats);
+            self.tally.rejected(why, self.arrived.elapsed());
         }
     }
 }
@@ -333,7 +353,7 @@ impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         if self.place.is_some() {
             self.level.counts.cancelled.fetch_add(1, Relaxed);
-            self.leave();
+            self.leave(Rejection::Cancelled);
         }
     }
 }
@@ -349,6 +369,11 @@ mod tests {
         let uid = HeaderValue::from_static("u");
         level.set(Settings { uid, exempt: false, nominal: seats, min: 0, max: 600, queuing });
         level
+    }
+
+    fn tally() -> Arc<Tally> {
+        let [tally, _] = Tally::both(&"s".into(), &"l".into());
+        tally
     }
 
     const LONG: Duration = Duration::from_secs(15);
@@ -368,9 +393,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn seats_pass_from_hand_to_hand() {
         let level = level(1, Some((4, 1, 2)));
-        let schema: Arc<str> = "s".into();
-        let first = level.try_enter(Width::ONE).expect("a free seat");
-        assert!(level.try_enter(Width::ONE).is_none());
+        let schema = tally();
+        let first = level.try_enter(Width::ONE, &tally()).expect("a free seat");
+        assert!(level.try_enter(Width::ONE, &tally()).is_none());
         let waiting = level.wait(1, &schema, Width::ONE, LONG);
         let (second, ()) = tokio::join!(waiting, async {
             tokio::task::yield_now().await;
@@ -393,17 +418,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_leaves_makes_room() {
         let level = level(1, Some((1, 1, 1)));
-        let held = level.try_enter(Width::ONE);
-        let schema: Arc<str> = "s".into();
+        let held = level.try_enter(Width::ONE, &tally());
+        let schema = tally();
         drop(tokio::time::timeout(Duration::from_secs(1), level.wait(1, &schema, Width::ONE, LONG)).await);
         assert_eq!((level.waiting_now(), level.figures().cancelled), (0, 1));
         drop(held);
-        assert!(level.try_enter(Width::ONE).is_some());
+        assert!(level.try_enter(Width::ONE, &tally()).is_some());
     }
 
     #[test]
     fn levels_without_queues_refuse() {
         let level = level(0, None);
-        assert!(level.try_enter(Width::ONE).is_none());
+        assert!(level.try_enter(Width::ONE, &tally()).is_none());
     }
 }

@@ -8,6 +8,7 @@
 mod borrow;
 mod debug;
 mod level;
+pub mod metrics;
 mod plan;
 mod queues;
 mod schema;
@@ -80,18 +81,19 @@ impl Flow {
         let schema = plan.classify(user, info);
         let level = schema.level.clone();
         let width = width::estimate(info, store, &self.watchers, level.max_width());
+        let tally = schema.tally(info).clone();
+        tally.estimated(width.seats);
         let marks = Marks { schema: schema.uid.clone(), level: level.uid() };
         if self.lending.load(Ordering::Relaxed) {
             level.note_demand(width.seats);
         }
-        if let Some(seats) = level.try_enter(width) {
+        if let Some(seats) = level.try_enter(width, &tally) {
             return Ok((seats, marks));
         }
         let flow = schema.flow(user, info);
-        let name = schema.name.clone();
         drop(plan);
         self.lend();
-        match level.wait(flow, &name, width, patience).await {
+        match level.wait(flow, &tally, width, patience).await {
             Some(seats) => Ok((seats, marks)),
             None => Err(StatusError::too_many_requests("Too many requests, please try again later.", 1)),
         }

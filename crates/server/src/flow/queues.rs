@@ -87,6 +87,11 @@ impl<T> Queues<T> {
         Some(Place { queue: index, ticket: self.tickets })
     }
 
+    /// Requests that wait where this one does.
+    pub fn length(&self, place: Place) -> usize {
+        self.queues[place.queue].waiting.len()
+    }
+
     /// Takes the request whose turn it is, if `fits` agrees with its seats.
     pub fn pop(&mut self, fits: impl FnOnce(usize) -> bool) -> Option<(usize, usize, T)> {
         let count = self.queues.len();

@@ -9,6 +9,7 @@ use orlop_client::transport::UserInfo;
 use serde::Deserialize;
 
 use super::level::Level;
+use super::metrics::Tally;
 use crate::request::RequestInfo;
 
 /// Seeds each flow's choice of queues.
@@ -21,6 +22,7 @@ pub struct Schema {
     pub precedence: i64,
     distinguisher: Distinguisher,
     rules: Vec<Rule>,
+    tallies: [Arc<Tally>; 2],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +78,13 @@ impl Schema {
     /// `level` finds the one that it names; without it the schema applies to nothing.
     pub fn read(object: &Value, level: impl FnOnce(&str) -> Option<Arc<Level>>) -> Option<Self> {
         let spec = &object["spec"];
+        let name: Arc<str> = meta::name(object).into();
+        let level = level(spec["priorityLevelConfiguration"]["name"].as_str()?)?;
         Some(Self {
-            name: meta::name(object).into(),
+            tallies: Tally::both(&name, &level.name),
+            name,
             uid: HeaderValue::from_str(meta::uid(object)).ok()?,
-            level: level(spec["priorityLevelConfiguration"]["name"].as_str()?)?,
+            level,
             precedence: spec["matchingPrecedence"].as_i64().unwrap_or(1000),
             distinguisher: match spec["distinguisherMethod"]["type"].as_str() {
                 Some("ByUser") => Distinguisher::User,
@@ -88,6 +93,11 @@ impl Schema {
             },
             rules: serde_json::from_value(spec["rules"].clone()).unwrap_or_default(),
         })
+    }
+
+    /// What its requests are counted by.
+    pub fn tally(&self, info: &RequestInfo) -> &Arc<Tally> {
+        &self.tallies[usize::from(info.verb == "watch")]
     }
 
     pub fn matches(&self, user: &UserInfo, info: &RequestInfo) -> bool {

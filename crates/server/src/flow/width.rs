@@ -1,5 +1,5 @@
-//! How many seats a request takes (`flowcontrol/request`): a list as many as it reads objects for, a write some more
-//! for a while where many watch.
+//! How many seats a request takes (`flowcontrol/request`): a list as many as it reads bytes for, a write some more for
+//! a while where many watch.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,12 +9,17 @@ use orlop_store::Store;
 
 use crate::request::RequestInfo;
 
-const OBJECTS_PER_SEAT: usize = 100;
+const BYTES_PER_SEAT: usize = 100_000;
+/// Lists are sent as they are read; more is never in memory at once.
+const MAX_LIST_BYTES: usize = 1_000_000;
+/// Objects whose size stands for that of all.
+const SAMPLE: usize = 16;
 const WATCHES_PER_SEAT: usize = 10;
 /// What telling one seat's watchers takes.
 const EVENT_DURATION: Duration = Duration::from_millis(5);
 /// No request takes more.
-pub const MAX_SEATS: usize = 10;
+const MAX_LIST_SEATS: usize = 100;
+const MAX_WRITE_SEATS: usize = 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Width {
@@ -31,28 +36,44 @@ impl Width {
 /// `most` is what the level allows one request.
 pub fn estimate(info: &RequestInfo, store: &Store, watchers: &Watchers, most: usize) -> Width {
     match &*info.verb {
-        "list" | "watch" => Width { seats: objects_seats(info, store).clamp(1, most), ..Width::ONE },
+        "list" | "watch" => {
+            Width { seats: list_seats(info, store).clamp(1, most.clamp(1, MAX_LIST_SEATS)), ..Width::ONE }
+        }
         "create" | "update" | "patch" | "delete"
             if !(info.resource == "serviceaccounts" && info.subresource == "token") =>
         {
-            after_write(watchers.of(&info.resource), most)
+            after_write(watchers.of(&info.resource), most.min(MAX_WRITE_SEATS))
         }
         _ => Width::ONE,
     }
 }
 
-fn objects_seats(info: &RequestInfo, store: &Store) -> usize {
+fn list_seats(info: &RequestInfo, store: &Store) -> usize {
     let from = info.query("resourceVersion").unwrap_or_default();
     let continues = info.verb == "watch" && !matches!(from, "" | "0") && !info.query_flag("sendInitialEvents");
     if continues || !info.name.is_empty() || !info.is_resource {
         return 1;
     }
     let snapshot = store.snapshot();
-    let count = match &*info.api_group {
-        "" => snapshot.count(&info.resource, None),
-        group => snapshot.count(&format!("{group}/{}", info.resource), None),
+    let grouped;
+    let key = match &*info.api_group {
+        "" => &info.resource,
+        group => {
+            grouped = format!("{group}/{}", info.resource);
+            &grouped
+        }
     };
-    count.div_ceil(OBJECTS_PER_SEAT)
+    let limit = info.query("limit").and_then(|limit| limit.parse().ok()).filter(|limit| *limit > 0);
+    let sizes = snapshot.range(key, None, None).take(SAMPLE).map(|entry| entry.json.len());
+    seats_of(snapshot.count(key, None), limit, sizes)
+}
+
+/// `sizes`: of some of the objects.
+fn seats_of(stored: usize, limit: Option<usize>, sizes: impl Iterator<Item = usize>) -> usize {
+    let (count, bytes) = sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size));
+    let read = limit.map_or(stored, |limit| stored.min(limit));
+    let bytes = read.saturating_mul(bytes / count.max(1));
+    bytes.min(MAX_LIST_BYTES).div_ceil(BYTES_PER_SEAT)
 }
 
 fn after_write(watchers: usize, most: usize) -> Width {
@@ -102,6 +123,15 @@ impl Drop for WatchGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_are_as_wide_as_their_bytes() {
+        assert_eq!(seats_of(0, None, [].into_iter()), 0);
+        assert_eq!(seats_of(150, None, [1000; 16].into_iter()), 2);
+        assert_eq!(seats_of(150, Some(50), [1000; 16].into_iter()), 1);
+        assert_eq!(seats_of(5, None, [100_000, 300_000].into_iter()), 10);
+        assert_eq!(seats_of(1_000_000, None, [1000; 16].into_iter()), 10, "a list is sent as it is read");
+    }
 
     #[test]
     fn writes_that_many_watch_are_wider_for_a_while() {

@@ -33,21 +33,21 @@ const NODE_KEYS: &str = "authentication.kubernetes.io/associated-node-keys";
 const MANY: usize = 4;
 
 impl Server {
-    /// Whom the caller wants to act as, if it may; the headers are then gone.
+    /// Whom the caller wants to act as, if it may, and the verb that allowed it; the headers are then gone.
     pub(super) async fn impersonate(
         &self,
         requestor: Arc<UserInfo>,
         head: &mut Parts,
         info: &RequestInfo,
-    ) -> Result<Arc<UserInfo>, StatusError> {
-        let Some(wanted) = read(&head.headers)? else { return Ok(requestor) };
+    ) -> Result<(Arc<UserInfo>, &'static str), StatusError> {
+        let Some(wanted) = read(&head.headers)? else { return Ok((requestor, "")) };
         remove_headers(&mut head.headers);
         let (began, mut first) = (Instant::now(), None);
         for mode in Mode::ALL.into_iter().filter(|mode| mode.fits(&wanted, &requestor)) {
             match self.impersonate_by(mode, &wanted, &requestor, info).await {
                 Ok(()) => {
                     METRICS.impersonation(mode.name(), true, began.elapsed());
-                    return Ok(Arc::new(mode.user(wanted)));
+                    return Ok((Arc::new(mode.user(wanted)), mode.verb()));
                 }
                 Err(refusal) => first = first.or(Some(refusal)),
             }
@@ -135,6 +135,17 @@ impl Mode {
         }
     }
 
+    /// As it is asked for, and recorded; the old way has no name of its own there.
+    fn verb(self) -> &'static str {
+        match self {
+            Self::AssociatedNode => "impersonate:associated-node",
+            Self::ArbitraryNode => "impersonate:arbitrary-node",
+            Self::ServiceAccount => "impersonate:serviceaccount",
+            Self::UserInfo => "impersonate:user-info",
+            Self::Legacy => "",
+        }
+    }
+
     fn fits(self, wanted: &UserInfo, requestor: &UserInfo) -> bool {
         let only_name = wanted.uid.is_empty() && wanted.groups.is_empty() && wanted.extra.is_empty();
         let (node, account) = (node(&wanted.name), account(&wanted.name));
@@ -164,7 +175,7 @@ impl Mode {
 
     fn ask(self, group: &str, resource: &str, subresource: &str, name: &str) -> RequestInfo {
         RequestInfo {
-            verb: if self == Self::Legacy { "impersonate".into() } else { format!("impersonate:{}", self.name()) },
+            verb: if self == Self::Legacy { "impersonate" } else { self.verb() }.into(),
             is_resource: true,
             api_group: group.into(),
             api_version: "v1".into(),

@@ -18,6 +18,7 @@ use futures_util::FutureExt as _;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response};
+use http_body_util::BodyExt as _;
 use orlop_api::status::StatusError;
 use orlop_client::transport::{self, Body, UserInfo};
 
@@ -25,7 +26,9 @@ use crate::Server;
 use crate::audit::Trail;
 use crate::call::Warnings;
 use crate::flow::{Marks, Seats};
+use crate::observe::{self, Layer, Observed, timed};
 use crate::request::RequestInfo;
+use crate::trace::{self, Traced};
 use crate::wire::{body, respond};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -54,12 +57,15 @@ impl Server {
         head.extensions.insert(warnings.clone());
         let (headers, asked, is_head) = (head.headers.clone(), info.clone(), head.method == Method::HEAD);
         let started = tokio::time::Instant::now();
-        let trail = Trail::new(self.audit.as_ref(), &audit_id);
+        let observed = Observed::new(&info);
+        let received = trace::now();
+        let trail = Trail::new(self.audit.as_ref(), &audit_id, &observed);
         trail.accompany(&mut head);
         let incoming =
             Incoming { head, body, info, warnings: warnings.clone(), audit_id: audit_id.clone(), trail: trail.clone() };
         let mut marks = None;
-        let guarded = AssertUnwindSafe(self.proceed(incoming, &mut marks)).catch_unwind().await;
+        let work = observe::request(observed.clone(), self.proceed(incoming, &mut marks, &observed, received));
+        let guarded = AssertUnwindSafe(work).catch_unwind().await;
         let result = match guarded {
             Ok(result) => result,
             Err(panic) => {
@@ -79,7 +85,8 @@ impl Server {
         marks.into_iter().for_each(|marks: Marks| marks.add(response.headers_mut()));
         decorate(&mut response, &audit_id, &warnings);
         let response = trail.answered(&asked, response).await;
-        self.metrics.request_done(&asked, &response, started.elapsed());
+        self.metrics.request_done(&asked, &response, started.elapsed(), &observed);
+        let response = traced(response, &observed);
         // HTTP/2 sends whatever body there is, which breaks the connection of who asked for the head alone.
         if is_head { response.map(|_| transport::empty()) } else { response }
     }
@@ -88,6 +95,8 @@ impl Server {
         self: &Arc<Self>,
         mut incoming: Incoming,
         marks: &mut Option<Marks>,
+        observed: &Observed,
+        received: u64,
     ) -> Result<Response<Body>, StatusError> {
         let long_running = is_long_running(&incoming.info);
         let (allotted, user) = match self.introduce(&incoming.head, &incoming.info).await {
@@ -97,13 +106,17 @@ impl Server {
                 return Err(refused);
             }
         };
+        let Incoming { head, info, audit_id, .. } = &incoming;
+        let active = trace::begin(self.tracer.as_ref(), head, info, &user, audit_id, received);
+        active.into_iter().for_each(|active| observed.trace(active));
         if !incoming.trail.begin(&incoming.head, &incoming.info, &user).await {
             return Ok(respond::unaudited(&incoming.head.uri));
         }
         let caller = user.clone();
-        let user = self.impersonate(user, &mut incoming.head, &incoming.info).await?;
+        let acting = self.impersonate(user, &mut incoming.head, &incoming.info);
+        let (user, constraint) = timed(Layer::Impersonation, acting).await?;
         if !Arc::ptr_eq(&caller, &user) {
-            incoming.trail.impersonated(&user);
+            incoming.trail.impersonated(&user, constraint);
         }
         if long_running {
             // A watch takes seats until it has begun; other streams take none.
@@ -139,7 +152,7 @@ impl Server {
         let result = if writes {
             // A write that has begun is finished even when its client hangs up or its time is out:
             // what it holds (addresses, ports) is settled only once the store has answered.
-            let task = orlop_base::task::spawn(work);
+            let task = orlop_base::task::spawn(observe::carried(work));
             tokio::time::timeout(allotted, task).await.map(|joined| match joined {
                 Ok(answer) => answer,
                 Err(error) => match error.try_into_panic() {
@@ -168,7 +181,8 @@ impl Server {
         if !self.limits.fair {
             return Ok(None);
         }
-        let (seats, whose) = self.flow.enter(user, info, &self.store, allotted / 4).await?;
+        let entering = self.flow.enter(user, info, &self.store, allotted / 4);
+        let (seats, whose) = timed(Layer::QueueWait, entering).await?;
         *marks = Some(whose);
         Ok(Some(seats))
     }
@@ -177,8 +191,16 @@ impl Server {
     async fn introduce(&self, head: &Parts, info: &RequestInfo) -> Result<(Duration, Arc<UserInfo>), StatusError> {
         let most = self.limits.request_timeout;
         let allotted = if is_long_running(info) { most } else { deadline::of(info, most)? };
-        Ok((allotted, self.identify(head).await?))
+        Ok((allotted, timed(Layer::Authentication, self.identify(head)).await?))
     }
+}
+
+/// The answer's end is the end of its span.
+fn traced(response: Response<Body>, observed: &Observed) -> Response<Body> {
+    let Some(active) = observed.active() else { return response };
+    active.answered(response.status().as_u16());
+    let active = active.clone();
+    response.map(|body| Traced { body, _active: active }.boxed_unsync())
 }
 
 /// Watches, proxies and streams end when a side hangs up.

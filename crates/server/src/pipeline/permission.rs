@@ -9,6 +9,7 @@ use crate::Server;
 use crate::audit::Trail;
 use crate::auth::Decision;
 use crate::authz::metrics::METRICS;
+use crate::observe::{Layer, timed};
 use crate::request::RequestInfo;
 
 impl Server {
@@ -28,7 +29,7 @@ impl Server {
         trail: &Trail,
     ) -> Result<(), StatusError> {
         let began = Instant::now();
-        let decision = self.authorizer.authorize(user, info).await;
+        let decision = timed(Layer::Authorization, self.authorizer.authorize(user, info)).await;
         METRICS.attempt(&decision, began.elapsed());
         trail.decided(&decision);
         match decision {

@@ -10,9 +10,24 @@ use super::Incoming;
 use crate::audit::PassedOn;
 use crate::call::Call;
 use crate::extend::Handler;
+use crate::observe::step;
 use crate::resource::Resource;
 use crate::server::store_failed;
 use crate::{Server, discovery, extend, health, verbs};
+
+/// What upstream calls the step of a verb.
+fn step_of(verb: &str) -> Option<&'static str> {
+    Some(match verb {
+        "get" => "Get",
+        "list" => "List",
+        "watch" => "WatchServer.HandleHTTP",
+        "create" => "Create",
+        "update" => "Update",
+        "patch" => "Patch",
+        "delete" | "deletecollection" => "Delete",
+        _ => return None,
+    })
+}
 
 impl Server {
     pub(super) async fn route(
@@ -92,15 +107,20 @@ impl Server {
         if !extend::is_stored(kind) {
             return Err(StatusError::path_not_found());
         }
-        match verb {
-            "get" => verbs::get(self, &call).await,
-            "list" => verbs::list(self, &call).await,
-            "watch" => verbs::watch(self, &call).await,
-            "create" => verbs::create(self, &call, body).await,
-            "update" => verbs::update(self, &call, body).await,
-            "patch" => verbs::patch(self, &call, body).await,
-            "delete" => verbs::delete(self, &call, body).await,
-            "deletecollection" => verbs::delete_collection(self, &call, body).await,
+        let Some(name) = step_of(verb) else { return Err(method_not_allowed()) };
+        step(name, self.serve_verb(&call, body)).await
+    }
+
+    async fn serve_verb(self: &Arc<Self>, call: &Call, body: Body) -> Result<Response<Body>, StatusError> {
+        match &*call.info.verb {
+            "get" => verbs::get(self, call).await,
+            "list" => verbs::list(self, call).await,
+            "watch" => verbs::watch(self, call).await,
+            "create" => verbs::create(self, call, body).await,
+            "update" => verbs::update(self, call, body).await,
+            "patch" => verbs::patch(self, call, body).await,
+            "delete" => verbs::delete(self, call, body).await,
+            "deletecollection" => verbs::delete_collection(self, call, body).await,
             _ => Err(method_not_allowed()),
         }
     }

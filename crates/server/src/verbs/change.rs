@@ -13,6 +13,7 @@ use crate::Server;
 use crate::admission::{Attributes, Operation};
 use crate::call::Call;
 use crate::extend::Undo;
+use crate::observe::in_store;
 use crate::options;
 use crate::request::RequestInfo;
 use crate::resource::Resource;
@@ -233,7 +234,8 @@ async fn write(
             return Ok(Some(answer));
         }
         let last = draft::reopen(&existing.json);
-        let removed = server.store.delete(key, existing.revision, last, durability).await;
+        let removing = server.store.delete(key, existing.revision, last, durability);
+        let removed = in_store("Delete etcd3", removing).await;
         return Ok(unless_overtaken(removed)?.map(|_| {
             after_delete(server, resource, &attributes.object);
             answer
@@ -250,7 +252,8 @@ async fn write(
         return Ok(Some(Content::Stored(draft::fill(&new, &existing.revision.to_string()))));
     }
     let update = Action::Update { expected: existing.revision, draft: stored.unwrap_or(new) };
-    let written = server.store.write(key.clone(), update, durability, unless_newer).await;
+    let writing = server.store.write(key.clone(), update, durability, unless_newer);
+    let written = in_store("GuaranteedUpdate etcd3", writing).await;
     Ok(unless_overtaken(written)?.map(Content::Entry))
 }
 

@@ -18,6 +18,7 @@ use crate::Server;
 use crate::admission::{Attributes, Operation};
 use crate::call::{Call, Warnings};
 use crate::extend::{Creator, Undo};
+use crate::observe::in_store;
 use crate::options::{WriteKind, WriteOptions};
 use crate::resource::Resource;
 use crate::review::user_info;
@@ -200,7 +201,8 @@ async fn store(
     }
     let draft = server.stored_draft(resource, object).await?.unwrap_or_else(|| Draft::encode(object));
     let create = Action::Create(draft);
-    match server.store.write(key.clone(), create, Server::durability(resource), unless_newer).await {
+    let writing = server.store.write(key.clone(), create, Server::durability(resource), unless_newer);
+    match in_store("Create etcd3", writing).await {
         Ok(entry) => Ok(Some(Content::Entry(entry))),
         Err(StoreError::Overtaken) => Ok(None),
         Err(StoreError::Exists) => Err(match server.store.newest(&key) {

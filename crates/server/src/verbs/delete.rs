@@ -16,6 +16,7 @@ use super::unsafe_delete::unsafe_delete;
 use crate::Server;
 use crate::admission::Operation;
 use crate::call::Call;
+use crate::observe::in_store;
 use crate::options::DeleteOptions;
 use crate::resource::{Resource, parse_stored};
 use crate::wire::respond::Content;
@@ -126,7 +127,8 @@ async fn attempt(
                 until_safe(server, existing).await?;
                 existing.clone()
             } else {
-                match unless_overtaken(server.store.update(key, existing.revision, draft, durability).await)? {
+                let writing = server.store.update(key, existing.revision, draft, durability);
+                match unless_overtaken(in_store("GuaranteedUpdate etcd3", writing).await)? {
                     Some(marked) => marked,
                     None => return Ok(None),
                 }
@@ -142,7 +144,8 @@ async fn attempt(
         return Ok(Some(Deleted { gone: true, content: farewell(resource, existing, &old) }));
     }
     let last = draft::reopen(&marked.json);
-    let removed = unless_overtaken(server.store.delete(key, marked.revision, last, durability).await)?;
+    let removing = server.store.delete(key, marked.revision, last, durability);
+    let removed = unless_overtaken(in_store("Delete etcd3", removing).await)?;
     Ok(match removed {
         Some(last) => {
             after_delete(server, resource, &old);

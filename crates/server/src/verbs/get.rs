@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::Server;
 use crate::call::Call;
+use crate::observe::in_store;
 use crate::options;
 use crate::resource::Resource;
 use crate::server::store_failed;
@@ -49,7 +50,8 @@ pub(super) async fn snapshot_not_older(
     version: &str,
 ) -> Result<Snapshot, StatusError> {
     if version.is_empty() {
-        return server.store.consistent(resource.storage_key()).await.map_err(store_failed);
+        let reading = server.store.consistent(resource.storage_key());
+        return in_store("Get etcd3", reading).await.map_err(store_failed);
     }
     wait_for(server, parse(version)?).await?;
     Ok(server.store.snapshot())

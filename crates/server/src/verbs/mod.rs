@@ -26,6 +26,7 @@ use crate::Server;
 use crate::admission::metrics::{Half, METRICS};
 use crate::admission::{Attributes, Operation};
 use crate::call::Call;
+use crate::observe::serialized;
 use crate::resource::Resource;
 use crate::wire::negotiate::{self, Offer, Output};
 use crate::wire::respond::{self, Content};
@@ -74,7 +75,7 @@ impl Call {
     }
 
     pub(crate) fn respond(&self, output: Output, code: u16, content: Content) -> Result<Response<Body>, StatusError> {
-        respond::object(&self.resource, &self.info, &self.head.headers, output, code, content)
+        serialized(|| respond::object(&self.resource, &self.info, &self.head.headers, output, code, content))
     }
 
     /// The namespace objects of this request live in; empty for cluster-scoped kinds.

@@ -8,6 +8,7 @@ use orlop_store::{Draft, Entry};
 
 use super::change::{unless_overtaken, until_safe};
 use crate::Server;
+use crate::observe::in_store;
 use crate::resource::{Resource, parse_stored};
 use crate::wire::draft;
 
@@ -46,7 +47,8 @@ pub(crate) async fn modify(
             until_safe(server, &existing).await?;
             return Ok(Modified::Untouched(existing));
         }
-        let written = server.store.update(&key, existing.revision, new, Server::durability(resource)).await;
+        let writing = server.store.update(&key, existing.revision, new, Server::durability(resource));
+        let written = in_store("GuaranteedUpdate etcd3", writing).await;
         if let Some(entry) = unless_overtaken(written)? {
             return Ok(Modified::Written(entry));
         }

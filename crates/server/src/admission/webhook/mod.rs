@@ -19,6 +19,7 @@ use super::policy::{Asker, Input};
 use super::versioned::Versioned;
 use crate::Server;
 use crate::connect::webhook;
+use crate::observe::{Layer, step, timed};
 use hook::Hook;
 use review::Verdict;
 
@@ -49,7 +50,11 @@ async fn ask(
         return Ok(None);
     }
     let began = Instant::now();
-    let answer = call(server, hook, seen, a, half).await;
+    let (layer, name) = match half {
+        Half::Admit => (Layer::MutatingWebhook, "Call mutating webhook"),
+        Half::Validate => (Layer::ValidatingWebhook, "Call validating webhook"),
+    };
+    let answer = timed(layer, step(name, call(server, hook, seen, a, half))).await;
     let outcome = match &answer {
         Ok(_) => Outcome::Allowed,
         Err(Refusal::Rejected(status)) => Outcome::Rejected(status.code),

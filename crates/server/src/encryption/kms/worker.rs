@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::mpsc::sync_channel;
 
+use orlop_base::task::boxed;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_util::sync::CancellationToken;
 
@@ -23,13 +24,13 @@ impl Worker {
     }
 
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.spawn(work);
+        self.runtime.spawn(boxed(work));
     }
 
     /// Blocks for the result; `None` when the thread is gone. `work` bounds its own time.
     pub fn wait<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
         let (done, result) = sync_channel(1);
-        self.runtime.spawn(async move { drop(done.send(work.await)) });
+        self.runtime.spawn(boxed(async move { drop(done.send(work.await)) }));
         match Handle::try_current().map(|handle| handle.runtime_flavor()) {
             // Others go on meanwhile.
             Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(|| result.recv().ok()),

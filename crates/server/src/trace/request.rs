@@ -1,0 +1,164 @@
+//! The span of a request, and of the steps within (`k8s.io/apiserver/pkg/endpoints/filters/traces.go`).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http_body::{Frame, SizeHint};
+use orlop_client::transport::{Body, BoxError, UserInfo};
+
+use super::otlp::{Attribute, Kind, Span, Value};
+use super::{SpanContext, Tracer, now};
+use crate::authz::MASTERS;
+use crate::request::RequestInfo;
+
+/// Those who are not masters, but may still decide what is traced.
+const MONITORING: &str = "system:monitoring";
+
+/// A request that is being traced. Its span ends with the last holder.
+#[derive(Clone)]
+pub struct Active(Arc<Server>);
+
+struct Server {
+    tracer: Arc<Tracer>,
+    span: Option<Span>,
+    status: std::sync::atomic::AtomicU16,
+}
+
+/// `None`: this one is not traced. `received`: nanoseconds since the epoch.
+pub fn begin(
+    tracer: Option<&Arc<Tracer>>,
+    head: &Parts,
+    info: &RequestInfo,
+    user: &UserInfo,
+    audit_id: &str,
+    received: u64,
+) -> Option<Active> {
+    let tracer = tracer?;
+    let sent = SpanContext::of(&head.headers);
+    let trusted = user.groups.iter().any(|group| group == MASTERS || group == MONITORING);
+    let parent = sent.filter(|_| trusted);
+    let context = tracer.place(parent);
+    if !context.sampled {
+        return None;
+    }
+    let span = Span {
+        context,
+        parent: parent.map(|parent| parent.span),
+        kind: Kind::Server,
+        name: name(head, info).into(),
+        start: received,
+        end: received,
+        attributes: attributes(head, audit_id),
+        link: sent.filter(|_| !trusted),
+        failed: false,
+    };
+    let status = std::sync::atomic::AtomicU16::new(0);
+    Some(Active(Arc::new(Server { tracer: tracer.clone(), span: Some(span), status })))
+}
+
+/// `GET /api/v1/namespaces/{:namespace}/pods/{:name}`: the request without what tells it from others of its kind.
+fn name(head: &Parts, info: &RequestInfo) -> String {
+    let method = &head.method;
+    if !info.is_resource {
+        return method.to_string();
+    }
+    let mut name = if info.api_group.is_empty() {
+        format!("{method} /api/{}", info.api_version)
+    } else {
+        format!("{method} /apis/{}/{}", info.api_group, info.api_version)
+    };
+    if !info.namespace.is_empty() {
+        name.push_str("/namespaces/{:namespace}");
+    }
+    name.push('/');
+    name.push_str(&info.resource);
+    if !info.name.is_empty() {
+        name.push_str("/{:name}");
+    }
+    if !info.subresource.is_empty() {
+        name.push('/');
+        name.push_str(&info.subresource);
+    }
+    name
+}
+
+fn attributes(head: &Parts, audit_id: &str) -> Vec<Attribute> {
+    let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let agent = head.headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let text = |text: &str| Value::Text(text.to_owned());
+    vec![
+        ("http.request.method", text(head.method.as_str())),
+        ("url.scheme", text("https")),
+        ("url.path", text(head.uri.path())),
+        ("user_agent.original", text(agent.unwrap_or_default())),
+        ("http.target", text(target)),
+        ("audit-id", text(audit_id)),
+    ]
+}
+
+impl Active {
+    pub fn context(&self) -> SpanContext {
+        self.0.span.as_ref().expect("taken only as the last holder goes").context
+    }
+
+    pub fn answered(&self, status: u16) {
+        self.0.status.store(status, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// A place for a step within.
+    pub fn within(&self, parent: SpanContext) -> SpanContext {
+        self.0.tracer.place(Some(parent))
+    }
+
+    /// A step within, from its place before it begins.
+    pub fn step(&self, parent: SpanContext, context: SpanContext, name: &'static str, start: u64) {
+        self.0.tracer.finish(Span {
+            context,
+            parent: Some(parent.span),
+            kind: Kind::Internal,
+            name: name.into(),
+            start,
+            end: now(),
+            attributes: Vec::new(),
+            link: None,
+            failed: false,
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let Some(mut span) = self.span.take() else { return };
+        let status = *self.status.get_mut();
+        span.end = now();
+        span.failed = status >= 500;
+        span.attributes.push(("http.response.status_code", Value::Number(status.into())));
+        self.tracer.finish(span);
+    }
+}
+
+/// An answer whose last byte ends the span.
+pub struct Traced {
+    pub body: Body,
+    pub _active: Active,
+}
+
+impl http_body::Body for Traced {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
