@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use orlop_base::task::boxed;
 use orlop_server::encryption::Encryption;
 use orlop_server::health::Check;
 use orlop_store::{Config, Store};
@@ -57,7 +58,7 @@ impl Arguments {
             return;
         }
         let stop = shutdown.clone();
-        tasks.spawn(orlop_base::task::boxed(async move {
+        tasks.spawn(boxed(async move {
             if let Some(Err(error)) = stop.run_until_cancelled(encryption.follow()).await {
                 tracing::error!(%error, "the encryption configuration is not followed any more");
             }

@@ -85,6 +85,14 @@ async fn metrics_have_upstreams_names() {
         "apiserver_request_total{verb=\"GET\"",
         "apiserver_request_duration_seconds_bucket{",
         "apiserver_current_inflight_requests{request_kind=\"readOnly\"}",
+        "apiserver_request_sli_duration_seconds_bucket{",
+        "apiserver_flowcontrol_dispatched_requests_total{flow_schema=\"",
+        "apiserver_flowcontrol_request_execution_seconds_count{flow_schema=\"",
+        "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"catch-all\"}",
+        "authentication_attempts{result=\"success\"}",
+        "authorization_attempts_total{result=\"allowed\"}",
+        "kubernetes_build_info{",
+        "process_cpu_seconds_total ",
         "apiserver_resource_objects{group=\"\",resource=\"namespaces\"} 1",
     ] {
         assert!(text.contains(want), "{want}\n{text}");
