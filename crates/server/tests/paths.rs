@@ -89,7 +89,6 @@ async fn metrics_have_upstreams_names() {
         "apiserver_flowcontrol_dispatched_requests_total{flow_schema=\"",
         "apiserver_flowcontrol_request_execution_seconds_count{flow_schema=\"",
         "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"catch-all\"}",
-        "authentication_attempts{result=\"success\"}",
         "authorization_attempts_total{result=\"allowed\"}",
         "kubernetes_build_info{",
         "process_cpu_seconds_total ",
