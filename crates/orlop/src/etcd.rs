@@ -79,8 +79,6 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::*;
-
     #[test]
     fn kinds_have_keys_of_their_own() {
         let keys: BTreeSet<_> = orlop_api::kinds::all().iter().map(|kind| &kind.info().storage_key).collect();
