@@ -87,7 +87,7 @@ async fn access_reviews_answer_as_upstream() {
         (
             json!({"resourceAttributes": pods}),
             json!(
-                "422 SubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.user: Invalid value: \"\": at least one of user or group must be specified"
+                "422 .authorization.k8s.io \"\" is invalid: spec.user: Invalid value: \"\": at least one of user or group must be specified"
             ),
         ),
     ] {

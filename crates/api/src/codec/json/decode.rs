@@ -48,10 +48,10 @@ impl<'a, 's> Decoder<'a, 's> {
         let value = self.root(schema).map_err(|SyntaxError(why)| Failure::Syntax(why))?;
         let found = match value {
             Value::Array(_) => "array",
-            Value::String(_) => "string",
-            Value::Number(_) => "number",
-            Value::Bool(_) => "bool",
-            Value::Object(_) | Value::Null => "",
+            Value::String(_) if schema.is_some() => "string",
+            Value::Number(_) if schema.is_some() => "number",
+            Value::Bool(_) if schema.is_some() => "bool",
+            _ => "",
         };
         if !found.is_empty() {
             return Err(Failure::Syntax(format!(

@@ -55,7 +55,9 @@ fn a_claim_is_pending_from_its_first_moment() {
 
 #[test]
 fn generations_count_what_upstream_counts() {
-    let changed = |group, name, a: Value, b: Value| kind(group, name).generation_changed(&a, &b);
+    let changed = |group, name, a: Value, b: Value| {
+        kind(group, name).generation_changed(&a, &b) || kind(group, name).generation_changes_as_sent(&a, &b)
+    };
     assert!(changed("apps", "ReplicaSet", json!({ "spec": { "a": 1 } }), json!({ "spec": { "a": 2 } })));
     assert!(!changed("apps", "ReplicaSet", json!({ "spec": { "a": 1, "b": null } }), json!({ "spec": { "a": 1 } })));
     assert!(!changed("apps", "ReplicaSet", json!({ "metadata": { "annotations": { "a": "1" } } }), json!({})));

@@ -20,7 +20,7 @@ fn row(group: &str, kind: &str, mut obj: Value) -> String {
         }
     }
     let cells = kind.row(&obj, NOW);
-    assert_eq!(cells.len(), kind.columns().len());
+    assert!(cells.len() >= kind.columns().len());
     let text = |cell: &Value| cell.as_str().map_or_else(|| cell.to_string(), str::to_owned);
     cells.iter().map(text).collect::<Vec<_>>().join("|")
 }

@@ -155,7 +155,8 @@ fn comparing() {
             json!({ "map": { "a": "1" } }),
             none.clone(),
             none.clone(),
-            json!({ "f:map": { "f:a": {} } }),
+            // An empty map that is left out is as none.
+            json!({ "f:map": { ".": {}, "f:a": {} } }),
         ),
         (
             json!({ "any": { "a": 1 } }),
