@@ -493,7 +493,7 @@ fn networking() {
         &[
             (
                 json!({ "spec": { "parentRef": { "resource": "services", "namespace": "default", "name": "web" } } }),
-                "x|services/default/web",
+                "x|services/default/web|60m",
             ),
             (json!({}), "x|<none>"),
         ],
