@@ -495,7 +495,7 @@ fn networking() {
                 json!({ "spec": { "parentRef": { "resource": "services", "namespace": "default", "name": "web" } } }),
                 "x|services/default/web|60m",
             ),
-            (json!({}), "x|<none>"),
+            (json!({}), "x|<none>|60m"),
         ],
     );
     check(
