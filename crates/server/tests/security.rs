@@ -259,7 +259,7 @@ async fn nobody_grants_what_they_do_not_have() {
     let (code, answer) = call(&bob, "POST", bindings, Some(bind("gone", "no-such-role", "bob"))).await;
     assert_eq!(
         (code, &answer["message"]),
-        (404, &json!(r#"clusterroles.rbac.authorization.k8s.io "no-such-role" not found"#))
+        (404, &json!(r#"clusterrolebindings.rbac.authorization.k8s.io "no-such-role" not found"#))
     );
     create(&admin, path, rules("reader", secrets)).await;
     create(&bob, bindings, bind("same", "same", "carol")).await;

@@ -45,7 +45,9 @@ pub(crate) fn new_event_update(obj: &Value, old: &Value, errors: &mut ErrorList)
         series(obj, errors);
     }
     for (field, shown) in IMMUTABLE_FIELDS {
-        let rule = if old[*field].is_string() { immutable_text } else { immutable };
+        // A time that is not set is null.
+        let is_text = old[*field].is_string() && !field.ends_with("Time") && !field.ends_with("Timestamp");
+        let rule = if is_text { immutable_text } else { immutable };
         rule(&obj[*field], &old[*field], &Path::new(shown), errors);
     }
 }

@@ -83,11 +83,11 @@ impl Escalation {
         if self.allows(&attributes.user, "bind", plural, &attributes.namespace, &role.name).await {
             return Ok(());
         }
-        let rules = self
-            .0
-            .rbac()
-            .role_rules(&role, &attributes.namespace)
-            .map_err(|_| StatusError::not_found(GroupResource { group: GROUP, resource: plural }, &role.name))?;
+        let rules = self.0.rbac().role_rules(&role, &attributes.namespace).map_err(|_| {
+            // Upstream names the resource of the request, which the role is not of.
+            let resource = &*attributes.resource.info().plural;
+            StatusError::not_found(GroupResource { group: GROUP, resource }, &role.name)
+        })?;
         self.confirm(attributes, &rules)
     }
 

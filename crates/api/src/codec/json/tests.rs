@@ -229,6 +229,7 @@ fn normalising_again_changes_nothing() {
         "unknown": null,
     });
     normalise(&mut pod, schema.get());
+    settle(&mut pod, schema.get(), true);
     let want = json!({
         "metadata": { "name": "a", "creationTimestamp": "2024-01-01T00:00:00Z" },
         "spec": { "containers": [
