@@ -159,6 +159,26 @@ pub fn check_labels(labels: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     }
 }
 
+/// `www.example.com`, with or without the last dot (`IsFullyQualifiedDomainName` of
+/// `k8s.io/apimachinery/pkg/util/validation`).
+pub fn check_domain_name(name: &str, path: &Path<'_>, errors: &mut ErrorList) {
+    if name.is_empty() {
+        return errors.required(path, "");
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let problems = names::dns1123_subdomain(name);
+    if !problems.is_empty() {
+        return errors.invalid(path, name, problems.join(","));
+    }
+    if !name.contains('.') {
+        return errors.invalid(path, name, "should be a domain with at least two segments separated by dots");
+    }
+    let bad = name.split('.').map(|label| (label, names::dns1123_label(label))).find(|(_, why)| !why.is_empty());
+    if let Some((label, why)) = bad {
+        errors.invalid(path, label, why.join(","));
+    }
+}
+
 /// A map of annotations anywhere in an object.
 pub fn check_annotations(annotations: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     let mut size = 0;

@@ -9,7 +9,7 @@ use super::network::{ip, ip_warning, is_ipv6, legacy_ip, parse_ip_sloppy};
 use super::prelude::*;
 use crate::equality::same_field;
 use crate::names;
-use crate::object_meta::{check_labels, subdomain_rule};
+use crate::object_meta::{check_domain_name, check_labels, subdomain_rule};
 
 pub(crate) fn endpoints(obj: &Value, errors: &mut ErrorList) {
     metadata(obj, true, subdomain_rule, errors);
@@ -238,7 +238,7 @@ fn slice_address(ty: &str, address: &str, list: &Path<'_>, path: &Path<'_>, erro
     match ty {
         "IPv4" => legacy_ip(address, &[], path, errors),
         "IPv6" => ip(address, path, errors),
-        "FQDN" => return domain_name(address, path, errors),
+        "FQDN" => return check_domain_name(address, path, errors),
         _ => return,
     }
     if errors.0.len() > before {
@@ -248,25 +248,6 @@ fn slice_address(ty: &str, address: &str, list: &Path<'_>, path: &Path<'_>, erro
         errors.invalid(list, address, format!("must be an {ty} address"));
     }
     reachable_ip(address, path, errors);
-}
-
-/// `www.example.com`, with or without the last dot.
-fn domain_name(name: &str, path: &Path<'_>, errors: &mut ErrorList) {
-    if name.is_empty() {
-        return errors.required(path, "");
-    }
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let problems = names::dns1123_subdomain(name);
-    if !problems.is_empty() {
-        return errors.invalid(path, name, problems.join(","));
-    }
-    if !name.contains('.') {
-        return errors.invalid(path, name, "should be a domain with at least two segments separated by dots");
-    }
-    let bad = name.split('.').map(|label| (label, names::dns1123_label(label))).find(|(_, why)| !why.is_empty());
-    if let Some((label, why)) = bad {
-        errors.invalid(path, label, why.join(","));
-    }
 }
 
 fn hints(hints: &Value, path: &Path<'_>, errors: &mut ErrorList) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use orlop_api::field::{ErrorList, Path};
-use orlop_base::names;
+use orlop_api::object_meta::check_domain_name;
 use orlop_base::protobuf::{Malformed, Message, read};
 use ring::digest::{Context, SHA256};
 
@@ -122,7 +122,7 @@ fn check_annotations(annotations: &Annotations) -> Result<(), String> {
     let mut failures = Vec::new();
     for name in annotations.keys() {
         let mut errors = ErrorList::default();
-        check_domain(name, &Path::new("annotations"), &mut errors);
+        check_domain_name(name, &Path::new("annotations"), &mut errors);
         if !errors.is_empty() {
             failures.push(errors.aggregate());
         }
@@ -134,21 +134,6 @@ fn check_annotations(annotations: &Annotations) -> Result<(), String> {
         ));
     }
     if failures.is_empty() { Ok(()) } else { Err(super::super::provider::aggregate(&failures)) }
-}
-
-/// `kms.example.com`, with or without the last dot.
-fn check_domain(name: &str, path: &Path<'_>, errors: &mut ErrorList) {
-    if name.is_empty() {
-        return errors.required(path, "");
-    }
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let problems = names::dns1123_subdomain(name);
-    if !problems.is_empty() {
-        return errors.invalid(path, name, problems.join(","));
-    }
-    if !name.contains('.') {
-        errors.invalid(path, name, "should be a domain with at least two segments separated by dots");
-    }
 }
 
 /// An entry of a map.
