@@ -1,24 +1,22 @@
 //! The end of a request's record: what was answered, and when the last of it was sent.
 
 use std::io::Read as _;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Response};
-use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use orlop_api::Value;
 use orlop_api::codec::{protobuf, yaml};
 use orlop_api::status::StatusError;
-use orlop_client::transport::{Body, BoxError, full};
+use orlop_client::transport::{Body, full};
 
 use super::event::Status;
 use super::policy::Level;
 use super::trail::Trail;
 use crate::pipeline::is_long_running;
 use crate::request::RequestInfo;
+use crate::wire::held::hold;
 
 /// Stands in an answer's extensions where its object is a Status.
 #[derive(Clone, Debug)]
@@ -57,7 +55,7 @@ impl Trail {
             return response;
         }
         self.started().await;
-        response.map(|body| Recorded { body, _trail: self }.boxed_unsync())
+        response.map(|body| hold(body, self))
     }
 
     /// Notes the answer's object; the answer itself stays as it is.
@@ -104,27 +102,4 @@ fn decode(headers: &HeaderMap, bytes: &Bytes) -> Option<Value> {
         _ => return None,
     };
     object.get("kind").is_some().then_some(object)
-}
-
-/// A body that holds its request's record open.
-struct Recorded {
-    body: Body,
-    _trail: Trail,
-}
-
-impl http_body::Body for Recorded {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

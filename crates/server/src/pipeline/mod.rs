@@ -18,7 +18,6 @@ use futures_util::FutureExt as _;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response};
-use http_body_util::BodyExt as _;
 use orlop_api::status::StatusError;
 use orlop_client::transport::{self, Body, UserInfo};
 
@@ -28,7 +27,7 @@ use crate::call::Warnings;
 use crate::flow::{Marks, Seats};
 use crate::observe::{self, Layer, Observed, timed};
 use crate::request::RequestInfo;
-use crate::trace::{self, Traced};
+use crate::trace;
 use crate::wire::{body, respond};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -200,7 +199,7 @@ fn traced(response: Response<Body>, observed: &Observed) -> Response<Body> {
     let Some(active) = observed.active() else { return response };
     active.answered(response.status().as_u16());
     let active = active.clone();
-    response.map(|body| Traced { body, _active: active }.boxed_unsync())
+    response.map(|body| crate::wire::held::hold(body, active))
 }
 
 /// Watches, proxies and streams end when a side hangs up.

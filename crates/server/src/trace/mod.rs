@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 pub use config::{Configuration, TracingError};
 pub use context::SpanContext;
 use otlp::Span;
-pub(crate) use request::{Active, Traced, begin};
+pub(crate) use request::{Active, begin};
 
 /// Spans that wait to be sent; more are lost (`OTEL_BSP_MAX_QUEUE_SIZE`).
 const MAX_WAITING: usize = 2048;

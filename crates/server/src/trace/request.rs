@@ -1,13 +1,9 @@
 //! The span of a request, and of the steps within (`k8s.io/apiserver/pkg/endpoints/filters/traces.go`).
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::request::Parts;
-use http_body::{Frame, SizeHint};
-use orlop_client::transport::{Body, BoxError, UserInfo};
+use orlop_client::transport::UserInfo;
 
 use super::otlp::{Attribute, Kind, Span, Value};
 use super::{SpanContext, Tracer, now};
@@ -137,28 +133,5 @@ impl Drop for Server {
         span.failed = status >= 500;
         span.attributes.push(("http.response.status_code", Value::Number(status.into())));
         self.tracer.finish(span);
-    }
-}
-
-/// An answer whose last byte ends the span.
-pub struct Traced {
-    pub body: Body,
-    pub _active: Active,
-}
-
-impl http_body::Body for Traced {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod decode;
 pub mod draft;
+pub(crate) mod held;
 pub mod negotiate;
 pub mod pieces;
 pub mod raw;
