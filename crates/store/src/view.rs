@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::channel::Channel;
@@ -14,9 +14,9 @@ use crate::snapshot::At;
 use crate::{Event, HistoryLimits, Loaded, Published, Revision, Snapshot, StoreError};
 
 pub(crate) struct View {
+    /// The state and its revision at once: what is read at a revision can be followed from there.
     current: ArcSwap<At>,
-    revision: watch::Sender<Revision>,
-    /// Rings when that changes. The channel's own waiters wake in random order, these in theirs.
+    /// Rings when that changes; waiters wake in their order.
     bell: Notify,
     /// Changed under the same lock as `current`, so that the two always fit.
     history: Mutex<History>,
@@ -40,7 +40,6 @@ impl View {
         let floor = loaded.events.first().map_or(loaded.revision, |event| event.revision - 1);
         let view = View {
             current: ArcSwap::from_pointee(At { revision: loaded.revision, state: loaded.state }),
-            revision: watch::Sender::new(loaded.revision),
             bell: Notify::new(),
             history: Mutex::new(History::new(limits, floor)),
             channels: RwLock::new(Channels { by_resource: BTreeMap::new(), floor, closed: false }),
@@ -65,7 +64,7 @@ impl View {
     }
 
     pub fn revision(&self) -> Revision {
-        *self.revision.borrow()
+        self.current.load().revision
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -130,7 +129,6 @@ impl View {
             self.current.store(Arc::new(At { revision, state }));
             history.trim(now);
         }
-        self.revision.send_replace(revision);
         self.bell.notify_waiters();
         for (channel, events) in &bells {
             channel.ring(events);
@@ -201,5 +199,30 @@ impl View {
 
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Watch;
+    use crate::state::State;
+
+    #[test]
+    fn whoever_reads_the_state_may_watch_from_there() {
+        let loaded = Loaded { revision: 1, state: State::default(), events: Vec::new(), torn: None };
+        let view = Arc::new(View::new(loaded, HistoryLimits::default()));
+        std::thread::scope(|scope| {
+            let publishing = scope.spawn(|| {
+                for revision in 2..20_000 {
+                    let (state, events) = (State::default(), Vec::new());
+                    view.publish(Published { revision, state, events, complete: true });
+                }
+            });
+            while !publishing.is_finished() {
+                let seen = view.snapshot().revision();
+                assert!(Watch::new(view.clone(), "pods", None, seen).is_ok(), "{seen} is read and not there yet");
+            }
+        });
     }
 }

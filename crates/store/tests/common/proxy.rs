@@ -57,9 +57,11 @@ async fn carry(mut client: TcpStream, member: String, mut state: watch::Receiver
     let cuts = state.borrow().1;
     loop {
         let (from_client, length) = tokio::select! {
+            // What a cut overtakes is lost.
+            biased;
+            _ = state.wait_for(|state| state.1 > cuts) => return,
             read = client.read(&mut asked) => (true, read.unwrap_or(0)),
             read = member.read(&mut answered) => (false, read.unwrap_or(0)),
-            _ = state.wait_for(|state| state.1 > cuts) => return,
         };
         let network = state.borrow().0;
         let carried = match from_client {
