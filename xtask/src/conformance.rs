@@ -121,14 +121,11 @@ impl Node {
     /// Which is an etcd of so many members, on the same machine; a log when none.
     fn with_store(orlop: &Path, members: usize, reports: &Path) -> Result<Self> {
         let dir = TempDir::with_prefix("orlop-etcd-").context("making a directory for etcd")?;
-        let (etcd, program) = (etcd::Cluster::of(members)?, etcd::program()?);
-        let main = |name: &str| {
-            let etcd = (members > 0).then(|| format!("--etcd-servers={}", etcd.servers()).into());
-            node::server(orlop, name, &[]).into_iter().chain(etcd).collect()
-        };
+        let (etcd, program) = (etcd::Cluster::of(members, dir.path())?, etcd::program()?);
+        let main = |name: &str| node::server(orlop, name, &[]).into_iter().chain(etcd.orlop_flags()).collect();
         // Orlop waits for etcd, which needs the machine.
         let machine = Machine::start("conformance", 1, &reports.join("orlop.log"), main)?;
-        let members = etcd.start(|| machine.command(&program), dir.path(), Flush::Always)?;
+        let members = etcd.start(|| machine.command(&program), Flush::Always)?;
         Ok(Self { machine, _etcd: members, _dir: dir })
     }
 }

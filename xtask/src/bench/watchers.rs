@@ -210,7 +210,7 @@ impl Source {
             let events = match self {
                 Self::Body(body) => {
                     let frame = body.frame().await?.ok()?;
-                    frame.data_ref().map_or(0, |data| data.iter().filter(|b| **b == b'\n').count())
+                    frame.data_ref().map_or(0, |data| data.split(|byte| *byte == b'\n').count() - 1)
                 }
                 Self::Raw(raw) => raw.read().await.ok()?,
             };

@@ -40,9 +40,9 @@ impl Sides {
     pub async fn start(programs: &Programs) -> Result<Self> {
         let dir = TempDir::with_prefix("orlop-oracle-").context("making a directory for the servers")?;
         let (orlop_port, upstream_port) = (free_port()?, free_port()?);
-        let own = etcd::Cluster::of(programs.members)?;
-        let members = own.start(|| Ok(Command::new(&programs.etcd)), dir.path(), Flush::Never)?;
-        let mut processes = vec![orlop(&programs.orlop, dir.path(), orlop_port, &own.servers())?];
+        let own = etcd::Cluster::of(programs.members, dir.path())?;
+        let members = own.start(|| Ok(Command::new(&programs.etcd)), Flush::Never)?;
+        let mut processes = vec![orlop(&programs.orlop, dir.path(), orlop_port, own.orlop_flags())?];
         let etcd_port = free_port()?;
         let etcd = etcd::alone(Command::new(&programs.etcd), dir.path(), etcd_port, Flush::Never)?;
         let kubeconfig = dir.path().join("data/admin.kubeconfig");
@@ -81,8 +81,8 @@ async fn ready(side: &Side) -> bool {
     matches!(side.send(&Ask::get("/readyz")).await, Ok(answer) if answer.status == 200)
 }
 
-/// `etcd`: where its objects are kept; in a log when nowhere.
-fn orlop(program: &Path, dir: &Path, port: u16, etcd: &str) -> Result<Process> {
+/// `etcd`: flags for where its objects are kept; in a log when nowhere.
+fn orlop(program: &Path, dir: &Path, port: u16, etcd: Vec<OsString>) -> Result<Process> {
     let mut args: Vec<OsString> = vec!["server".into()];
     for (flag, name) in [("--data-dir", "data"), ("--run-dir", "run"), ("--pod-logs-dir", "logs")] {
         args.extend([flag.into(), dir.join(name).into_os_string()]);
@@ -91,8 +91,6 @@ fn orlop(program: &Path, dir: &Path, port: u16, etcd: &str) -> Result<Process> {
     args.extend(["--bind-address=127.0.0.1", "--node-name=oracle", "--log-level=warn"].map(Into::into));
     args.extend([format!("--secure-port={port}"), format!("--service-cidr={SERVICE_CIDR}")].map(Into::into));
     args.push(format!("--node-ip={NODE_IP}").into());
-    if !etcd.is_empty() {
-        args.push(format!("--etcd-servers={etcd}").into());
-    }
+    args.extend(etcd);
     Process::start("orlop", Command::new(program), &args, dir)
 }
