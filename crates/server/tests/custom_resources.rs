@@ -211,3 +211,31 @@ async fn wrong_definitions_are_refused_in_upstreams_words() {
     );
     assert!(causes[2].ends_with("must have exactly one version marked as storage version"), "{}", causes[2]);
 }
+
+const API_SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
+
+#[tokio::test]
+async fn served_versions_have_api_services() {
+    let api = following().await;
+    let mut events =
+        api.watch(&format!("{API_SERVICES}?watch=true&fieldSelector=metadata.name%3Dv1.example.com")).await;
+    let mut others =
+        api.watch(&format!("{API_SERVICES}?watch=true&fieldSelector=metadata.name%3Dv2.example.com")).await;
+    api.post(DEFINITIONS, definition()).await.is(201);
+    let made = events.next().await.unwrap();
+    assert_eq!(made["object"]["metadata"]["labels"], json!({"kube-aggregator.kubernetes.io/automanaged": "true"}));
+    let spec = json!({"group": "example.com", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 100});
+    assert_eq!(made["object"]["spec"], spec);
+    assert_eq!(made["object"]["status"]["conditions"][0]["reason"], "Local");
+    assert_eq!(others.next().await.unwrap()["type"], "ADDED");
+
+    api.delete(&format!("{API_SERVICES}/v1.example.com")).await.is(200);
+    let types = [events.next().await.unwrap()["type"].take(), events.next().await.unwrap()["type"].take()];
+    assert_eq!(types, ["DELETED", "ADDED"], "who deletes it finds it again");
+
+    let not_served = json!([{"op": "replace", "path": "/spec/versions/1/served", "value": false}]);
+    api.patch(&format!("{DEFINITIONS}/widgets.example.com"), "json", not_served).await.is(200);
+    assert_eq!(others.next().await.unwrap()["type"], "DELETED");
+    api.delete(&format!("{DEFINITIONS}/widgets.example.com")).await.is(200);
+    assert_eq!(events.next().await.unwrap()["type"], "DELETED");
+}

@@ -9,13 +9,12 @@ use http::Method;
 use orlop_api::{Value, meta};
 use orlop_base::backoff::Backoff;
 use orlop_base::clock;
-use orlop_client::transport::UserInfo;
 use orlop_store::{Batch, Key, StoreError, Watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::availability::{Unavailable, obstacle};
 use super::documents::Published;
-use super::{KEY, Remote};
+use super::{KEY, PATH, Remote};
 use crate::Server;
 use crate::bootstrap::send;
 use crate::connect::extension::ExtensionServer;
@@ -158,9 +157,8 @@ impl Keeper {
 
     /// Writes the condition, unless it stands there.
     async fn tell(&self, unavailable: Option<&Unavailable>) {
-        let groups = vec![crate::authz::MASTERS.to_owned()];
-        let us = self.server.component(UserInfo { name: "system:apiserver".into(), groups, ..UserInfo::default() });
-        let path = format!("/apis/apiregistration.k8s.io/v1/apiservices/{}/status", self.name);
+        let us = self.server.apiserver();
+        let path = format!("{PATH}/{}/status", self.name);
         for _ in 0..TELL_ATTEMPTS {
             let Some(api_service) = self.told(unavailable) else { return };
             match send(&us, Method::PUT, &path, &api_service).await {

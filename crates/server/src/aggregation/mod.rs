@@ -7,14 +7,17 @@
 mod availability;
 mod documents;
 mod keeper;
+mod registration;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::Response;
 use http::request::Parts;
 use orlop_api::Value;
+use orlop_base::backoff::Backoff;
 use orlop_client::transport::{Body, UserInfo};
 use orlop_store::Event;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +29,9 @@ use keeper::Keepers;
 
 /// Storage key of APIServices.
 const KEY: &str = "apiregistration.k8s.io/apiservices";
+const PATH: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
+/// Between tries of writes that fail.
+const RETRY: Backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(10) };
 
 /// A version of a group that another server serves.
 #[derive(Clone)]

@@ -36,12 +36,14 @@ impl Server {
     pub async fn maintain(self: Arc<Self>, stop: CancellationToken) {
         let definitions = self.clone().follow_definitions(stop.clone());
         let api_services = self.clone().follow_api_services(stop.clone());
+        let registration = self.clone().register_definitions(stop.clone());
         let addresses = self.clone().keep_addresses(stop.clone());
         let dangling = self.clone().mark_dangling(stop.clone());
         let (server, ended) = (self.clone(), stop.clone());
         let flow = async move { ended.run_until_cancelled(server.flow.follow(&server.store)).await };
         let peers = self.clone().follow_peers(stop.clone());
-        tokio::join!(definitions, api_services, addresses, dangling, flow, peers, self.maintain_bootstrap(stop));
+        let bootstrap = self.maintain_bootstrap(stop);
+        tokio::join!(definitions, api_services, registration, addresses, dangling, flow, peers, bootstrap);
     }
 
     async fn follow_peers(self: Arc<Self>, stop: CancellationToken) {
@@ -82,7 +84,7 @@ impl Server {
     }
 
     /// This server as a client of itself.
-    fn apiserver(self: &Arc<Self>) -> Component {
+    pub(crate) fn apiserver(self: &Arc<Self>) -> Component {
         let groups = vec!["system:masters".to_owned()];
         self.component(UserInfo { name: "system:apiserver".into(), groups, ..UserInfo::default() })
     }

@@ -7,7 +7,7 @@ use orlop_api::{Value, meta};
 use orlop_base::clock;
 
 use super::status::{condition, is_true, set_condition};
-use super::{KEY, PATH, component, tell};
+use super::{KEY, PATH, tell};
 use crate::Server;
 use crate::bootstrap::send;
 use crate::options::DeleteOptions;
@@ -42,7 +42,7 @@ pub async fn clean_up(server: &Arc<Server>, definition: &Value) {
     if let Some(finalizers) = meta::metadata_mut(&mut last).get_mut("finalizers").and_then(Value::as_array_mut) {
         finalizers.retain(|finalizer| finalizer != FINALIZER);
     }
-    if let Err(error) = send(&component(server), http::Method::PUT, &format!("{PATH}/{name}"), &last).await
+    if let Err(error) = send(&server.apiserver(), http::Method::PUT, &format!("{PATH}/{name}"), &last).await
         && !error.is_not_found()
     {
         // The write that was in the way made an event, which starts this again.

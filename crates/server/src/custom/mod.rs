@@ -17,13 +17,12 @@ use std::time::Duration;
 
 use orlop_api::{Value, meta};
 use orlop_base::{backoff::Backoff, clock};
-use orlop_client::transport::UserInfo;
 use orlop_store::Event;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::Server;
 use crate::bootstrap::send;
-use crate::{Component, Server};
 pub(crate) use conversion::Conversion;
 pub(crate) use converted::Versions;
 pub use definitions::Definitions;
@@ -142,15 +141,10 @@ impl Follower {
     }
 }
 
-fn component(server: &Arc<Server>) -> Component {
-    let groups = vec!["system:masters".to_owned()];
-    server.component(UserInfo { name: "system:apiserver".into(), groups, ..UserInfo::default() })
-}
-
 /// Writes the status. Who was faster has made an event that is looked at next.
 async fn tell(server: &Arc<Server>, definition: &Value) {
     let path = format!("{PATH}/{}/status", meta::name(definition));
-    match send(&component(server), http::Method::PUT, &path, definition).await {
+    match send(&server.apiserver(), http::Method::PUT, &path, definition).await {
         Err(error) if !error.is_conflict() && !error.is_not_found() => {
             tracing::warn!(definition = meta::name(definition), %error, "writing a definition's status failed");
         }
