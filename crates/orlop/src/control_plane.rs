@@ -228,6 +228,7 @@ fn server(
     security.serve_discovery(&mut config, format!("{}:{}", machine.node_ip, arguments.secure_port));
     config.advertise_address = machine.node_ip;
     config.secure_port = arguments.secure_port;
+    config.flags.clone_from(&arguments.flags);
     let cidr = arguments.service_cidr;
     config.services.cidrs = vec![orlop_server::Cidr { network: cidr.nth(0), prefix: cidr.prefix }];
     Server::new(config)

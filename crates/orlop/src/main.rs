@@ -20,9 +20,10 @@ mod server;
 mod serving;
 mod traces;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// Kubernetes in one binary.
 #[derive(Parser, Debug)]
@@ -62,8 +63,13 @@ fn main() -> ExitCode {
     if words.next().is_some_and(|word| word == orlop_runtime::shim::SUBCOMMAND) {
         orlop_runtime::shim::main(words);
     }
-    let outcome = match Orlop::parse().role {
-        Role::Server(arguments) => server::run(*arguments),
+    let matches = Orlop::command().get_matches();
+    let role = Orlop::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).role;
+    let outcome = match role {
+        Role::Server(mut arguments) => {
+            arguments.flags = flags(&Orlop::command(), &matches);
+            server::run(*arguments)
+        }
         Role::Agent(arguments) => agent(&arguments),
         Role::Image(arguments) => image::run(arguments),
         Role::Kubectl(kubectl) => return orlop_cli::run(*kubectl),
@@ -78,6 +84,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// The flags of the role that was asked for, with their values.
+fn flags(command: &Command, matches: &ArgMatches) -> BTreeMap<String, String> {
+    let chosen = matches.subcommand().and_then(|(name, given)| Some((command.find_subcommand(name)?, given)));
+    let Some((role, given)) = chosen else { return BTreeMap::new() };
+    let value = |argument: &clap::Arg| {
+        let values = given.try_get_raw(argument.get_id().as_str()).ok().flatten().unwrap_or_default();
+        values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",")
+    };
+    let named = role.get_arguments().filter_map(|argument| Some((argument.get_long()?, value(argument))));
+    named.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
 fn agent(arguments: &AgentArguments) -> anyhow::Result<()> {
     let server = arguments.server.as_deref().unwrap_or("a cluster");
     let _ = &arguments.token;
@@ -88,12 +106,23 @@ fn agent(arguments: &AgentArguments) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
-    use super::Orlop;
+    use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Orlop::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_told_with_their_defaults() {
+        let line = ["orlop", "server", "--disable-node", "--tls-san", "a", "--tls-san", "b", "--secure-port=7443"];
+        let flags = flags(&Orlop::command(), &Orlop::command().get_matches_from(line));
+        let told = |name: &str| flags.get(name).map(String::as_str);
+        assert_eq!(told("disable-node"), Some("true"));
+        assert_eq!(told("disable-scheduler"), Some("false"));
+        assert_eq!(told("tls-san"), Some("a,b"));
+        assert_eq!(told("secure-port"), Some("7443"));
+        assert_eq!(told("bind-address"), Some("0.0.0.0"));
+        assert_eq!(told("node-name"), Some(""));
     }
 }

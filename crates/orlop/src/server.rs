@@ -1,5 +1,6 @@
 //! `orlop server`: the control plane, and a node unless told not to, in one process.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -96,6 +97,9 @@ pub struct Arguments {
     pub serving: serving::Arguments,
     #[command(flatten)]
     pub security: crate::security::Arguments,
+    /// All of these by name, as they were given or are by default.
+    #[arg(skip)]
+    pub flags: BTreeMap<String, String>,
 }
 
 impl Arguments {

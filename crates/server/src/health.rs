@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Server;
 use crate::discovery::no_page;
+use crate::metrics::slis::Slis;
 use crate::request::RequestInfo;
 use crate::wire::respond;
 
@@ -42,6 +43,7 @@ impl Check {
 
 pub struct Health {
     checks: Vec<Check>,
+    pub(crate) slis: Slis,
     leaving: CancellationToken,
     shutdown: CancellationToken,
     bootstrap_pending: AtomicBool,
@@ -68,7 +70,13 @@ impl Health {
             })
             .readiness_only(),
         );
-        Self { checks, leaving, shutdown: CancellationToken::new(), bootstrap_pending: AtomicBool::new(false) }
+        Self {
+            checks,
+            slis: Slis::new(),
+            leaving,
+            shutdown: CancellationToken::new(),
+            bootstrap_pending: AtomicBool::new(false),
+        }
     }
 
     pub fn bootstrap_started(&self) {
@@ -124,7 +132,9 @@ fn all(server: &Server, endpoint: &str, checks: &[&Check], info: &RequestInfo) -
         let line = if excluded.contains(&name.as_str()) {
             format!("[+]{name} excluded: ok")
         } else {
-            match (check.probe)(server) {
+            let outcome = (check.probe)(server);
+            server.health.slis.observe(name, endpoint, outcome.is_ok());
+            match outcome {
                 Ok(()) => format!("[+]{name} ok"),
                 Err(why) => {
                     tracing::warn!(check = %name, %why, "health check failed");

@@ -46,6 +46,7 @@ pub mod health;
 mod listen;
 mod metrics;
 mod observe;
+mod pages;
 pub mod trace;
 mod transport;
 pub mod wire;

@@ -4,6 +4,7 @@ mod build;
 pub mod family;
 mod labels;
 mod process;
+pub mod slis;
 
 use std::time::Duration;
 
@@ -214,11 +215,15 @@ impl Metrics {
             self.storage_objects.get_or_create(&StorageLabels::of(resource)).set(count);
         }
         self.process.refresh();
-        let mut text = String::new();
-        match prometheus_client::encoding::text::encode(&mut text, &self.registry) {
-            Ok(()) => respond::text(200, "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
-            Err(error) => respond::text(500, "text/plain; charset=utf-8", error.to_string()),
-        }
+        exposition(&self.registry)
+    }
+}
+
+fn exposition(registry: &Registry) -> Response<Body> {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, registry) {
+        Ok(()) => respond::text(200, "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
+        Err(error) => respond::text(500, "text/plain; charset=utf-8", error.to_string()),
     }
 }
 

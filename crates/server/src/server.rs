@@ -1,6 +1,6 @@
 //! The server's shared state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -50,6 +50,8 @@ pub struct ServerConfig {
     pub paths: Vec<PathHandler>,
     /// Added to the built-in ones.
     pub health_checks: Vec<Check>,
+    /// The command line, defaults among it, for `/flagz`.
+    pub flags: BTreeMap<String, String>,
     /// Records requests; none: nothing is recorded.
     pub audit: Option<Arc<Audit>>,
     /// Traces requests; none: nothing is traced.
@@ -105,6 +107,7 @@ impl ServerConfig {
             disabled_admission: BTreeSet::new(),
             paths: Vec::new(),
             health_checks: Vec::new(),
+            flags: BTreeMap::new(),
             audit: None,
             tracer: None,
             front_proxy: None,
@@ -128,6 +131,7 @@ pub struct Server {
     pub(crate) tracer: Option<Arc<Tracer>>,
     pub(crate) documents: Documents,
     pub(crate) health: Health,
+    pub(crate) flags: BTreeMap<String, String>,
     pub(crate) metrics: Metrics,
     pub(crate) recent_events: Recent,
     pub(crate) definitions: Definitions,
@@ -165,6 +169,7 @@ impl Server {
         let server = Arc::new(Self {
             peers: Peers::new(&config.store, config.advertise_address),
             health: Health::new(config.health_checks),
+            flags: config.flags,
             store: config.store,
             authenticators: config.authenticators,
             authorizer: config.authorizer,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use harness::{AllowAll, DenyAll, api, bare};
 use orlop_api::kinds;
+use orlop_server::ServerConfig;
 use serde_json::json;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -77,6 +78,45 @@ async fn health_by_check() {
     assert!(verbose.starts_with(want), "{verbose}");
     assert!(verbose.ends_with("no matches for \"nope\"\nreadyz check passed\n"), "{verbose}");
     api.get("/readyz/nope").await.is(404);
+}
+
+#[tokio::test]
+async fn service_levels_count_checks() {
+    let api = api().await;
+    api.get("/livez").await.is(200);
+    api.get("/livez?exclude=etcd").await.is(200);
+    api.get("/livez/ping").await.is(200);
+    let text = api.get("/metrics/slis").await.is(200).text();
+    for want in [
+        "kubernetes_healthcheck{name=\"ping\",type=\"livez\"} 1\n",
+        "kubernetes_healthchecks_total{name=\"ping\",type=\"livez\",status=\"success\"} 2\n",
+        "kubernetes_healthchecks_total{name=\"etcd\",type=\"livez\",status=\"success\"} 1\n",
+        "process_start_time_seconds ",
+    ] {
+        assert!(text.contains(want), "{want}\n{text}");
+    }
+    assert!(!text.contains("apiserver_"), "{text}");
+}
+
+#[tokio::test]
+async fn pages_about_the_process() {
+    let flags = |config: &mut ServerConfig| drop(config.flags.insert("secure-port".to_owned(), "7443".to_owned()));
+    let api = harness::with(Arc::new(AllowAll::default()), flags).await;
+    let text = api.get("/statusz").await.is(200).text();
+    assert!(text.starts_with("\napiserver statusz\nWarning: This endpoint is not meant"), "{text}");
+    assert!(text.contains("\nPaths: /flagz /healthz /livez /metrics /readyz /statusz /version\n"), "{text}");
+    let named = "application/json;v=v1beta1;g=config.k8s.io;as=Statusz";
+    let want = json!({"kind": "Statusz", "apiVersion": "config.k8s.io/v1beta1", "metadata": {"name": "apiserver"},
+        "binaryVersion": "1.37"});
+    let told = api.get_as("/statusz", named).await.is(200);
+    assert_eq!(told.header("content-type"), "application/json");
+    told.has(want);
+    let old = api.get_as("/flagz", "application/json;v=v1alpha1;g=config.k8s.io;as=Flagz").await.is(200);
+    assert!(old.header("warning").contains("deprecated"), "{}", old.header("warning"));
+    old.has(json!({"kind": "Flagz", "flags": {"secure-port": "7443"}}));
+    api.get_as("/flagz", "application/json").await.is(406);
+    assert!(api.get("/flagz").await.is(200).text().ends_with("\nsecure-port: 7443\n"));
+    api.get("/flagz/more").await.is(404);
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ pub fn serve(server: &Server, head: &Parts, info: &RequestInfo) -> Result<Respon
         ["apis", group, version] if !is_read && set.resources.has_group_version(group, version) => {
             Err(route::method_not_allowed())
         }
-        [""] => Ok(json_document(head, &paths(&set.resources, &set.remotes))),
+        [""] => Ok(json_document(head, &json!({ "paths": paths(&set.resources, &set.remotes) }))),
         ["version"] => Ok(json_document(head, &version())),
         ["api" | "apis"] => roots(server, &set, head, parts[0]),
         ["api", version] if set.resources.has_group_version("", version) => {
@@ -144,21 +144,24 @@ fn json_document(head: &Parts, value: &Value) -> Response<Body> {
 }
 
 /// `/`: every path that answers something.
-fn paths(resources: &Resources, remotes: &Remotes) -> Value {
+pub(crate) fn paths(resources: &Resources, remotes: &Remotes) -> Vec<String> {
     let mut paths: Vec<String> = [
         "/.well-known/openid-configuration",
         "/api",
         "/api/v1",
         "/apis",
         "/apis/",
+        "/flagz",
         "/healthz",
         "/livez",
         "/metrics",
+        "/metrics/slis",
         "/openapi/v2",
         "/openapi/v3",
         "/openapi/v3/",
         "/openid/v1/jwks",
         "/readyz",
+        "/statusz",
         "/version",
     ]
     .map(str::to_owned)
@@ -173,7 +176,7 @@ fn paths(resources: &Resources, remotes: &Remotes) -> Value {
     }
     paths.sort();
     paths.dedup();
-    json!({ "paths": paths })
+    paths
 }
 
 pub(crate) fn version() -> Value {

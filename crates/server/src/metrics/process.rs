@@ -17,11 +17,15 @@ pub struct Process {
 /// The unit of `/proc/self/statm`. Every machine this runs on has it.
 const PAGE_BYTES: i64 = 4096;
 
+pub fn register_start(registry: &mut Registry) {
+    let start = Gauge::<f64, AtomicU64>::default();
+    start.set(crate::server::started() as f64);
+    registry.register("process_start_time_seconds", "Unix time of the process's start", start);
+}
+
 impl Process {
     pub fn register(registry: &mut Registry) -> Self {
-        let start = Gauge::<f64, AtomicU64>::default();
-        start.set(crate::server::started() as f64);
-        registry.register("process_start_time_seconds", "Unix time of the process's start", start);
+        register_start(registry);
         let process = Self {
             cpu_seconds: Gauge::default(),
             resident_bytes: Gauge::default(),

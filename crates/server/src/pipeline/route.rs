@@ -13,7 +13,7 @@ use crate::extend::Handler;
 use crate::observe::step;
 use crate::resource::Resource;
 use crate::server::store_failed;
-use crate::{Server, discovery, extend, health, verbs};
+use crate::{Server, discovery, extend, health, pages, verbs};
 
 /// What upstream calls the step of a verb.
 fn step_of(verb: &str) -> Option<&'static str> {
@@ -78,7 +78,9 @@ impl Server {
         match info.path.trim_matches('/').split('/').next().unwrap_or_default() {
             "healthz" | "livez" | "readyz" | "metrics" if !is_read => Err(method_not_allowed()),
             "healthz" | "livez" | "readyz" => health::serve(self, info),
+            "metrics" if info.path.trim_end_matches('/') == "/metrics/slis" => Ok(self.health.slis.serve()),
             "metrics" => Ok(self.metrics.serve(self)),
+            "flagz" | "statusz" => pages::serve(self, head, info),
             "debug" => self.flow.dump(&info.path).ok_or_else(StatusError::path_not_found),
             // Documents are answered whatever the method, upstream's too.
             _ => discovery::serve(self, head, info),

@@ -108,7 +108,7 @@ pub fn output(headers: &HeaderMap, info: &RequestInfo, offer: Offer) -> Result<O
 /// Where no media type fits at all, upstream's router refuses, in words of its own; custom resources are none of its
 /// business.
 fn refuse(accept: &str, info: &RequestInfo, offer: Offer) -> StatusError {
-    let fits = |clause: Clause<'_>| Media::ALL.into_iter().any(|media| clause.covers(media));
+    let fits = |clause: Clause<'_>| Media::ALL.into_iter().any(|media| clause.covers(media.name()));
     if !offer.protobuf || accept.split(',').filter_map(Clause::parse).any(fits) {
         return StatusError::not_acceptable(&offer.names());
     }
@@ -125,13 +125,19 @@ fn choose(accept: &str, offer: Offer) -> Option<Output> {
     if accept.is_empty() {
         return Some(Output::JSON);
     }
-    let mut clauses: Vec<Clause> = accept.split(',').filter_map(Clause::parse).collect();
-    clauses.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
-    clauses.iter().find_map(|clause| offer.medias().filter(|m| clause.covers(*m)).find_map(|m| clause.apply(m, offer)))
+    let apply =
+        |clause: &Clause| offer.medias().filter(|m| clause.covers(m.name())).find_map(|m| clause.apply(m, offer));
+    clauses(accept).iter().find_map(apply)
 }
 
-/// One alternative of an Accept header.
-struct Clause<'a> {
+/// The alternatives of an Accept header, the most wanted first.
+pub fn clauses(accept: &str) -> Vec<Clause<'_>> {
+    let mut clauses: Vec<Clause> = accept.split(',').filter_map(Clause::parse).collect();
+    clauses.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
+    clauses
+}
+
+pub struct Clause<'a> {
     kind: &'a str,
     subkind: &'a str,
     quality: f32,
@@ -158,10 +164,15 @@ impl<'a> Clause<'a> {
         self.quality * 10.0 - wild
     }
 
-    fn covers(&self, media: Media) -> bool {
-        let (kind, subkind) = media.name().split_once('/').expect("media names have a slash");
+    pub fn covers(&self, media: &str) -> bool {
+        let Some((kind, subkind)) = media.split_once('/') else { return false };
         (self.kind == kind && (self.subkind == subkind || self.subkind == "*"))
             || (self.kind == "*" && self.subkind == "*")
+    }
+
+    /// Empty when it is not said.
+    pub fn param(&self, name: &str) -> &'a str {
+        self.params.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
     }
 
     fn apply(&self, media: Media, offer: Offer) -> Option<Output> {
