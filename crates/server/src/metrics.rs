@@ -152,6 +152,7 @@ impl Metrics {
         crate::authn::metrics::register(r);
         crate::authz::metrics::register(r);
         build::register(r);
+        crate::encryption::metrics::METRICS.register(r);
         crate::encryption::kms::metrics::METRICS.register(r);
     }
 

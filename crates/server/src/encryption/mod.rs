@@ -9,6 +9,7 @@ mod config;
 mod follow;
 mod health;
 pub(crate) mod kms;
+pub(crate) mod metrics;
 mod provider;
 pub(crate) mod unreadable;
 mod validation;
@@ -25,6 +26,7 @@ use crate::review::metrics::ENCRYPTION;
 use config::Configuration;
 pub use config::EncryptionError;
 use kms::{Kms, Worker};
+use metrics::Way;
 use provider::Provider;
 use tokio::sync::watch;
 
@@ -82,18 +84,19 @@ impl std::fmt::Debug for Encryption {
 
 impl Transformer for Encryption {
     fn seal(&self, resource: &str, path: &str, json: &[u8]) -> Option<Vec<u8>> {
-        self.rules.load().of(resource)?.first()?.seal(path.as_bytes(), json)
+        self.rules.load().of(resource)?.first()?.seal(resource, path.as_bytes(), json)
     }
 
     fn can_seal(&self, resource: &str, deletion: bool) -> Result<(), String> {
         let rules = self.rules.load();
         let first = rules.of(resource).and_then(|providers| providers.first()?.kms());
-        first.map_or(Ok(()), |kms| kms.can_seal(deletion))
+        let Some(kms) = first else { return Ok(()) };
+        kms.can_seal(deletion).inspect_err(|why| Way::to_storage(resource).refused(kms.prefix(), &why.as_str().into()))
     }
 
     fn open(&self, resource: &str, path: &str, kept: &[u8]) -> Result<Opened, String> {
         match self.rules.load().of(resource) {
-            Some(providers) => provider::open(providers, path.as_bytes(), kept),
+            Some(providers) => provider::open(providers, resource, path.as_bytes(), kept),
             None if kept.starts_with(SEALED_PREFIX) => Err(UNEXPECTED.into()),
             None => Ok(Opened { json: None, current: true }),
         }

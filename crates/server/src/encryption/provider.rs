@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use orlop_base::grpc::Code;
 use orlop_store::{Opened, SEALED_PREFIX};
 
 use super::cipher::Cipher;
 use super::config::{self, ProviderConfiguration};
 use super::kms::{self, Kms, Worker};
+use super::metrics::Way;
 
 pub enum Provider {
     /// Objects as they are.
@@ -23,8 +25,22 @@ pub struct Keys {
     prefix: &'static str,
     /// What upstream calls it where none of them fits.
     family: &'static str,
-    /// With their names.
+    /// With what each puts in front: `key1:`.
     keys: Vec<(String, Cipher)>,
+}
+
+/// Why something cannot be sealed or opened.
+#[derive(Debug)]
+pub struct Refusal {
+    pub why: String,
+    /// The plugin's, if it is its fault.
+    pub code: Option<Code>,
+}
+
+impl<T: Into<String>> From<T> for Refusal {
+    fn from(why: T) -> Self {
+        Self { why: why.into(), code: None }
+    }
 }
 
 impl Provider {
@@ -35,7 +51,7 @@ impl Provider {
         worker: Option<&Arc<Worker>>,
     ) -> Option<Self> {
         let keys = |prefix, family, list: &[config::Key], cipher: fn(&[u8]) -> Option<Cipher>| {
-            let keys = list.iter().filter_map(|key| Some((key.name.clone(), cipher(&key.bytes()?)?))).collect();
+            let keys = list.iter().filter_map(|key| Some((format!("{}:", key.name), cipher(&key.bytes()?)?))).collect();
             Some(Self::Keys(Keys { prefix, family, keys }))
         };
         let ProviderConfiguration { aesgcm, aescbc, secretbox, identity, kms } = configuration;
@@ -61,65 +77,79 @@ impl Provider {
         }
     }
 
+    /// What stands in front of what it seals.
+    pub fn prefix(&self) -> &str {
+        match self {
+            Self::Identity => "",
+            Self::Keys(keys) => keys.prefix,
+            Self::Kms(kms) => kms.prefix(),
+        }
+    }
+
     /// `None`: the object stays as it is.
-    pub fn seal(&self, path: &[u8], json: &[u8]) -> Option<Vec<u8>> {
-        let Keys { prefix, keys, .. } = match self {
-            Self::Identity => return None,
-            Self::Kms(kms) => return Some(kms.seal(path, json)),
-            Self::Keys(keys) => keys,
-        };
-        let (name, cipher) = keys.first()?;
-        let mut out = Vec::with_capacity(json.len() + prefix.len() + name.len() + 64);
-        out.extend_from_slice(prefix.as_bytes());
-        out.extend_from_slice(name.as_bytes());
-        out.push(b':');
-        cipher.seal(json, path, &mut out);
-        Some(out)
+    pub fn seal(&self, resource: &str, path: &[u8], json: &[u8]) -> Option<Vec<u8>> {
+        let way = Way::to_storage(resource);
+        way.timed(self.prefix(), || match self {
+            Self::Identity => None,
+            Self::Keys(keys) => keys.seal(way, path, json),
+            Self::Kms(kms) => Some(kms.seal(path, json)),
+        })
     }
 }
 
 /// What is kept, read by whichever provider wrote it. Every provider that its prefix names is tried.
-pub fn open(providers: &[Arc<Provider>], path: &[u8], kept: &[u8]) -> Result<Opened, String> {
+pub fn open(providers: &[Arc<Provider>], resource: &str, path: &[u8], kept: &[u8]) -> Result<Opened, String> {
+    let way = Way::from_storage(resource);
     let mut failures = Vec::new();
     for (place, provider) in providers.iter().enumerate() {
+        let Some(sealed) = kept.strip_prefix(provider.prefix().as_bytes()) else { continue };
         let opened = match &**provider {
-            Provider::Identity if !kept.starts_with(SEALED_PREFIX) => {
-                return Ok(Opened { json: None, current: place == 0 });
+            Provider::Identity if kept.starts_with(SEALED_PREFIX) => continue,
+            Provider::Identity => {
+                return Ok(way.timed("identity", || Opened { json: None, current: place == 0 }));
             }
-            Provider::Identity => None,
-            Provider::Keys(keys) => keys.open(path, kept),
-            Provider::Kms(kms) => kms.open(path, kept),
+            Provider::Keys(keys) => way.measured(keys.prefix, || keys.open(way, path, sealed)),
+            Provider::Kms(kms) => way.measured(kms.prefix(), || kms.open(path, sealed)),
         };
         match opened {
-            Some(Ok((json, current))) => return Ok(Opened { json: Some(json), current: current && place == 0 }),
-            Some(Err(why)) => failures.push(why),
-            None => {}
+            Ok((json, current)) => return Ok(Opened { json: Some(json), current: current && place == 0 }),
+            Err(refusal) => failures.push(refusal.why),
         }
     }
-    Err(match failures.as_slice() {
-        [] => "no matching prefix found".into(),
-        one => aggregate(one),
-    })
+    Err(unopened(way, "no matching prefix found", &failures))
+}
+
+/// Why nobody could open something; whose it is not even is noted.
+fn unopened(way: Way<'_>, nobody: &str, failures: &[String]) -> String {
+    if failures.is_empty() {
+        way.refused("unknown", &nobody.into());
+        return nobody.to_owned();
+    }
+    aggregate(failures)
 }
 
 impl Keys {
-    /// `None`: another provider's. The object, and whether the first key sealed it.
-    fn open(&self, path: &[u8], kept: &[u8]) -> Option<Result<(Vec<u8>, bool), String>> {
-        let rest = kept.strip_prefix(self.prefix.as_bytes())?;
+    fn seal(&self, way: Way<'_>, path: &[u8], json: &[u8]) -> Option<Vec<u8>> {
+        let (name, cipher) = self.keys.first()?;
+        let mut out = Vec::with_capacity(json.len() + self.prefix.len() + name.len() + 64);
+        out.extend_from_slice(self.prefix.as_bytes());
+        out.extend_from_slice(name.as_bytes());
+        way.timed(name, || cipher.seal(json, path, &mut out));
+        Some(out)
+    }
+
+    /// The object, and whether the first key sealed it.
+    fn open(&self, way: Way<'_>, path: &[u8], kept: &[u8]) -> Result<(Vec<u8>, bool), Refusal> {
         let mut failures = Vec::new();
         for (place, (name, cipher)) in self.keys.iter().enumerate() {
-            let Some(sealed) = rest.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b":")) else {
-                continue;
-            };
-            match cipher.open(sealed, path) {
-                Ok(json) => return Some(Ok((json, place == 0))),
-                Err(why) => failures.push(why),
+            let Some(sealed) = kept.strip_prefix(name.as_bytes()) else { continue };
+            match way.measured(name, || Ok(cipher.open(sealed, path)?)) {
+                Ok(json) => return Ok((json, place == 0)),
+                Err(refusal) => failures.push(refusal.why),
             }
         }
-        Some(Err(match failures.as_slice() {
-            [] => format!("no matching key was found for the provided {} transformer", self.family),
-            some => aggregate(some),
-        }))
+        let nobody = format!("no matching key was found for the provided {} transformer", self.family);
+        Err(unopened(way, &nobody, &failures).into())
     }
 }
 

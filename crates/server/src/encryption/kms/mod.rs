@@ -31,6 +31,7 @@ use state::State;
 pub use worker::Worker;
 
 use super::config::KmsConfiguration;
+use super::provider::Refusal;
 
 /// What a provider tells the configuration it belongs to.
 #[derive(Clone)]
@@ -113,13 +114,12 @@ impl Kms {
         out
     }
 
-    /// `None`: another provider's. The object, and whether it would be sealed the same way today.
-    pub fn open(&self, path: &[u8], kept: &[u8]) -> Option<Result<(Vec<u8>, bool), String>> {
-        let sealed = kept.strip_prefix(self.prefix.as_bytes())?;
-        Some(self.open_object(path, sealed))
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
-    fn open_object(&self, path: &[u8], sealed: &[u8]) -> Result<(Vec<u8>, bool), String> {
+    /// The object, and whether it would be sealed the same way today.
+    pub fn open(&self, path: &[u8], sealed: &[u8]) -> Result<(Vec<u8>, bool), Refusal> {
         let object = EncryptedObject::decode(&Bytes::copy_from_slice(sealed))?;
         let state = self.state.load();
         // Upstream reads nothing, either, before the plugin has once been well.
@@ -136,13 +136,13 @@ impl Kms {
     }
 
     /// Has the plugin decrypt a seed, and remembers it.
-    fn decrypt(&self, source: &Source, name: [u8; 32]) -> Result<Arc<cache::Seed>, String> {
+    fn decrypt(&self, source: &Source, name: [u8; 32]) -> Result<Arc<cache::Seed>, Refusal> {
         metrics::METRICS.cache_misses.inc();
         let request = self.plugin.decrypt(source);
         let plain = self.worker.wait(request).ok_or("the key manager's thread is gone")?;
         let plain = plain.map_err(|failure| {
             self.unread.store(true, Ordering::Relaxed);
-            format!("failed to decrypt DEK, error: {failure}")
+            Refusal { why: format!("failed to decrypt DEK, error: {failure}"), code: Some(failure.code()) }
         })?;
         let used = metrics::Usage::new("from_storage", self.plugin.name(), &source.key_id);
         Ok(self.seeds.put(name, cache::Seed { key: DataKey::new(&plain, source.derived)?, used }))

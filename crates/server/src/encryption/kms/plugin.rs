@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use orlop_base::grpc::{Channel, Failure};
+use orlop_base::grpc::{Channel, Code, Failure};
 use orlop_base::protobuf::{Malformed, Message, read};
 use tokio::time::{Instant, timeout};
 
@@ -40,6 +40,12 @@ pub struct Status {
 #[error("rpc error: code = {code} desc = {failure}", code = .failure.code())]
 pub struct CallError {
     failure: Failure,
+}
+
+impl CallError {
+    pub fn code(&self) -> Code {
+        self.failure.code()
+    }
 }
 
 impl From<Failure> for CallError {

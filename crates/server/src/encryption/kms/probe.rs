@@ -163,7 +163,9 @@ impl Kms {
     }
 
     async fn make(&self, uid: &str) -> Result<([u8; SEED_BYTES], Source), String> {
+        let begun = std::time::Instant::now();
         let seed = random::<SEED_BYTES>();
+        crate::encryption::metrics::METRICS.key_made(begun.elapsed());
         let source = self.plugin.encrypt(uid, &seed).await;
         let source = source.map_err(|error| format!("failed to encrypt DEK, error: {error}"))?;
         source.check()?;
