@@ -21,6 +21,7 @@ pub mod openapi;
 pub mod patch;
 pub mod pem;
 
+pub mod cidr;
 pub mod cron;
 pub mod equality;
 pub mod field;

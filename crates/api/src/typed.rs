@@ -91,6 +91,7 @@ pub mod kinds {
         ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
     };
     pub use k8s_openapi::api::discovery::v1::EndpointSlice;
+    pub use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
     pub use k8s_openapi::api::node::v1::RuntimeClass;
     pub use k8s_openapi::api::policy::v1::PodDisruptionBudget;
     pub use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
@@ -107,7 +108,8 @@ typed! {
     kinds::EndpointSlice => true, kinds::PodDisruptionBudget => true, kinds::ClusterRole => false,
     kinds::ClusterRoleBinding => false, kinds::Role => true, kinds::RoleBinding => true, kinds::PriorityClass => false,
     kinds::StorageClass => false, kinds::VolumeAttributesClass => false, kinds::ClusterTrustBundle => false, kinds::PodCertificateRequest => true,
-    kinds::RuntimeClass => false, kinds::CertificateSigningRequest => false,
+    kinds::RuntimeClass => false, kinds::CertificateSigningRequest => false, kinds::IPAddress => false,
+    kinds::ServiceCIDR => false,
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod replicas;
 mod resource_quota;
 mod root_ca_publisher;
 mod service_account;
+mod service_cidr;
 mod stateful_set;
 mod taint_eviction;
 mod ttl_after_finished;

@@ -49,6 +49,7 @@ pub fn all(settings: &Settings) -> Vec<Controller> {
         crate::replicas::replication_controller(),
         crate::root_ca_publisher::controller(settings.root_ca.clone()),
         crate::service_account::controller(),
+        crate::service_cidr::controller(),
         crate::stateful_set::controller(),
         crate::taint_eviction::controller(),
         crate::ttl_after_finished::controller(),
@@ -106,7 +107,7 @@ mod tests {
     }
 
     /// Queue, subject, and a world in which there is nothing to do about it.
-    const CONVERGED: [(&str, &str, &str); 33] = [
+    const CONVERGED: [(&str, &str, &str); 34] = [
         ("serviceaccount_tokens_secret", "d/t", crate::account_token::tests::CONVERGED),
         ("legacy_service_account_token_cleaner", "d/t", crate::account_token::cleaner::tests::CONVERGED),
         ("token_cleaner", "kube-system/bootstrap-token-abcdef", crate::bootstrap_token::cleaner::tests::CONVERGED),
@@ -127,6 +128,7 @@ mod tests {
         ("pvprotection", "v", crate::volume::protection::tests::CONVERGED),
         ("job", "d/sum", crate::job::tests::CONVERGED),
         ("daemonset", "d/log", crate::daemon_set::tests::CONVERGED),
+        ("ipaddresses", "kubernetes", crate::service_cidr::tests::CONVERGED),
         ("statefulset", "d/web", crate::stateful_set::tests::CONVERGED),
         ("deployment", "d/web", crate::deployment::tests::CONVERGED),
         ("replicaset", "d/web", crate::replicas::tests::CONVERGED),

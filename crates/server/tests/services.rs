@@ -11,6 +11,7 @@ use orlop_server::Cidr;
 use serde_json::{Value, json};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
+const RANGES: &str = "/apis/networking.k8s.io/v1/servicecidrs";
 
 fn service(name: &str, spec: Value) -> Value {
     let mut object = json!({"metadata": {"name": name}, "spec": {"selector": {"a": "b"}, "ports": [{"port": 80}]}});
@@ -18,6 +19,14 @@ fn service(name: &str, spec: Value) -> Value {
         object["spec"][key] = value.clone();
     }
     object
+}
+
+/// A server with this range, and the namespace `default`.
+async fn ranged(cidr: &str) -> Api {
+    let range = Cidr::parse(cidr).unwrap();
+    let api = harness::with(Arc::new(AllowAll::default()), |config| config.services.cidrs = vec![range]).await;
+    api.post("/api/v1/namespaces", json!({"metadata": {"name": "default"}})).await.is(201);
+    api
 }
 
 async fn ip(api: &Api, name: &str) -> String {
@@ -215,9 +224,7 @@ async fn nodes_and_claims() {
 /// Who makes an IPAddress keeps Services from it (KEP 1880).
 #[tokio::test]
 async fn addresses_that_somebody_reserved_are_not_given() {
-    let range = Cidr::parse("10.96.0.0/30").unwrap();
-    let api = harness::with(Arc::new(AllowAll::default()), |config| config.services.cidrs = vec![range]).await;
-    api.post("/api/v1/namespaces", json!({"metadata": {"name": "default"}})).await.is(201);
+    let api = ranged("10.96.0.0/30").await;
     let parent = json!({"parentRef": {"group": "example.com", "resource": "balancers", "name": "b"}});
     let reserved = json!({"metadata": {"name": "10.96.0.1"}, "spec": parent});
     api.post("/apis/networking.k8s.io/v1/ipaddresses", reserved).await.is(201);
@@ -231,4 +238,70 @@ async fn addresses_that_somebody_reserved_are_not_given() {
     api.post(SERVICES, service("b", json!({}))).await.fails(500, full);
     api.delete("/apis/networking.k8s.io/v1/ipaddresses/10.96.0.1").await.is(200);
     api.post(SERVICES, service("b", json!({}))).await.is(201).has(json!({"spec": {"clusterIP": "10.96.0.1"}}));
+}
+
+/// KEP 1880.
+#[tokio::test]
+async fn more_ranges_make_more_addresses() {
+    let api = ranged("10.96.0.0/30").await;
+    let full = |name: &str| {
+        format!("Internal error occurred: failed to allocate a serviceIP for Service {name:?}: range is full")
+    };
+    let pinned = |name: &str, ip: &str| service(name, json!({"clusterIP": ip}));
+    for name in ["a", "b"] {
+        api.post(SERVICES, service(name, json!({}))).await.is(201);
+    }
+    api.post(SERVICES, service("c", json!({}))).await.fails(500, &full("c"));
+    let elsewhere = |ip: &str| {
+        format!(
+            "Service \"c\" is invalid: spec.clusterIPs: Invalid value: [{ip:?}]: failed to allocate IP {ip}: the provided \
+             network does not match the current range"
+        )
+    };
+    api.post(SERVICES, pinned("c", "10.97.0.2")).await.fails(422, &elsewhere("10.97.0.2"));
+    let more =
+        json!({"metadata": {"name": "more", "finalizers": ["example.com/stay"]}, "spec": {"cidrs": ["10.97.0.0/30"]}});
+    api.post(RANGES, more).await.is(201);
+    api.post(SERVICES, service("c", json!({}))).await.is(201);
+    assert!(ip(&api, "c").await.starts_with("10.97.0."));
+    api.delete(&format!("{SERVICES}/c")).await.is(200);
+    api.post(SERVICES, pinned("c", "10.97.0.3")).await.fails(422, &elsewhere("10.97.0.3"));
+    api.post(SERVICES, pinned("c", "10.97.0.2")).await.is(201);
+    let unready = json!({"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "R", "message": "m",
+                         "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    api.patch(&format!("{RANGES}/more/status"), "merge", unready).await.is(200);
+    api.post(SERVICES, service("d", json!({}))).await.fails(500, &full("d"));
+    api.patch(&format!("{RANGES}/more/status"), "merge", json!({"status": {"conditions": null}})).await.is(200);
+    api.post(SERVICES, service("d", json!({}))).await.is(201).has(json!({"spec": {"clusterIP": "10.97.0.1"}}));
+    api.delete(&format!("{SERVICES}/d")).await.is(200);
+    api.delete(&format!("{RANGES}/more")).await.is(200);
+    api.post(SERVICES, service("d", json!({}))).await.fails(500, &full("d"));
+    api.delete(&format!("{SERVICES}/a")).await.is(200);
+    api.post(SERVICES, service("d", json!({}))).await.is(201);
+    assert!(ip(&api, "d").await.starts_with("10.96.0."));
+}
+
+/// A dry run asks whether the address is in a range, not who has it.
+#[tokio::test]
+async fn a_dry_run_draws_nothing() {
+    let api = ranged("10.96.0.0/30").await;
+    let dry = format!("{SERVICES}?dryRun=All");
+    for name in ["a", "b", "c"] {
+        api.post(&dry, service(name, json!({}))).await.is(201).has(json!({"spec": {"clusterIP": "10.96.0.0"}}));
+    }
+    api.post(&dry, service("a", json!({"clusterIP": "10.96.1.1"}))).await.fails(
+        422,
+        "Service \"a\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.1.1\"]: failed to allocate IP 10.96.1.1: the \
+         provided IP (10.96.1.1) is not in the valid range. The range of valid IPs is 10.96.0.0/30",
+    );
+    let unready = json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/30"]}});
+    api.post(RANGES, unready).await.is(201);
+    let condition = json!({"type": "Ready", "status": "False", "reason": "R", "message": "m",
+                           "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let unready = json!({"status": {"conditions": [condition]}});
+    api.patch(&format!("{RANGES}/kubernetes/status"), "merge", unready).await.is(200);
+    api.post(&dry, service("a", json!({}))).await.fails(
+        422,
+        "Service \"a\" is invalid: spec.clusterIPs: Invalid value: [\"\"]: failed to allocate IP: allocator not ready",
+    );
 }

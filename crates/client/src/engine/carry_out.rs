@@ -229,7 +229,7 @@ impl Hands {
 
     async fn send(&self, write: &Write, name: &str, body: &Bytes) -> Result<Option<Until>> {
         let api = self.client.resource::<Raw>(&write.resource, &write.namespace);
-        let options = WriteOptions::default();
+        let options = WriteOptions { field_manager: write.manager.to_owned(), ..WriteOptions::default() };
         let written = match &write.action {
             Action::Create { .. } => api.create(&Raw::new(body.clone(), write, name)).await?,
             Action::Update { subresource, .. } => {

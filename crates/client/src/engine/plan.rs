@@ -48,6 +48,8 @@ pub struct Write {
     pub alive: Option<Box<Alive>>,
     /// The object being gone already is success.
     pub gone_is_fine: bool,
+    /// Who manages the fields; empty: as the user agent says.
+    pub manager: &'static str,
 }
 
 /// An object that must exist with this uid and not be terminating.
@@ -152,7 +154,7 @@ impl Plan {
 impl Write {
     fn new(resource: Resource, namespace: &str, action: Action) -> Self {
         let namespace = namespace.to_owned();
-        Self { resource, namespace, action, done: None, failed: None, alive: None, gone_is_fine: false }
+        Self { resource, namespace, action, done: None, failed: None, alive: None, gone_is_fine: false, manager: "" }
     }
 
     pub fn create<K: Typed>(object: &K) -> Self {
@@ -199,6 +201,16 @@ impl Write {
         orlop_api::meta::set(&mut patch, "uid", object.uid());
         let action = Action::Patch { name: object.name().to_owned(), subresource, patch: how(patch) };
         Self::new(resource.clone(), object.namespace(), action)
+    }
+
+    /// Server-side apply of `fields` as `manager`, whoever else has them.
+    pub fn apply<K: Typed>(object: &K, subresource: &'static str, mut fields: Value, manager: &'static str) -> Self {
+        fields["apiVersion"] = K::API_VERSION.into();
+        fields["kind"] = K::KIND.into();
+        orlop_api::meta::set(&mut fields, "name", Typed::name(object));
+        let patch = Patch::Apply { object: fields, force: true };
+        let action = Action::Patch { name: Typed::name(object).to_owned(), subresource, patch };
+        Self { manager, ..Self::new(Resource::of::<K>(), Typed::namespace(object), action) }
     }
 
     /// Deletes exactly this object; its being gone already is fine.

@@ -22,9 +22,11 @@ pub fn objects(yaml: &str) -> Vec<Value> {
             object["kind"].as_str(),
             Some(
                 "CertificateSigningRequest"
+                    | "IPAddress"
                     | "Node"
                     | "Namespace"
                     | "PersistentVolume"
+                    | "ServiceCIDR"
                     | "StorageClass"
                     | "VolumeAttributesClass"
             )
@@ -36,6 +38,7 @@ pub fn objects(yaml: &str) -> Vec<Value> {
             Some("StorageClass" | "VolumeAttributesClass") => "storage.k8s.io/v1",
             Some("EndpointSlice") => "discovery.k8s.io/v1",
             Some("CertificateSigningRequest") => "certificates.k8s.io/v1",
+            Some("IPAddress" | "ServiceCIDR") => "networking.k8s.io/v1",
             Some("Lease") => "coordination.k8s.io/v1",
             _ => "v1",
         };

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use orlop_api::field::{ErrorList, Path};
 use orlop_api::status::StatusError;
 use orlop_api::{Value, meta};
+use serde_json::json;
 
 use super::families::{self, is_external_name, is_headless};
-use super::pool::{Family, IpPool, PoolError};
+use super::ip_pool::{Family, IpPool};
+use super::pool::PoolError;
 use super::{Held, Reservation, texts};
 
 /// Keeps `clusterIP` and `clusterIPs` together for clients that know only the first
@@ -87,50 +89,55 @@ fn allocate_one(
 ) -> Result<String, StatusError> {
     let allocators = reservation.allocators.clone();
     let mut pools = allocators.lock();
-    let Some(pool) = pools.ips.iter_mut().find(|pool| pool.family() == family) else {
-        return Err(StatusError::internal(format!("no Service range for {}", family.name())));
-    };
+    let pool = &mut pools.ips;
+    pool.follow(&reservation.snapshot, allocators.config());
     if pinned.is_empty() {
-        if reservation.dry_run {
-            return Ok(pool.placeholder().to_string());
-        }
-        let ip = allocate_any(pool, reservation).map_err(|why| {
-            let name = meta::name(service);
-            StatusError::internal(format!("failed to allocate a serviceIP for Service {name:?}: {why}"))
-        })?;
-        reservation.taken.ips.push(ip);
-        return Ok(ip.to_string());
+        let dry_run = reservation.dry_run;
+        let drawn = if dry_run { pool.try_allocate_next(family) } else { allocate_any(pool, family, reservation) };
+        return drawn.map(|ip| ip.to_string()).map_err(|why| not_drawn(service, &why));
     }
     // Validation says what is wrong with an address that is none.
     let Ok(ip) = pinned.parse::<IpAddr>() else { return Ok(pinned.to_owned()) };
-    let result = match (pool.contains(ip), reservation.dry_run) {
-        (false, _) => Err(pool.outside(ip)),
-        // A dry run does not ask who holds it.
-        (true, true) => Ok(()),
-        (true, false) if reservation.is_reserved(ip) => Err(PoolError::IpTaken),
-        (true, false) => pool.allocate(ip).map(|()| reservation.taken.ips.push(ip)),
+    let result = match reservation.dry_run {
+        true => pool.try_allocate(ip),
+        false if reservation.is_reserved(ip) => Err(PoolError::IpTaken),
+        false => pool.allocate(ip).map(|()| reservation.taken.ips.push(ip)),
     };
     result.map(|()| pinned.to_owned()).map_err(|why| {
-        let mut errors = ErrorList::default();
-        let path = Path::new("spec.clusterIPs");
-        let detail = format!("failed to allocate IP {pinned}: {why}");
-        errors.invalid(&path, service["spec"]["clusterIPs"].clone(), detail);
-        StatusError::invalid("", "Service", meta::name(service), &errors)
+        refused(service, &service["spec"]["clusterIPs"], &format!("failed to allocate IP {pinned}: {why}"))
     })
 }
 
 /// An address that nobody has, nor has put aside.
-fn allocate_any(pool: &mut IpPool, reservation: &Reservation) -> Result<IpAddr, PoolError> {
+fn allocate_any(pool: &mut IpPool, family: Family, reservation: &mut Reservation) -> Result<IpAddr, PoolError> {
     let mut reserved = Vec::new();
     let found = loop {
-        match pool.allocate_next() {
+        match pool.allocate_next(family) {
             // Held until another is found, or it would be picked again.
             Ok(ip) if reservation.is_reserved(ip) => reserved.push(ip),
             found => break found,
         }
     };
     reserved.into_iter().for_each(|ip| pool.release(ip));
+    reservation.taken.ips.extend(found.iter());
     found
+}
+
+fn not_drawn(service: &Value, why: &PoolError) -> StatusError {
+    match why {
+        PoolError::Full => {
+            let name = meta::name(service);
+            StatusError::internal(format!("failed to allocate a serviceIP for Service {name:?}: {why}"))
+        }
+        // As upstream shows the list by then.
+        _ => refused(service, &json!([""]), &format!("failed to allocate IP: {why}")),
+    }
+}
+
+fn refused(service: &Value, value: &Value, detail: &str) -> StatusError {
+    let mut errors = ErrorList::default();
+    errors.invalid(&Path::new("spec.clusterIPs"), value.clone(), detail);
+    StatusError::invalid("", "Service", meta::name(service), &errors)
 }
 
 /// An update's changes; `released` collects what goes back once it is committed.

@@ -8,7 +8,7 @@ use orlop_api::status::StatusError;
 use orlop_api::{Value, meta};
 use serde_json::json;
 
-use super::pool::Family;
+use super::ip_pool::Family;
 use super::texts;
 
 const SINGLE: &str = "SingleStack";

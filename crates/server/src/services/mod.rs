@@ -2,10 +2,12 @@
 //!
 //! The pools are derived state: filled from the stored Services at start, kept by the hooks around
 //! their writes. A reservation lives from the hook to the commit; what does not commit goes back.
+//! Which ranges cluster IPs come from, the stored ServiceCIDRs say ([`ip_pool`]).
 
 mod cluster_ips;
 mod families;
 mod hooks;
+mod ip_pool;
 mod node_ports;
 mod pool;
 mod turn;
@@ -15,11 +17,13 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orlop_api::Value;
+pub use orlop_api::cidr::Cidr;
 use orlop_store::{Entry, Snapshot, Watch};
 
 pub use hooks::ServiceHooks;
-pub use pool::{Cidr, Family};
-use pool::{IpPool, PortPool};
+use ip_pool::IpPool;
+pub use ip_pool::{DEFAULT_SERVICE_CIDR, Family, SERVICE_CIDRS};
+use pool::PortPool;
 
 /// The ranges of a cluster.
 #[derive(Clone, Debug)]
@@ -51,7 +55,7 @@ pub struct Allocators {
 }
 
 struct Pools {
-    ips: Vec<IpPool>,
+    ips: IpPool,
     ports: PortPool,
 }
 
@@ -82,17 +86,13 @@ impl Allocators {
 
     fn take(&self, held: &Held) {
         let mut pools = self.lock();
-        held.ips.iter().for_each(|ip| pools.take_ip(*ip));
+        held.ips.iter().for_each(|ip| pools.ips.take(*ip));
         held.ports.iter().for_each(|port| pools.ports.take(*port));
     }
 
     fn release(&self, held: &Held) {
         let mut pools = self.lock();
-        for ip in &held.ips {
-            if let Some(pool) = pools.ips.iter_mut().find(|pool| pool.contains(*ip)) {
-                pool.release(*ip);
-            }
-        }
+        held.ips.iter().for_each(|ip| pools.ips.release(*ip));
         held.ports.iter().for_each(|port| pools.ports.release(*port));
     }
 
@@ -104,14 +104,7 @@ impl Allocators {
 
 impl Pools {
     fn new(config: &ServiceConfig) -> Self {
-        let ips = config.cidrs.iter().map(|cidr| IpPool::new(*cidr)).collect();
-        Self { ips, ports: PortPool::new(config.node_ports.clone()) }
-    }
-
-    fn take_ip(&mut self, ip: IpAddr) {
-        if let Some(pool) = self.ips.iter_mut().find(|pool| pool.contains(ip)) {
-            pool.take(ip);
-        }
+        Self { ips: IpPool::default(), ports: PortPool::new(config.node_ports.clone()) }
     }
 }
 
