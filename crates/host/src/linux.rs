@@ -113,6 +113,10 @@ impl Dataplane for Linux {
         })
     }
 
+    fn routed(&self, link: &str) -> Result<Vec<Cidr>> {
+        self.rtnl(&format!("listing routes to {link}"), |rtnl| rtnl.static_routes(rtnl.index(link)?))
+    }
+
     fn sysctl(&self, name: &str, value: &str) -> Result<()> {
         doing(&format!("setting {name} to {value}"), || std::fs::write(Path::new("/proc/sys").join(name), value))
     }

@@ -37,6 +37,8 @@ const IFA_FLAGS: u16 = 8;
 /// No duplicate address detection: pods' IPv6 addresses are usable at once.
 const IFA_F_NODAD: u32 = 0x02;
 
+const RT_TABLE_MAIN: u8 = 254;
+const RTPROT_STATIC: u8 = 4;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
@@ -235,9 +237,32 @@ impl Rtnl {
         }
     }
 
+    /// Destinations that [`set_route`](Self::set_route) sends to this link.
+    pub fn static_routes(&self, index: u32) -> io::Result<Vec<Cidr>> {
+        let mut found = Vec::new();
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let mut header = [0u8; 12];
+            header[0] = u8::try_from(family).expect("address families are small");
+            let mut w = Writer::default();
+            w.begin(RTM_GETROUTE, flags::DUMP, &header);
+            w.finish();
+            for reply in self.0.exchange(&w)?.iter().filter(|r| r.kind == RTM_NEWROUTE && r.payload.len() >= 12) {
+                let [_, prefix, _, _, table, protocol, ..] = reply.payload[..] else { continue };
+                let attrs = attributes(&reply.payload[12..]);
+                let value = |wanted: u16| attrs.iter().find(|(kind, _)| *kind == wanted).map(|(_, value)| *value);
+                let is_ours = (table, protocol) == (RT_TABLE_MAIN, RTPROT_STATIC);
+                if let Some(address) = value(RTA_DST).and_then(address_of)
+                    && is_ours
+                    && value(RTA_OIF) == Some(&index.to_ne_bytes()[..])
+                {
+                    found.push(Cidr { address, prefix });
+                }
+            }
+        }
+        Ok(found)
+    }
+
     fn route(&self, kind: u16, flags: u16, index: u32, route: &Route) -> io::Result<()> {
-        const RT_TABLE_MAIN: u8 = 254;
-        const RTPROT_STATIC: u8 = 4;
         const RTN_UNICAST: u8 = 1;
         const RT_SCOPE_UNIVERSE: u8 = 0;
         const RT_SCOPE_LINK: u8 = 253;

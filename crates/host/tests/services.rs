@@ -403,3 +403,24 @@ fn a_table_changed_by_others_is_put_right() {
         assert_eq!(node.networking.service_keys(), ["other", "web"]);
     });
 }
+
+/// A ServiceCIDR of its own (KEP-1880): from pods, from outside, and from the node, which has no default route.
+#[test]
+fn a_cluster_ip_of_another_range_is_reached_while_the_range_is_there() {
+    on_a_node(|node| {
+        let (a, client) = (node.pod("a", &[]), node.pod("client", &[]));
+        let range = ["172.30.5.0/24".parse().unwrap(), "fd00::/112".parse().unwrap()];
+        node.networking.set_service_ranges(&range).unwrap();
+        let elsewhere = service(json!({"clusterIP": "172.30.5.9", "clusterIPs": ["172.30.5.9"]}));
+        node.set("web", Some(&elsewhere), &[(&a, ready())]);
+        assert_eq!(client.netns.within(|| who("172.30.5.9:80")), "a");
+        assert_eq!(client.netns.within(|| ask("172.30.5.9:81")), Err(std::io::ErrorKind::ConnectionRefused));
+        assert_eq!(who("172.30.5.9:80"), "a", "from the node");
+        assert_eq!(node.outside.within(|| ask("172.30.5.9:80")), Ok(("a".into(), "10.244.0.1".into())));
+        let linux = Linux::new().unwrap();
+        let routed = || linux.routed("orlop0").unwrap().iter().map(|cidr| cidr.address.to_string()).collect::<Vec<_>>();
+        assert_eq!(routed(), ["10.96.0.0", "172.30.5.0"]);
+        node.networking.set_service_ranges(&[]).unwrap();
+        assert_eq!(routed(), ["10.96.0.0"], "what is configured stays");
+    });
+}

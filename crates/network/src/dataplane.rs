@@ -65,6 +65,8 @@ pub trait Dataplane: Send + Sync + 'static {
     /// Sends the destination to `link`; replaces what stood.
     fn ensure_route(&self, link: &str, route: &Route) -> Result<()>;
     fn delete_route(&self, link: &str, route: &Route) -> Result<()>;
+    /// The destinations sent to `link` by [`ensure_route`](Self::ensure_route), in this life or an earlier one.
+    fn routed(&self, link: &str) -> Result<Vec<Cidr>>;
     /// Writes `net/...` under `/proc/sys`.
     fn sysctl(&self, name: &str, value: &str) -> Result<()>;
     /// Applies a batch atomically.

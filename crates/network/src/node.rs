@@ -1,5 +1,6 @@
 //! The network of one node: its bridge, its pods' links, its table.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ pub struct NodeConfig {
 pub struct FamilyConfig {
     pub cluster_cidr: Cidr,
     pub node_cidr: Cidr,
+    /// Services' first range; ServiceCIDRs tell of more.
     pub service_cidr: Cidr,
 }
 
@@ -96,9 +98,7 @@ impl NodeNetworking {
             } else {
                 dataplane.sysctl("net/ipv6/conf/all/forwarding", "1")?;
             }
-            // The node's own connections to a cluster IP need a way out before they are translated.
-            let route = Route { destination: family.service_cidr, via: None, source: None };
-            dataplane.ensure_route(&config.bridge, &route)?;
+            dataplane.ensure_route(&config.bridge, &to_services(family.service_cidr))?;
         }
         let mut state = self.state();
         let leases: Vec<(String, Lease)> = state.ipam.leases().map(|(id, lease)| (id.clone(), lease.clone())).collect();
@@ -115,13 +115,22 @@ impl NodeNetworking {
         state.tables.iter().try_for_each(|table| self.rebuild(table))
     }
 
+    /// Services have addresses of these ranges, besides the configured ones, and of no others.
+    pub fn set_service_ranges(&self, ranges: &[Cidr]) -> std::result::Result<(), DataplaneError> {
+        let Inner { config, dataplane, .. } = &*self.0;
+        let is_served = |cidr: &Cidr| config.families.iter().any(|f| layout(f).holds(cidr.address));
+        let more = ranges.iter().copied().filter(is_served);
+        let wanted = config.families.iter().map(|f| f.service_cidr).chain(more).map(to_services);
+        let wanted: BTreeSet<Route> = wanted.collect();
+        let known: BTreeSet<Route> = dataplane.routed(&config.bridge)?.into_iter().map(to_services).collect();
+        known.difference(&wanted).try_for_each(|route| dataplane.delete_route(&config.bridge, route))?;
+        wanted.difference(&known).try_for_each(|route| dataplane.ensure_route(&config.bridge, route))
+    }
+
     /// The node's view that Services are decided with, per family of the configuration.
     pub fn views(&self) -> Vec<(Layout, NodeView)> {
-        let of = |f: &FamilyConfig| NodeView {
-            node_name: self.0.config.node_name.clone(),
-            cluster_cidr: f.cluster_cidr,
-            service_cidr: f.service_cidr,
-        };
+        let of =
+            |f: &FamilyConfig| NodeView { node_name: self.0.config.node_name.clone(), cluster_cidr: f.cluster_cidr };
         self.0.config.families.iter().map(|f| (layout(f), of(f))).collect()
     }
 
@@ -134,7 +143,7 @@ impl NodeNetworking {
     /// Keys of the Services that have something in the table.
     pub fn service_keys(&self) -> Vec<String> {
         let state = self.state();
-        let keys: std::collections::BTreeSet<String> = state.tables.iter().flat_map(Table::keys).cloned().collect();
+        let keys: BTreeSet<String> = state.tables.iter().flat_map(Table::keys).cloned().collect();
         keys.into_iter().filter(|key| !key.starts_with(HOST_PORT_KEY)).collect()
     }
 
@@ -171,7 +180,6 @@ impl NodeNetworking {
             bridge: config.bridge.clone(),
             cluster_cidr: family.cluster_cidr,
             node_cidr: family.node_cidr,
-            service_cidr: family.service_cidr,
         };
         self.0.dataplane.apply(&table.rebuild(&node))
     }
@@ -313,6 +321,12 @@ fn label(owner: &str) -> &str {
         start += 1;
     }
     &owner[start..]
+}
+
+/// The node's own connections to a cluster IP need a way out before they are translated.
+fn to_services(range: Cidr) -> Route {
+    let destination = Cidr { address: range.nth(0), prefix: range.prefix };
+    Route { destination, via: None, source: None }
 }
 
 fn layout(family: &FamilyConfig) -> Layout {

@@ -1,12 +1,13 @@
-//! Keeps the kernel's table true: follows Services and EndpointSlices.
+//! Keeps the kernel's table true: follows Services, EndpointSlices and the ranges that addresses come from.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use orlop_api::typed::kinds::EndpointSlice;
-use orlop_client::cache::Factory;
+use orlop_api::typed::kinds::{EndpointSlice, ServiceCIDR};
+use orlop_client::cache::{Cache, Factory};
 use orlop_client::services::{ServiceFeed, ServiceState};
 use tokio_util::sync::CancellationToken;
 
+use crate::dataplane::Cidr;
 use crate::node::NodeNetworking;
 use crate::service::{Contribution, decide};
 
@@ -17,6 +18,8 @@ const OTHER_PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 /// is known; then the table is replaced as a whole, in one transaction.
 pub async fn run(networking: NodeNetworking, factory: Factory, shutdown: CancellationToken) {
     let feed = ServiceFeed::new(&factory);
+    let ranges = factory.cache::<ServiceCIDR>();
+    let mut changed_ranges = ranges.subscribe();
     tokio::select! {
         biased;
         () = shutdown.cancelled() => return,
@@ -29,17 +32,38 @@ pub async fn run(networking: NodeNetworking, factory: Factory, shutdown: Cancell
         tracing::error!(error = orlop_base::error::chain(&error), "service rules cannot be written");
     }
     loop {
-        let changed = tokio::select! {
+        tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
-            changed = feed.next() => changed,
-        };
-        let networking = networking.clone();
-        // Netlink answers within microseconds to milliseconds, but it does block.
-        let done = tokio::task::spawn_blocking(move || apply(&networking, &changed)).await;
-        if let Err(panic) = done {
-            tracing::error!(%panic, "applying a Service");
+            _ = changed_ranges.next() => {
+                // What an earlier life knew counts until all is known.
+                let Some(()) = shutdown.run_until_cancelled(ranges.synced()).await else { return };
+                let ranges = cidrs(&ranges);
+                blocking(&networking, move |networking| route(networking, &ranges)).await;
+            }
+            changed = feed.next() => blocking(&networking, move |networking| apply(networking, &changed)).await,
         }
+    }
+}
+
+/// Netlink answers within microseconds to milliseconds, but it does block.
+async fn blocking(networking: &NodeNetworking, work: impl FnOnce(&NodeNetworking) + Send + 'static) {
+    let networking = networking.clone();
+    if let Err(panic) = tokio::task::spawn_blocking(move || work(&networking)).await {
+        tracing::error!(%panic, "applying a change of Services");
+    }
+}
+
+/// All ranges, those too that nothing more is drawn from: Services have addresses of them.
+fn cidrs(ranges: &Cache<ServiceCIDR>) -> Vec<Cidr> {
+    let known = ranges.snapshot();
+    let texts = known.iter().flat_map(|range| range.spec.iter().flat_map(|spec| spec.cidrs.iter().flatten()));
+    texts.filter_map(|text| text.parse().ok()).collect()
+}
+
+fn route(networking: &NodeNetworking, ranges: &[Cidr]) {
+    if let Err(error) = networking.set_service_ranges(ranges) {
+        tracing::error!(error = orlop_base::error::chain(&error), "a range of Services is not routed");
     }
 }
 

@@ -114,8 +114,6 @@ pub struct NodeNetwork {
     pub cluster_cidr: Cidr,
     /// Pods of this node.
     pub node_cidr: Cidr,
-    /// Services, this family.
-    pub service_cidr: Cidr,
 }
 
 /// Everything that stands before the first Service: replaces the table as a whole.
@@ -167,7 +165,9 @@ fn nat_rules(ops: &mut Vec<Op>, layout: Layout, node: &NodeNetwork) {
     for chain in ["prerouting", "output"] {
         // A cluster IP that someone outside the pod network asks for: the answer must come back through here.
         let from_outside = Layout::match_cidr(layout.load_source(0), CmpOp::Ne, node.cluster_cidr);
-        let to_service = Layout::match_cidr(layout.load_destination(0), CmpOp::Eq, node.service_cidr);
+        // Whatever range it is of: ServiceCIDRs come and go (KEP-1880).
+        let to_service =
+            [layout.load_destination(0), Expr::Lookup { set: CLUSTER_IPS.into(), key: 0, inverted: false }];
         ops.push(rule(chain, with(with(from_outside, to_service), [Expr::Verdict(Verdict::Jump("mark".into()))])));
         ops.push(rule(chain, with(layout.load_service_key(), [Expr::LookupVerdict { map: SERVICES.into(), key: 0 }])));
         let at_address = [Expr::LookupMap { map: HOST_PORTS_AT.into(), key: 0, to: 0 }, layout.dnat(0)];

@@ -14,7 +14,6 @@ use crate::ruleset::{self, Layout, octets, rule, with};
 pub struct NodeView {
     pub node_name: String,
     pub cluster_cidr: Cidr,
-    pub service_cidr: Cidr,
 }
 
 /// Everything one Service puts into the table. Keys of different Services never meet, because the
