@@ -108,6 +108,8 @@ pub struct Field {
     pub go_type: Option<Box<str>>,
     /// Upstream's server tells an empty list or map from none, though it writes neither.
     pub empty_counts: bool,
+    /// The same of every list and map inside the value.
+    pub empty_counts_below: bool,
     /// The values that are published for the field, or for the items of its list or map; empty for any.
     pub values: Box<[Box<str>]>,
 }
@@ -129,6 +131,7 @@ impl Field {
             default: None,
             go_type: None,
             empty_counts: false,
+            empty_counts_below: false,
             values: Box::default(),
         }
     }

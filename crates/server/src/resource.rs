@@ -128,10 +128,11 @@ impl Resource {
         }
     }
 
-    /// What storing makes of an object: empty lists and maps count no longer.
+    /// What storing makes of an object: empty lists and maps count no longer, and what is read back has its defaults.
     pub fn settle(&self, stored: &mut Value) {
         if let Some(schema) = &self.0.stored_schema {
             orlop_api::codec::json::settle(stored, schema.get(), !self.kind().is_stored_as_json());
+            self.kind().set_defaults(&self.info().storage_version, stored);
         }
     }
 

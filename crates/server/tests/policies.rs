@@ -132,3 +132,16 @@ async fn what_does_not_compile_is_not_stored() {
         message.contains("spec.validations[0].expression: Invalid value: \"object.x +\": compilation failed: ERROR:")
     );
 }
+
+#[tokio::test]
+async fn a_variable_without_an_expression_is_none() {
+    let api = api().await;
+    let spec = json!({"matchConstraints": on_config_maps(), "variables": [{"name": "v"}],
+                      "validations": [{"expression": "variables.v == 2"}]});
+    let policy = json!({"metadata": {"name": "p"}, "spec": spec});
+    let refused = api.post(&format!("{GROUP}/validatingadmissionpolicies"), policy).await.is(422).json();
+    let message = refused["message"].as_str().unwrap();
+    for told in ["spec.variables[0].expression: Required value", "ERROR: <input>:1:10: undefined field 'v'"] {
+        assert!(message.contains(told), "{message}");
+    }
+}

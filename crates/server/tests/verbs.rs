@@ -179,6 +179,14 @@ async fn generations_count_spec_changes() {
 }
 
 #[tokio::test]
+async fn what_is_read_back_has_its_defaults() {
+    let api = api().await;
+    let node = json!({"metadata": {"name": "n"}, "status": {"capacity": {"cpu": "2"}, "allocatable": {}}});
+    // An empty map is none once it is stored, and none is as much as there is.
+    api.post("/api/v1/nodes", node).await.is(201).has(json!({"status": {"allocatable": {"cpu": "2"}}}));
+}
+
+#[tokio::test]
 async fn patches_of_all_kinds() {
     let api = api().await;
     let path = format!("{MAPS}/x");

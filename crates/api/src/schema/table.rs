@@ -21,9 +21,10 @@ use super::{Field, ListKind, ListType, MapType, ObjectRef, ObjectType, PatchStra
 const TABLE: &str = include_str!("../../data/types.txt");
 
 /// Optional lists and maps that upstream's server compares with nil somewhere, so that an empty one is not as none
-/// until it is stored; `*` stands for all of a type.
+/// until it is stored; `*` stands for all of a type, `**` also for those in what the type holds.
 const EMPTY_COUNTS: &[(&str, &[&str])] = &[
     ("apiextensions.v1.JSONSchemaProps", &["*"]),
+    ("apps.v1.StatefulSetSpec", &["volumeClaimTemplates"]),
     ("autoscaling.v2.HPAScalingRules", &["policies"]),
     ("core.v1.ConfigMap", &["binaryData", "data"]),
     ("core.v1.NodeStatus", &["allocatable"]),
@@ -33,9 +34,7 @@ const EMPTY_COUNTS: &[(&str, &[&str])] = &[
     ("core.v1.Secret", &["data"]),
     ("core.v1.VolumeResourceRequirements", &["requests"]),
     ("meta.v1.ObjectMeta", &["finalizers", "labels", "managedFields", "ownerReferences"]),
-    ("networking.v1.NetworkPolicyEgressRule", &["*"]),
-    ("networking.v1.NetworkPolicyIngressRule", &["*"]),
-    ("networking.v1.NetworkPolicySpec", &["*"]),
+    ("networking.v1.NetworkPolicySpec", &["**"]),
     ("networking.v1.ServiceCIDRSpec", &["cidrs"]),
     ("resource.v1.ResourceSliceSpec", &["devices", "sharedCounters"]),
 ];
@@ -47,8 +46,11 @@ pub fn read() -> Registry {
     reader.fill(TABLE);
     for (ty, fields) in EMPTY_COUNTS {
         let ty = &mut reader.registry.types[usize::from(reader.names[ty])];
-        for field in ty.fields.iter_mut().filter(|field| fields.contains(&"*") || fields.contains(&&*field.json)) {
+        let below = fields.contains(&"**");
+        let all = below || fields.contains(&"*");
+        for field in ty.fields.iter_mut().filter(|field| all || fields.contains(&&*field.json)) {
             field.empty_counts = matches!(field.ty, Type::List(_) | Type::Map(_) | Type::SchemaOrArray(_));
+            field.empty_counts_below = below;
         }
     }
     for ty in &mut reader.registry.types {

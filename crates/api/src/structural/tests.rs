@@ -91,6 +91,22 @@ fn what_an_update_leaves_alone_is_not_held_against_it() {
 }
 
 #[test]
+fn a_whole_number_is_measured_by_what_is_whole() {
+    let texts = |value: Value, rule: Value| -> Vec<String> {
+        validate::value(&value, None, &schema(rule), "").0.iter().map(ToString::to_string).collect()
+    };
+    let factor = "<nil>: Invalid value: 0: factor MultipleOf declared for  must be positive: 0";
+    assert_eq!(texts(json!(3), json!({"multipleOf": 0.5})), [factor]);
+    assert!(texts(json!(1.5), json!({"multipleOf": 0.5})).is_empty());
+    assert!(texts(json!(2), json!({"type": "number", "minimum": 2.5})).is_empty());
+    assert_eq!(texts(json!(2.4), json!({"type": "number", "minimum": 2.5})).len(), 1);
+    // What does not fit the type is one error, and then measures as it is.
+    assert_eq!(texts(json!(2), json!({"type": "integer", "minimum": 2.5})).len(), 2);
+    let none = json!({"type": "integer", "default": 3, "not": {"multipleOf": 0.5}});
+    assert!(texts(json!(3), none).is_empty());
+}
+
+#[test]
 fn combinations() {
     let either = schema(json!({"type": "object", "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}));
     let texts = |value: Value| -> Vec<String> {

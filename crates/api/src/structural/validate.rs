@@ -177,15 +177,11 @@ impl Check {
         self.range(value, "Checked", schema, path);
         if let Some(factor) = schema.multiple_of {
             self.range(factor, "MultipleOf", schema, path);
-        }
-        if let Some(factor) = schema.multiple_of.filter(|factor| *factor > 0.0) {
-            let times = value / factor;
-            if (times - times.round()).abs() > f64::EPSILON * times.abs().max(1.0) {
-                self.invalid(path, number.clone(), &format!("should be a multiple of {}", show(factor)));
-            }
+            self.multiple(number, measure(number, factor, schema), path);
         }
         if let Some(least) = schema.minimum {
             self.range(least, "Minimum boundary", schema, path);
+            let least = measure(number, least, schema);
             let below = if schema.exclusive_minimum { value <= least } else { value < least };
             if below {
                 let or_equal = if schema.exclusive_minimum { "" } else { " or equal to" };
@@ -194,11 +190,24 @@ impl Check {
         }
         if let Some(most) = schema.maximum {
             self.range(most, "Maximum boundary", schema, path);
+            let most = measure(number, most, schema);
             let above = if schema.exclusive_maximum { value >= most } else { value > most };
             if above {
                 let or_equal = if schema.exclusive_maximum { "" } else { " or equal to" };
                 self.invalid(path, number.clone(), &format!("should be less than{or_equal} {}", show(most)));
             }
+        }
+    }
+
+    fn multiple(&mut self, number: &serde_json::Number, factor: f64, path: &str) {
+        if factor <= 0.0 {
+            let detail = format!("factor MultipleOf declared for {path} must be positive: {}", show(factor));
+            let shown = if factor.fract() == 0.0 { Value::from(factor as i64) } else { Value::from(factor) };
+            return self.errors.invalid(&at(path), shown, detail);
+        }
+        let times = number.as_f64().unwrap_or_default() / factor;
+        if (times - times.round()).abs() > f64::EPSILON * times.abs().max(1.0) {
+            self.invalid(path, number.clone(), &format!("should be a multiple of {}", show(factor)));
         }
     }
 
@@ -285,6 +294,13 @@ fn type_of(value: &Value) -> &'static str {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     }
+}
+
+/// What a number is measured by: a whole one, as Go does, by what is whole of it. What does not fit the schema's
+/// type is said to, and stays as it is.
+fn measure(number: &serde_json::Number, by: f64, schema: &Schema) -> f64 {
+    let fits = formats::out_of_range(&schema.ty, &schema.format, by).is_none();
+    if number.is_i64() && fits { by.trunc() } else { by }
 }
 
 /// A bound as Go prints a float that holds a whole number.

@@ -137,8 +137,9 @@ fn spec(spec: &Value, errors: &mut ErrorList) {
         without_schema.invalid(&path.child("preserveUnknownFields"), true, why);
     }
     let before = errors.0.len();
+    let settled = settled(versions);
     let alike = |field: &str| {
-        versions.first().is_some_and(|first| versions.iter().all(|v| crate::equality::same_field(v, first, field)))
+        settled.first().is_some_and(|first| settled.iter().all(|v| crate::equality::same_field(v, first, field)))
     };
     // What is selectable is then without its schema for upstream.
     let bare = alike("schema") && !alike("selectableFields");
@@ -165,9 +166,18 @@ fn spec(spec: &Value, errors: &mut ErrorList) {
         errors.invalid(&path.child("version"), first, broken.join(","));
     }
     self::names(spec.at("names"), &path.child("names"), errors);
-    hoist(versions, errors);
+    hoist(&settled, errors);
     errors.0.splice(before..before, without_schema.0);
     conversion(spec.at("conversion"), &path.child("conversion"), errors);
+}
+
+/// Versions for comparison: an empty list or map in a schema is none.
+fn settled(versions: &[Value]) -> Vec<Value> {
+    const TYPE: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionVersion";
+    let ty = crate::schema::builtin().named(TYPE).expect("a type of CustomResourceDefinition");
+    let mut versions = versions.to_vec();
+    versions.iter_mut().for_each(|version| crate::codec::json::settle(version, ty.get(), false));
+    versions
 }
 
 /// What all versions have alike, upstream's conversion takes out of them; errors about it are reported there.

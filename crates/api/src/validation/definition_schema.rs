@@ -61,9 +61,11 @@ fn root_with_status(schema: &Value, path: &Path<'_>, errors: &mut ErrorList) {
         "x-kubernetes-list-type",
         "x-kubernetes-map-type",
     ];
+    // Go's pointers: an empty text is there.
+    const POINTERS: [&str; 3] = ["$ref", "x-kubernetes-list-type", "x-kubernetes-map-type"];
     let says = |field: &&&str| match &schema[**field] {
         Value::Null | Value::Bool(false) => **field == "additionalProperties" && schema[**field] == false,
-        Value::String(text) => !text.is_empty() || **field == "$ref",
+        Value::String(text) => !text.is_empty() || POINTERS.contains(field),
         _ => true,
     };
     let is_other = schema.has("type") && schema.text("type") != "object";

@@ -25,6 +25,8 @@ pub struct Decoder<'a, 's> {
     /// Texts of unknown and duplicate fields, each once.
     strict: Vec<String>,
     pub(super) strict_wanted: bool,
+    /// Every list and map counts here, if it be empty.
+    empty_counts: bool,
     /// The first type error.
     pub(super) type_error: Option<String>,
     /// The first error of a type that reads itself. Nothing after it is decoded.
@@ -38,6 +40,7 @@ impl<'a, 's> Decoder<'a, 's> {
             path: Path::default(),
             strict: Vec::new(),
             strict_wanted,
+            empty_counts: false,
             type_error: None,
             fatal: None,
         }
@@ -88,9 +91,12 @@ impl<'a, 's> Decoder<'a, 's> {
                 self.report("duplicate", &key);
             }
             self.path.push(Step::Field(schema, field));
+            let around = self.empty_counts;
+            self.empty_counts |= field.empty_counts_below;
             let value = self.value(Expected::of(field))?;
+            let empty_counts = std::mem::replace(&mut self.empty_counts, around);
             self.path.pop();
-            if keeps(field, &value) {
+            if keeps(field, &value, empty_counts) {
                 map.insert(field.json.clone(), value);
             }
         }

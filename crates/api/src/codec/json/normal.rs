@@ -15,30 +15,38 @@ use crate::{duration, time};
 ///
 /// Total: what does not fit its type stays as it is. Unknown fields stay too; see [`prune`].
 pub fn normalise(value: &mut Value, schema: &ObjectType) {
+    normalise_object(value, schema, false);
+}
+
+/// `empty_counts`: every list and map in it does.
+fn normalise_object(value: &mut Value, schema: &ObjectType, empty_counts: bool) {
     let Value::Object(map) = value else { return };
     map.retain(|name, value| {
         let Some(field) = schema.field(name) else { return true };
-        normalise_as(value, &field.ty);
-        keeps(field, value)
+        let empty_counts = empty_counts || field.empty_counts_below;
+        normalise_as(value, &field.ty, empty_counts);
+        keeps(field, value, empty_counts)
     });
     fill(map, schema);
 }
 
-fn normalise_as(value: &mut Value, ty: &Type) {
+fn normalise_as(value: &mut Value, ty: &Type, empty_counts: bool) {
     match (ty, &mut *value) {
-        (Type::Object(object), Value::Object(_)) => normalise(value, object.get()),
         (Type::List(list), Value::Array(items)) => items.iter_mut().for_each(|item| {
             unset_to_zero(item, &list.item);
-            normalise_as(item, &list.item);
+            normalise_as(item, &list.item, empty_counts);
         }),
         (Type::Map(map), Value::Object(entries)) => entries.values_mut().for_each(|entry| {
             unset_to_zero(entry, &map.value);
-            normalise_as(entry, &map.value);
+            normalise_as(entry, &map.value, empty_counts);
         }),
-        (Type::SchemaOrBool(s) | Type::SchemaOrArray(s) | Type::SchemaOrStrings(s), Value::Object(_)) => {
-            normalise(value, s.get());
+        (
+            Type::Object(s) | Type::SchemaOrBool(s) | Type::SchemaOrArray(s) | Type::SchemaOrStrings(s),
+            Value::Object(_),
+        ) => normalise_object(value, s.get(), empty_counts),
+        (Type::SchemaOrArray(s), Value::Array(items)) => {
+            items.iter_mut().for_each(|item| normalise_object(item, s.get(), empty_counts));
         }
-        (Type::SchemaOrArray(s), Value::Array(items)) => items.iter_mut().for_each(|item| normalise(item, s.get())),
         _ => {
             if let Some(Ok(canonical)) = canonical_leaf(value, ty) {
                 *value = canonical;
@@ -140,11 +148,11 @@ fn prune_as(value: &mut Value, ty: &Type, path: &str, unknown: &mut Vec<String>)
     }
 }
 
-/// Whether Go would write this value of the field, or tell it from none.
-pub fn keeps(field: &Field, value: &Value) -> bool {
+/// Whether Go would write this value of the field, or tell it from none. `empty_counts`: as it does all around.
+pub fn keeps(field: &Field, value: &Value, empty_counts: bool) -> bool {
     match (&field.ty, value) {
         (_, Value::Null) => is_always_written(field),
-        (ty, empty) if is_empty_of(empty, ty) => !field.omit_empty || field.empty_counts,
+        (ty, empty) if is_empty_of(empty, ty) => !field.omit_empty || field.empty_counts || empty_counts,
         (Type::Bytes, Value::String(text)) => !(field.omit_empty && text.is_empty()),
         _ if field.pointer || !field.omit_empty => true,
         (_, Value::Bool(b)) => *b,

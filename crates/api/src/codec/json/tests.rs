@@ -19,16 +19,19 @@ const DEPLOYMENT: (&str, &str) = ("apps/v1", "Deployment");
 fn an_empty_list_counts_where_upstream_tells_it_from_none() {
     let role = ("rbac.authorization.k8s.io/v1", "Role");
     let definition = ("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+    let policy = ("networking.k8s.io/v1", "NetworkPolicy");
     for (kind, body, read_as, kept_as) in [
         (role, json!({ "rules": [] }), json!([]), json!(null)),
         (role, json!({}), json!(null), json!(null)),
         (("v1", "ConfigMap"), json!({ "data": {} }), json!({}), json!("absent")),
+        (policy, json!({ "spec": { "podSelector": { "matchLabels": {} } } }), json!({}), json!("absent")),
         (("v1", "Service"), json!({ "status": { "conditions": [] } }), json!("absent"), json!("absent")),
         (definition, json!({ "status": { "storedVersions": [] } }), json!([]), json!([])),
     ] {
         let field = match kind.1 {
             "Role" => "/rules",
             "ConfigMap" => "/data",
+            "NetworkPolicy" => "/spec/podSelector/matchLabels",
             "Service" => "/status/conditions",
             _ => "/status/storedVersions",
         };

@@ -75,7 +75,7 @@ impl Decoder {
     /// Reads a whole message and brings it to the form JSON has.
     fn complete(&mut self, bytes: &[u8], schema: &ObjectType, map: &mut Map<String, Value>) -> Decoded<()> {
         self.merge(bytes, schema, map)?;
-        map.retain(|name, value| schema.field(name).is_none_or(|field| keeps(field, value)));
+        map.retain(|name, value| schema.field(name).is_none_or(|field| keeps(field, value, false)));
         fill(map, schema);
         Ok(())
     }

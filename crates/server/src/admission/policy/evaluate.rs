@@ -62,8 +62,10 @@ impl Common {
     }
 }
 
+/// A variable without an expression is none that others could read.
 fn types(variables: &[(String, Compiled)]) -> Vec<(String, Type)> {
-    variables.iter().map(|(name, compiled)| (name.clone(), visible(&compiled.result))).collect()
+    let stated = variables.iter().filter(|(_, compiled)| !compiled.expression.trim().is_empty());
+    stated.map(|(name, compiled)| (name.clone(), visible(&compiled.result))).collect()
 }
 
 /// Types that variables pass on; what is not one of these is dynamic.
