@@ -41,6 +41,15 @@ impl Warnings {
         }
     }
 
+    /// What is not right about a body though it can be read; of YAML, line by line.
+    pub fn add_strict(&self, text: &str) {
+        let lines = text.strip_prefix("error converting YAML to JSON: ").unwrap_or(text);
+        match lines.strip_prefix("yaml: unmarshal errors:\n") {
+            Some(lines) => lines.lines().for_each(|line| self.add(line.trim())),
+            None => self.add(text),
+        }
+    }
+
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -30,7 +30,7 @@ fn spec(obj: &Value, errors: &mut ErrorList) {
     let (spec, name) = (&obj["spec"], crate::meta::name(obj));
     let (group, version) = (spec.text("group"), spec.text("version"));
     let wanted = format!("{version}.{group}");
-    if path_segment_rule(name, false).is_empty() && name != wanted {
+    if !name.is_empty() && path_segment_rule(name, false).is_empty() && name != wanted {
         let detail = format!("must be `spec.version+\".\"+spec.group`: {wanted:?}");
         errors.invalid(&Path::new("metadata.name"), name, detail);
     }

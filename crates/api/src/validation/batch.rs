@@ -22,10 +22,6 @@ const MAX_MANAGED_BY_LENGTH: usize = 63;
 
 pub(crate) fn job(obj: &Value, errors: &mut ErrorList) {
     metadata(obj, true, subdomain_rule, errors);
-    if obj.at("metadata.labels") == obj.at("spec.template.metadata.labels") {
-        // They were taken from there, where they are checked.
-        errors.0.retain(|error| error.field != "metadata.labels");
-    }
     generated_selector(obj, errors);
     job_spec(&obj["spec"], &Path::new("spec"), &Options::default(), errors);
     selector(&obj["spec"], errors);
@@ -336,14 +332,6 @@ fn exit_codes(spec: &Value, codes: &Value, path: &Path<'_>, errors: &mut ErrorLi
     }
     if values.windows(2).any(|pair| pair[0].as_i64() > pair[1].as_i64()) {
         errors.invalid(&at, values.to_vec(), "must be ordered");
-    }
-}
-
-pub(crate) fn job_status(obj: &Value, old: &Value, errors: &mut ErrorList) {
-    metadata_update(obj, old, errors);
-    let path = Path::new("status");
-    for field in ["active", "succeeded", "failed", "ready", "terminating"] {
-        non_negative(obj["status"].int(field), &path.child(field), errors);
     }
 }
 

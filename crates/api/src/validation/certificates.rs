@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::prelude::*;
-use super::projected::signer_name;
+use super::projected::{signer_name, user_annotations};
 use crate::names;
 use crate::object_meta::{path_segment_rule, subdomain_rule};
 use crate::pem;
@@ -186,7 +186,7 @@ pub(crate) fn pod_request(obj: &Value, errors: &mut ErrorList) {
     let signer = spec.text("signerName");
     signer_name(signer, &path.child("signerName"), errors);
     let at = path.child("unverifiedUserAnnotations");
-    crate::object_meta::check_annotations(&spec["unverifiedUserAnnotations"], &at, errors);
+    user_annotations(&spec["unverifiedUserAnnotations"], &at, errors);
     for (name, uid) in [("podName", "podUID"), ("serviceAccountName", "serviceAccountUID"), ("nodeName", "nodeUID")] {
         errors.each_invalid(&path.child(name), spec.text(name), subdomain_rule(spec.text(name), false));
         let (uid, at) = (spec.text(uid), path.child(uid));

@@ -23,6 +23,7 @@ pub(crate) mod devices;
 pub(crate) mod endpoints;
 pub(crate) mod event;
 pub(crate) mod flow_control;
+pub(crate) mod job_status;
 pub(crate) mod lease;
 pub(crate) mod limit_range;
 pub(crate) mod migration;

@@ -238,11 +238,13 @@ pub(crate) fn ingress_class_update(obj: &Value, old: &Value, errors: &mut ErrorL
 pub(crate) fn network_policy(obj: &Value, errors: &mut ErrorList) {
     metadata(obj, true, subdomain_rule, errors);
     policy_spec(obj, &Value::Null, errors);
+    declared_blocks(&obj["spec"], errors);
 }
 
 pub(crate) fn network_policy_update(obj: &Value, old: &Value, errors: &mut ErrorList) {
     metadata_update(obj, old, errors);
     policy_spec(obj, old, errors);
+    declared_blocks(&obj["spec"], errors);
 }
 
 /// What was so before and may stay.
@@ -335,10 +337,27 @@ fn policy_peer(peer: &Value, before: &Before, path: &Path<'_>, errors: &mut Erro
     }
 }
 
+/// Declared, so upstream reports it last.
+fn declared_blocks(spec: &Value, errors: &mut ErrorList) {
+    let path = Path::new("spec");
+    for (field, peers) in [("ingress", "from"), ("egress", "to")] {
+        let path = path.child(field);
+        for (i, rule) in spec.list(field).iter().enumerate() {
+            let (path, peers) = (path.index(i), (peers, rule.list(peers)));
+            let at = path.child(peers.0);
+            for (i, peer) in peers.1.iter().enumerate().filter(|(_, peer)| peer.has("ipBlock")) {
+                if peer.text("ipBlock.cidr").is_empty() {
+                    errors.required(&at.index(i).child("ipBlock.cidr"), "");
+                }
+            }
+        }
+    }
+}
+
 fn ip_block(block: &Value, before: &Before, path: &Path<'_>, errors: &mut ErrorList) {
     let cidr = block.text("cidr");
     if cidr.is_empty() {
-        return errors.required(&path.child("cidr"), "");
+        return;
     }
     legacy_cidr(cidr, &before.networks, &path.child("cidr"), errors);
     let Some((outer, outer_bits)) = parse_cidr_sloppy(cidr) else { return };

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::claim::access_modes;
+use super::devices::driver_name;
 use super::diff::diff;
 use super::node::node_selector_term_warnings;
 use super::prelude::*;
@@ -60,9 +61,7 @@ fn capacity(spec: &Value, path: &Path<'_>, errors: &mut ErrorList) {
         errors.required(path, "");
     }
     if !capacity.contains_key("storage") || capacity.len() > 1 {
-        // Nothing at all is printed as Go's nil.
-        let shown = if capacity.is_empty() { &Value::Null } else { &spec["capacity"] };
-        errors.not_supported(path, shown.clone(), &["storage"]);
+        errors.not_supported(path, spec["capacity"].clone(), &["storage"]);
     }
     for (name, amount) in capacity {
         let (at, amount) = (path.key(name), quantity(amount));
@@ -108,7 +107,7 @@ const SOURCES: &[(&str, &str, &str, Rule)] = &[
     ("rbd", "rbd", "rbd", volumes::rbd),
     ("quobyte", "quobyte", "quobyte", volumes::quobyte),
     ("cephfs", "cephFS", "cephfs", volumes::ceph_fs),
-    ("iscsi", "iscsi", "iscsi", |v, p, e| volumes::iscsi(v, p, "must be valid format", e)),
+    ("iscsi", "iscsi", "iscsi", |v, p, e| volumes::iscsi(v, p, true, e)),
     ("cinder", "cinder", "cinder", cinder),
     ("fc", "fc", "fc", volumes::fibre_channel),
     ("flexVolume", "flexVolume", "flexVolume", volumes::flex),
@@ -367,20 +366,13 @@ fn attached(source: &Value, path: &Path<'_>, errors: &mut ErrorList) {
 
 /// Declared, so upstream reports it last.
 fn declared_attacher(spec: &Value, errors: &mut ErrorList) {
-    let (attacher, at) = (spec.text("attacher"), Path::new("spec.attacher"));
-    if attacher.is_empty() {
-        return errors.required(&at, "");
-    }
-    errors.each_invalid(&at, attacher, crate::names::dns1123_subdomain(&attacher.to_lowercase()));
-    if attacher.len() > 63 {
-        errors.too_long(&at, 63);
-    }
+    driver_name(spec.text("attacher"), &Path::new("spec.attacher"), errors);
 }
 
 pub(crate) fn attachment_update(obj: &Value, old: &Value, errors: &mut ErrorList) {
     attachment(obj, errors);
     if !crate::equality::same_field(obj, old, "spec") {
-        errors.0.retain(|error| error.field != "spec.attacher");
+        errors.0.retain(|error| error.field != "spec.attacher" || error.kind == ErrorType::Required);
         errors.invalid(&Path::new("spec"), Value::Null, IMMUTABLE);
     }
 }

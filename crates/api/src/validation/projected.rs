@@ -156,7 +156,7 @@ impl Source<'_> {
     fn certificate<'v>(&self, value: &'v Value, path: &Path<'_>, taken: &mut Taken<'v>, errors: &mut ErrorList) {
         let signer = value.text("signerName");
         signer_name(signer, &path.child("signerName"), errors);
-        user_annotations(value, &path.child("userAnnotations"), errors);
+        user_annotations(&value["userAnnotations"], &path.child("userAnnotations"), errors);
         id(&value["user"], &path.child("user"), errors);
         let types = ["RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519"];
         one_of(value.text("keyType"), &types, &path.child("keyType"), errors);
@@ -194,9 +194,10 @@ fn texts_of<'v>(value: &'v Value, list: &str, field: &str) -> impl Iterator<Item
     value.list(list).iter().map(move |item| item[field].as_str().unwrap_or_default())
 }
 
-fn user_annotations(value: &Value, path: &Path<'_>, errors: &mut ErrorList) {
+/// What a pod's author tells the signer of its certificate.
+pub(super) fn user_annotations(annotations: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     let mut size = 0;
-    for (key, value) in value.map("userAnnotations") {
+    for (key, value) in annotations.as_object().into_iter().flatten() {
         let lower = key.to_lowercase();
         size += key.len() + value.as_str().map_or(0, str::len);
         let problems = names::qualified_name(&lower);

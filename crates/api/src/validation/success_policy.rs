@@ -54,29 +54,33 @@ fn rule(rule: &Value, completions: i64, path: &Path<'_>, errors: &mut ErrorList)
 }
 
 /// How many indexes `1,3-5` names, all of them below `completions` and in order.
-fn count_indexes(text: &str, completions: i64) -> Result<i64, String> {
+pub(super) fn count_indexes(text: &str, completions: i64) -> Result<i64, String> {
     let (mut total, mut last) = (0, None);
     for interval in text.split(',').filter(|_| !text.is_empty()) {
-        let limits: Vec<&str> = interval.split('-').collect();
-        if limits.len() > 2 {
-            return Err(format!(
-                "the fragment {interval:?} violates the requirement that an index interval can have at most two parts \
-                 separated by '-'"
-            ));
-        }
-        let (first, end) =
-            (index(limits[0], completions)?, limits.get(1).map(|end| index(end, completions)).transpose()?);
-        if let Some(end) = end.filter(|end| first >= *end) {
-            return Err(format!("non-increasing order, previous: {first}, current: {end}"));
-        }
+        let (first, end) = self::interval(interval, completions)?;
         if let Some(last) = last.filter(|last| *last >= first) {
             return Err(format!("non-increasing order, previous: {last}, current: {first}"));
         }
-        let end = end.unwrap_or(first);
         total += end - first + 1;
         last = Some(end);
     }
     Ok(total)
+}
+
+/// The first and the last index that `3-5`, or a single index, names.
+pub(super) fn interval(text: &str, completions: i64) -> Result<(i64, i64), String> {
+    let limits: Vec<&str> = text.split('-').collect();
+    if limits.len() > 2 {
+        return Err(format!(
+            "the fragment {text:?} violates the requirement that an index interval can have at most two parts \
+             separated by '-'"
+        ));
+    }
+    let first = index(limits[0], completions)?;
+    match limits.get(1).map(|end| index(end, completions)).transpose()? {
+        Some(end) if first >= end => Err(format!("non-increasing order, previous: {first}, current: {end}")),
+        end => Ok((first, end.unwrap_or(first))),
+    }
 }
 
 fn index(text: &str, completions: i64) -> Result<i64, String> {

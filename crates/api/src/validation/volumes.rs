@@ -77,7 +77,7 @@ const SOURCES: &[Source] = &[
     source_of("awsElasticBlockStore", |v, p, _, e| partitioned(v, "volumeID", p, e)),
     source_of("secret", |v, p, _, e| files(v, "secretName", p, e)),
     source_of("nfs", |v, p, _, e| nfs(v, p, e)),
-    source_of("iscsi", |v, p, _, e| iscsi(v, p, "must be valid format starting with iqn, eui, or naa", e)),
+    source_of("iscsi", |v, p, _, e| iscsi(v, p, false, e)),
     source_of("glusterfs", |v, p, _, e| each_required(v, &["endpoints", "path"], p, e)),
     source_of("flocker", |v, p, _, e| flocker(v, p, e)),
     source_of("persistentVolumeClaim", |v, p, _, e| required(v, "claimName", p, e)),
@@ -203,8 +203,10 @@ pub(crate) fn nfs(value: &Value, path: &Path<'_>, errors: &mut ErrorList) {
     }
 }
 
-/// `unknown_prefix` is what a name of an unknown kind is told.
-pub(crate) fn iscsi(value: &Value, path: &Path<'_>, unknown_prefix: &str, errors: &mut ErrorList) {
+/// `persistent`: of a PersistentVolume.
+pub(crate) fn iscsi(value: &Value, path: &Path<'_>, persistent: bool, errors: &mut ErrorList) {
+    let unknown_prefix =
+        if persistent { "must be valid format" } else { "must be valid format starting with iqn, eui, or naa" };
     required(value, "targetPortal", path, errors);
     if value.text("iqn").is_empty() {
         errors.required(&path.child("iqn"), "");
@@ -214,6 +216,9 @@ pub(crate) fn iscsi(value: &Value, path: &Path<'_>, unknown_prefix: &str, errors
     in_range(value.int("lun"), 0, 255, &path.child("lun"), errors);
     if (value.flag("chapAuthDiscovery") || value.flag("chapAuthSession")) && !value.has("secretRef") {
         errors.required(&path.child("secretRef"), "");
+    }
+    if persistent && value.has("secretRef") && value.text("secretRef.name").is_empty() {
+        errors.required(&path.child("secretRef.name"), "");
     }
     if value.has("initiatorName") {
         iscsi_name(value.text("initiatorName"), &path.child("initiatorname"), unknown_prefix, errors);

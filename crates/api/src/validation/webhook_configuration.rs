@@ -157,8 +157,9 @@ fn resources(list: &[Value], path: &Path<'_>, errors: &mut ErrorList) {
     if texts.len() > 1 && texts.contains(&"*/*") {
         errors.invalid(path, list.to_vec(), "if '*/*' is present, must not specify other resources");
     }
-    let plain = texts.iter().any(|text| !text.contains('/') && !text.is_empty() && *text != "*");
-    if texts.contains(&"*") && plain {
+    // The last one says whether there are any.
+    let last = texts.iter().rfind(|text| !text.contains('/') && !text.is_empty());
+    if texts.contains(&"*") && last.is_some_and(|last| *last != "*") {
         let why = "if '*' is present, must not specify other resources without subresources";
         errors.invalid(path, list.to_vec(), why);
     }

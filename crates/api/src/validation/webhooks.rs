@@ -48,13 +48,15 @@ pub(crate) fn service(service: &Value, path: &Path<'_>, errors: &mut ErrorList) 
     if text.is_empty() || text == "/" {
         return;
     }
-    let Some(rest) = text.strip_prefix('/') else {
-        return errors.invalid(&path, text, "must start with a '/'");
-    };
-    let steps: Vec<&str> = rest.strip_suffix('/').unwrap_or(rest).split('/').collect();
-    for (i, step) in steps.iter().enumerate() {
+    if !text.starts_with('/') {
+        errors.invalid(&path, text, "must start with a '/'");
+    }
+    // Without what should be the slash.
+    let rest = text.char_indices().nth(1).map_or("", |(at, _)| &text[at..]);
+    for (i, step) in rest.strip_suffix('/').unwrap_or(rest).split('/').enumerate() {
         if step.is_empty() {
-            return errors.invalid(&path, text, format!("segment[{i}] may not be empty"));
+            errors.invalid(&path, text, format!("segment[{i}] may not be empty"));
+            continue;
         }
         for broken in names::dns1123_subdomain(step) {
             errors.invalid(&path, text, format!("segment[{i}]: {broken}"));

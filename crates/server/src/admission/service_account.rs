@@ -42,8 +42,11 @@ impl Plugin for ServiceAccount {
 
     fn admit<'a>(&'a self, server: &'a Server, a: &'a mut Attributes) -> BoxFuture<'a, Result<(), StatusError>> {
         Box::pin(async move {
-            if a.operation != Operation::Create || is_mirror(&a.object) {
+            if a.operation != Operation::Create {
                 return Ok(());
+            }
+            if is_mirror(&a.object) {
+                return check_mirror(a);
             }
             let spec = meta::child_mut(&mut a.object, "spec");
             if spec.get("serviceAccountName").and_then(Value::as_str).unwrap_or_default().is_empty() {

@@ -29,6 +29,7 @@ impl Creator for Bind {
                 return Err(StatusError::bad_request("name in URL does not match name in Binding object"));
             }
             check_target(&binding)?;
+            check_name(&name)?;
             let pods = server.resource("", "v1", "pods").ok_or_else(StatusError::path_not_found)?;
             let at = (call.namespace(), name.as_str());
             let key = verbs::etcd_key(&pods, at.0, at.1, dry_run);
@@ -54,6 +55,16 @@ fn check_target(binding: &Value) -> Result<(), StatusError> {
     }
     // Upstream hands the bare list of errors out, which becomes a plain failure.
     if errors.is_empty() { Ok(()) } else { Err(StatusError::new(500, "", errors.aggregate())) }
+}
+
+/// Upstream's store takes it for a part of a key; it comes from the URL but for the bare `bindings`.
+fn check_name(name: &str) -> Result<(), StatusError> {
+    let broken = object_meta::path_segment_rule(name, false);
+    match name {
+        "" => Err(StatusError::bad_request("Name parameter required.")),
+        _ if broken.is_empty() => Ok(()),
+        _ => Err(StatusError::bad_request(format!("Name parameter invalid: {name:?}: {}", broken.join(";")))),
+    }
 }
 
 fn assign(pod: &mut Value, binding: &Value, key: &str) -> Result<(), StatusError> {

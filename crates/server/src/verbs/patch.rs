@@ -211,7 +211,7 @@ impl Patch {
             FieldValidation::Ignore => Ok(()),
             FieldValidation::Warn => {
                 for text in reports {
-                    call.warnings.add(text);
+                    call.warnings.add_strict(&text);
                 }
                 Ok(())
             }

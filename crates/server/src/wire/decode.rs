@@ -34,7 +34,7 @@ pub fn object(
     let media = negotiate::input(headers, expected.protobuf)?;
     let (mut value, texts) = parse(media, body, expected, validation)?;
     for text in texts {
-        warnings.add(text);
+        warnings.add_strict(&text);
     }
     check_kind(&mut value, expected)?;
     Ok(value)
@@ -60,7 +60,7 @@ pub fn of_resource(call: &Call, body: &Bytes, validation: FieldValidation) -> Re
     let unknown = prune(resource, &mut value)?;
     match validation {
         FieldValidation::Ignore => {}
-        FieldValidation::Warn => reports.into_iter().chain(unknown).for_each(|text| call.warnings.add(text)),
+        FieldValidation::Warn => reports.into_iter().chain(unknown).for_each(|text| call.warnings.add_strict(&text)),
         FieldValidation::Strict => {
             reports.extend(unknown);
             if !reports.is_empty() {

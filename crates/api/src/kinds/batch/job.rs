@@ -1,6 +1,6 @@
 use crate::kinds::pod::gated;
 use crate::kinds::prelude::*;
-use crate::kinds::prepare::{remove, set, set_in};
+use crate::kinds::prepare::{remove, set_in};
 use crate::table::{Now, age, cells, columns, containers, human_duration, moment, selector_or_none};
 
 pub struct Job;
@@ -23,7 +23,7 @@ impl Kind for Job {
     validation! {
         create: batch::job,
         update: batch::job_update,
-        "status": batch::job_status,
+        "status": job_status::job_status,
         warn: batch::job_warnings,
     }
 
@@ -50,11 +50,6 @@ impl Kind for Job {
         self.reset_fields("").drop_from(obj);
         if !obj.flag("spec.manualSelector") {
             select_own_pods(obj);
-        }
-        // As if it were read back: a job without labels has its pods'.
-        if obj.map("metadata.labels").is_empty() && obj.has("spec.template.metadata.labels") {
-            let labels = obj.at("spec.template.metadata.labels").clone();
-            set(obj, "metadata.labels", labels);
         }
     }
 

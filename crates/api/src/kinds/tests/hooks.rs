@@ -395,7 +395,10 @@ fn fields_behind_gates_go_from_templates_too() {
 
 #[test]
 fn a_job_without_labels_has_its_pods() {
-    let job = created("batch", "Job", json!({ "metadata": { "name": "j", "uid": "u" }, "spec": { "template": {} } }));
+    let sent = json!({ "metadata": { "name": "j", "uid": "u" }, "spec": { "template": {} } });
+    let mut job = created("batch", "Job", sent);
+    // As it is read back.
+    kind("batch", "Job").set_defaults("v1", &mut job);
     assert_eq!(job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]);
     assert_eq!(job["metadata"]["labels"]["job-name"], "j");
 }
@@ -436,6 +439,28 @@ fn what_is_dropped_may_still_count() {
     let old = created("apps", "DaemonSet", set(Value::Null));
     let new = updated("apps", "DaemonSet", &old, set(json!({ "stopSignal": "SIGINT" })));
     assert_eq!(new["metadata"]["annotations"], old["metadata"]["annotations"]);
+}
+
+#[test]
+fn what_is_alpha_of_a_pod_goes_unless_it_is_there() {
+    let sent = json!({ "spec": {
+        "containers": [{
+            "livenessProbe": { "grpc": { "mode": "TLS" } },
+            "lifecycle": { "preStop": { "httpGet": { "protocol": "HTTP2" } } },
+            "volumeMounts": [{ "bindMountOptions": ["nodev"] }],
+        }],
+        "volumes": [
+            { "emptyDir": { "mode": 1 } },
+            { "projected": { "defaultUser": 1, "sources": [{ "secret": { "items": [{ "user": 1 }] } }] } },
+        ],
+    } });
+    let pod = created("", "Pod", sent.clone());
+    let container =
+        json!({ "livenessProbe": { "grpc": {} }, "lifecycle": { "preStop": { "httpGet": {} } }, "volumeMounts": [{}] });
+    assert_eq!(pod["spec"]["containers"], json!([container]));
+    let volumes = json!([{ "emptyDir": {} }, { "projected": { "sources": [{ "secret": { "items": [{}] } }] } }]);
+    assert_eq!(pod["spec"]["volumes"], volumes);
+    assert_eq!(updated("", "Pod", &sent, sent.clone())["spec"], sent["spec"]);
 }
 
 #[test]
