@@ -111,7 +111,7 @@ fn walk(old: Option<&Value>, new: Option<&Value>, ty: TypeRef<'_>) -> Result<Cha
     match shapes {
         (Some(a), Some(b)) if std::mem::discriminant(&a) != std::mem::discriminant(&b) => {
             // One was an object with parts and the other is not: the parts go (or come), the value changes.
-            let (gone, came) = (walk_shape(old, new, a)?, walk_shape(old, new, b)?);
+            let (gone, came) = (walk_shape(old, new, a, ty)?, walk_shape(old, new, b, ty)?);
             let below = Comparison {
                 removed: gone.below.removed.union(came.below.removed),
                 modified: gone.below.modified.union(came.below.modified),
@@ -119,12 +119,12 @@ fn walk(old: Option<&Value>, new: Option<&Value>, ty: TypeRef<'_>) -> Result<Cha
             };
             Ok(Changes { modified: gone.modified || came.modified, below, ..Changes::default() })
         }
-        (_, Some(shape)) | (Some(shape), None) => walk_shape(old, new, shape),
+        (_, Some(shape)) | (Some(shape), None) => walk_shape(old, new, shape, ty),
         (None, None) => Ok(Changes::default()),
     }
 }
 
-fn walk_shape(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>) -> Result<Changes> {
+fn walk_shape(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>, ty: TypeRef<'_>) -> Result<Changes> {
     let below = match shape {
         Shape::Leaf => None,
         Shape::List(list) => {
@@ -137,7 +137,8 @@ fn walk_shape(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>) -> Res
             if empty(old) && empty(new) { None } else { Some(walk_fields(old, new, shape, |_| false)?) }
         }
     };
-    let modified = below.is_none() && matches!((old, new), (Some(old), Some(new)) if !same_value(old, new));
+    let differs = |old, new| !same_value(old, new) && !same_as_written(old, new, ty);
+    let modified = below.is_none() && matches!((old, new), (Some(old), Some(new)) if differs(old, new));
     Ok(Changes { removed: new.is_none(), modified, added: old.is_none(), below: below.unwrap_or_default() })
 }
 
@@ -168,6 +169,17 @@ fn walk_fields(
         add_unset(nulls, object, value, skip);
     }
     Ok(found)
+}
+
+/// Whether Go would write two objects alike: without empty lists and maps that count but are left out.
+fn same_as_written(old: &Value, new: &Value, ty: TypeRef<'_>) -> bool {
+    let TypeRef::Of(Type::Object(object)) = ty else { return false };
+    let written = |value: &Value| {
+        let mut value = value.clone();
+        crate::codec::json::settle(&mut value, object.get(), true);
+        value
+    };
+    written(old) == written(new)
 }
 
 /// What Go would write of a field: not an empty list or map that is left out.

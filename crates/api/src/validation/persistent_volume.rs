@@ -372,7 +372,15 @@ fn declared_attacher(spec: &Value, errors: &mut ErrorList) {
 pub(crate) fn attachment_update(obj: &Value, old: &Value, errors: &mut ErrorList) {
     attachment(obj, errors);
     if !crate::equality::same_field(obj, old, "spec") {
-        errors.0.retain(|error| error.field != "spec.attacher" || error.kind == ErrorType::Required);
+        errors.0.retain(|error| error.field != "spec.attacher");
+        // That one stands in the old place, too.
+        if obj.text("spec.attacher").is_empty() {
+            let mut rest = ErrorList::default();
+            let after = errors.0.iter().position(|error| !error.field.starts_with("metadata"));
+            rest.0 = errors.0.split_off(after.unwrap_or(errors.0.len()));
+            errors.required(&Path::new("spec.attacher"), "");
+            errors.extend(rest);
+        }
         errors.invalid(&Path::new("spec"), Value::Null, IMMUTABLE);
     }
 }

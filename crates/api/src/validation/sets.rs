@@ -1,7 +1,5 @@
 //! StatefulSets, DaemonSets and PodDisruptionBudgets.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use super::claim::{ClaimOptions, claim_spec};
@@ -82,9 +80,9 @@ fn stateful_template(spec: &Value, selected: bool, old: Option<&Value>, skip: bo
     let claims = spec.list("volumeClaimTemplates").iter().map(|claim| claim.text("metadata.name"));
     let mut volumes: Vec<Value> = claims
         .clone()
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .map(|name| serde_json::json!({ "name": name, "persistentVolumeClaim": { "claimName": name } }))
+        .enumerate()
+        .filter(|(i, name)| !claims.clone().take(*i).any(|before| before == *name))
+        .map(|(_, name)| serde_json::json!({ "name": name, "persistentVolumeClaim": { "claimName": name } }))
         .collect();
     if let Some(Value::Object(pod)) = value.get_mut("spec") {
         pod.remove("hostname");

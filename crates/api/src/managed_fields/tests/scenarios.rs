@@ -82,6 +82,13 @@ fn reference_of_a_volume_to_its_claim_is_owned_by_parts() {
 }
 
 #[test]
+fn what_is_empty_all_through_is_nobodys() {
+    let spec = json!({ "podSelector": { "matchExpressions": [] }, "policyTypes": ["Ingress"] });
+    let policy = json!({ "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": { "name": "p" }, "spec": spec });
+    assert_eq!(owners(&created("c", policy)), json!({ "c/Update": { "f:spec": { "f:policyTypes": {} } } }));
+}
+
+#[test]
 fn updates_take_what_they_change() {
     let object = created("a", config_map(json!({ "x": "1", "y": "1", "z": "1" })));
     let object = updated("b", &live(object), |new| new["data"] = json!({ "x": "2", "y": "1", "w": "1" }));
