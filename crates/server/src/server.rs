@@ -16,7 +16,7 @@ use crate::admission::{self, Measured, Plugin};
 use crate::aggregation::Aggregation;
 use crate::audit::Audit;
 use crate::auth::{Authenticator, Authorizer};
-use crate::bootstrap::Peers;
+use crate::bootstrap::{Peers, default_range};
 use crate::custom::Definitions;
 use crate::discovery::Documents;
 use crate::events::Recent;
@@ -143,6 +143,7 @@ pub struct Server {
     pub(crate) under_way: TaskTracker,
     pub(crate) limits: Limits,
     pub(crate) allocators: Arc<Allocators>,
+    pub(crate) default_range: default_range::Told,
     pub(crate) peers: Peers,
     pub(crate) advertise_address: IpAddr,
     pub(crate) secure_port: u16,
@@ -193,6 +194,7 @@ impl Server {
             under_way: TaskTracker::new(),
             limits: config.limits,
             allocators,
+            default_range: default_range::Told::default(),
             advertise_address: config.advertise_address,
             secure_port: config.secure_port,
         });

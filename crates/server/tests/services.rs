@@ -305,3 +305,79 @@ async fn a_dry_run_draws_nothing() {
         "Service \"a\" is invalid: spec.clusterIPs: Invalid value: [\"\"]: failed to allocate IP: allocator not ready",
     );
 }
+
+const ADDRESSES: &str = "/apis/networking.k8s.io/v1/ipaddresses";
+
+/// About what an event is, and its reason.
+async fn told(events: &mut harness::Events) -> (String, String, String) {
+    let event = events.next().await.expect("an event")["object"].clone();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    assert_eq!(event["type"], "Warning");
+    (text(&event["involvedObject"]["name"]), text(&event["reason"]), text(&event["message"]))
+}
+
+#[tokio::test]
+async fn addresses_follow_services_and_are_repaired() {
+    let api = api().await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let task = tokio::spawn(api.server.clone().maintain(stop.clone()));
+    let mut events = api.watch("/api/v1/namespaces/default/events?watch=true").await;
+    let mut address = api.watch(&format!("{ADDRESSES}?watch=true&fieldSelector=metadata.name=10.96.0.10")).await;
+    api.post(SERVICES, service("a", json!({"clusterIP": "10.96.0.10"}))).await.is(201);
+    assert_eq!(address.brief().await, "ADDED 10.96.0.10");
+    api.delete(&format!("{ADDRESSES}/10.96.0.10")).await.is(200);
+    assert_eq!([address.brief().await, address.brief().await], ["DELETED 10.96.0.10", "ADDED 10.96.0.10"]);
+    let missing = "Cluster IP [IPv4]: 10.96.0.10 is not allocated; repairing";
+    assert_eq!(told(&mut events).await, ("a".into(), "ClusterIPNotAllocated".into(), missing.into()));
+    let label = json!({"metadata": {"labels": {"ipaddress.kubernetes.io/ip-family": "IPv6"}}});
+    api.patch(&format!("{ADDRESSES}/10.96.0.10"), "merge", label).await.is(200);
+    let seen = [address.brief().await, address.brief().await, address.brief().await];
+    assert_eq!(seen, ["MODIFIED 10.96.0.10", "DELETED 10.96.0.10", "ADDED 10.96.0.10"]);
+    api.get(&format!("{ADDRESSES}/10.96.0.10")).await.has(json!({
+        "metadata": {"labels": {"ipaddress.kubernetes.io/ip-family": "IPv4", "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}},
+        "spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "a"}},
+    }));
+    let parent = json!({"parentRef": {"group": "example.com", "resource": "balancers", "name": "b"}});
+    let labels = json!({"ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"});
+    api.post(ADDRESSES, json!({"metadata": {"name": "10.96.0.77", "labels": labels}, "spec": parent})).await.is(201);
+    let (about, reason, _) = told(&mut events).await;
+    assert_eq!((&*about, &*reason), ("10.96.0.77", "IPAddressNotAllocated"));
+    api.delete(&format!("{SERVICES}/a")).await.is(200);
+    assert_eq!(address.brief().await, "DELETED 10.96.0.10");
+    api.get(&format!("{ADDRESSES}/10.96.0.77")).await.is(404);
+    stop.cancel();
+    task.await.unwrap();
+}
+
+/// `pkg/controlplane/controller/defaultservicecidr`.
+#[tokio::test]
+async fn the_default_range_grows_by_a_family_and_is_else_left_alone() {
+    let api = ranged("10.96.0.0/24").await;
+    let kubernetes = format!("{RANGES}/kubernetes");
+    api.server.bootstrap().await.unwrap();
+    let ready = json!({"status": {"conditions": [
+        {"type": "Ready", "status": "True", "message": "Kubernetes default Service CIDR is ready"}]}});
+    api.get(&kubernetes).await.has(ready.clone()).has(json!({"spec": {"cidrs": ["10.96.0.0/24"]}}));
+    let with = |cidrs: &'static [&'static str]| {
+        let cidrs = cidrs.iter().map(|cidr| Cidr::parse(cidr).unwrap()).collect();
+        harness::over_with(api.server.store().clone(), |config| config.services.cidrs = cidrs)
+    };
+    let dual = with(&["10.96.0.0/24", "fd00::/112"]);
+    dual.server.bootstrap().await.unwrap();
+    dual.get(&kubernetes).await.has(ready).has(json!({"spec": {"cidrs": ["10.96.0.0/24", "fd00::/112"]}}));
+    let both = service("both", json!({"ipFamilyPolicy": "RequireDualStack"}));
+    let both = dual.post(SERVICES, both).await.is(201).json();
+    assert!(both["spec"]["clusterIPs"][1].as_str().unwrap().starts_with("fd00::"), "{both}");
+    let mut events = api.watch("/api/v1/namespaces/default/events?watch=true").await;
+    let other = with(&["10.97.0.0/24"]);
+    for _ in 0..2 {
+        other.server.bootstrap().await.unwrap();
+    }
+    let message = "The default ServiceCIDR [10.96.0.0/24 fd00::/112] does not match the controller flag configurations \
+                   [10.97.0.0/24]";
+    let reason = "KubernetesDefaultServiceCIDRInconsistent";
+    assert_eq!(told(&mut events).await, ("kubernetes".into(), reason.into(), message.into()));
+    api.delete(&kubernetes).await.is(200);
+    other.server.bootstrap().await.unwrap();
+    other.get(&kubernetes).await.has(json!({"spec": {"cidrs": ["10.97.0.0/24"]}}));
+}

@@ -4,6 +4,7 @@
 mod addresses;
 mod api_services;
 mod dangling;
+pub(crate) mod default_range;
 pub(crate) mod flow_control;
 mod objects;
 mod peers;
@@ -27,6 +28,7 @@ use crate::{Component, Server};
 use objects::{Keep, Wanted};
 pub use peers::Peers;
 
+const USER_AGENT: &str = "kube-apiserver/v1.37.0";
 /// Between tries of what does not succeed.
 const RETRY: Backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(10) };
 
@@ -93,6 +95,7 @@ impl Server {
     pub async fn bootstrap(self: &Arc<Self>) -> Result<(), StatusError> {
         let me = self.apiserver();
         self.peers.renew(&self.store).await.map_err(store_failed)?;
+        default_range::keep(self, &me).await?;
         for wanted in objects::all(self) {
             ensure(self, &me, &wanted).await?;
         }
@@ -115,12 +118,8 @@ async fn ensure(server: &Server, me: &Component, wanted: &Wanted) -> Result<(), 
     if wanted.keep == Keep::Existence || !wanted.correct(&mut object) {
         return Ok(());
     }
-    let path = format!("{}/{}", wanted.collection_path(), wanted.name());
-    if wanted.keep == Keep::Status {
-        let path = format!("{path}/status?force=true&fieldManager={}", objects::STATUS_MANAGER);
-        return send_as(me, Method::PATCH, "application/apply-patch+yaml", &path, &wanted.object).await;
-    }
-    send(me, Method::PUT, &(path + wanted.manager()), &object).await
+    let path = format!("{}/{}{}", wanted.collection_path(), wanted.name(), wanted.manager());
+    send(me, Method::PUT, &path, &object).await
 }
 
 pub(crate) async fn send(me: &Component, method: Method, path: &str, object: &Value) -> Result<(), StatusError> {
@@ -138,7 +137,7 @@ async fn send_as(
         .method(method)
         .uri(path)
         .header("content-type", media_type)
-        .header("user-agent", "kube-apiserver/v1.37.0")
+        .header("user-agent", USER_AGENT)
         .body(transport::full(object.to_string()))
         .map_err(StatusError::internal)?;
     let response = me.send(request).await.map_err(StatusError::internal)?;

@@ -15,8 +15,6 @@ pub enum Keep {
     Existence,
     /// These fields' values.
     Fields(&'static [&'static str]),
-    /// Its status, until it has one.
-    Status,
 }
 
 pub struct Wanted {
@@ -53,7 +51,6 @@ impl Wanted {
     pub fn correct(&self, stored: &mut Value) -> bool {
         match self.keep {
             Keep::Existence => false,
-            Keep::Status => stored["status"]["conditions"].as_array().is_none_or(Vec::is_empty),
             Keep::Fields(fields) => {
                 let wrong: Vec<_> =
                     fields.iter().filter(|field| stored.pointer(field) != self.object.pointer(field)).collect();
@@ -105,7 +102,6 @@ pub fn all(server: &Server) -> Vec<Wanted> {
     ));
     all.extend(super::flow_control::all());
     all.push(token_tracking());
-    all.extend(service_cidr(server));
     all.extend(kubernetes(server));
     all
 }
@@ -132,31 +128,6 @@ fn token_tracking() -> Wanted {
         "data": {"since": today.split('T').next()},
     });
     Wanted { group: "", plural: "configmaps", namespace: "kube-system", object, keep: Keep::Existence }
-}
-
-/// Who says that a range is ready.
-pub const STATUS_MANAGER: &str = "kubernetes-service-cidr-controller";
-
-/// `kubernetes`, the range the server was configured with; ready as soon as it is there.
-fn service_cidr(server: &Server) -> [Wanted; 2] {
-    let cidrs: Vec<String> = server.allocators.config().cidrs.iter().map(ToString::to_string).collect();
-    let make = |keep, of: &str, content: Value| Wanted {
-        group: "networking.k8s.io",
-        plural: "servicecidrs",
-        namespace: "",
-        object: json!({
-            "kind": "ServiceCIDR", "apiVersion": "networking.k8s.io/v1", "metadata": {"name": "kubernetes"}, (of): content,
-        }),
-        keep,
-    };
-    let ready = json!({
-        "type": "Ready", "status": "True", "message": "Kubernetes default Service CIDR is ready",
-        "lastTransitionTime": orlop_base::clock::rfc3339(),
-    });
-    [
-        make(Keep::Existence, "spec", json!({"cidrs": cidrs})),
-        make(Keep::Status, "status", json!({"conditions": [ready]})),
-    ]
 }
 
 /// The Service by which pods reach the API servers, and its endpoints: this one and its peers.

@@ -72,16 +72,14 @@ struct Range {
 impl IpPool {
     /// Draws from the ranges of this snapshot from now on. They are read anew only when a ServiceCIDR has changed.
     pub fn follow(&mut self, snapshot: &Snapshot, config: &ServiceConfig) {
-        let entries = || snapshot.range(SERVICE_CIDRS, None, None);
-        let read: Vec<Revision> = entries().map(|entry| entry.revision).collect();
-        if self.read.as_ref() == Some(&read) {
+        let versions = snapshot.range(SERVICE_CIDRS, None, None).map(|entry| entry.revision).collect();
+        if self.read.as_ref() == Some(&versions) {
             return;
         }
-        let objects = entries().map(|entry| serde_json::from_slice(&entry.json).unwrap_or_default());
-        let objects: Vec<Value> = objects.collect();
+        let objects = read(snapshot);
         let ready = objects.iter().filter(|object| is_ready(object)).flat_map(cidrs_of);
         self.set_ranges(ready.chain(unborn(&objects, config)));
-        self.read = Some(read);
+        self.read = Some(versions);
     }
 
     fn set_ranges(&mut self, cidrs: impl Iterator<Item = Cidr>) {
@@ -157,12 +155,23 @@ fn is_ready(object: &Value) -> bool {
     !meta::is_terminating(object) && ready.is_none_or(|condition| condition["status"] == "True")
 }
 
-pub fn cidrs_of(object: &Value) -> impl Iterator<Item = Cidr> {
+/// The ranges of every ServiceCIDR, those too that nothing more is drawn from.
+pub fn all_ranges(snapshot: &Snapshot, config: &ServiceConfig) -> Vec<Cidr> {
+    let objects = read(snapshot);
+    objects.iter().flat_map(cidrs_of).chain(unborn(&objects, config)).collect()
+}
+
+fn read(snapshot: &Snapshot) -> Vec<Value> {
+    let entries = snapshot.range(SERVICE_CIDRS, None, None);
+    entries.map(|entry| serde_json::from_slice(&entry.json).unwrap_or_default()).collect()
+}
+
+fn cidrs_of(object: &Value) -> impl Iterator<Item = Cidr> {
     texts(&object["spec"]["cidrs"]).filter_map(Cidr::parse)
 }
 
 /// The default ServiceCIDR's ranges while it is not there: this server is about to make it.
-pub fn unborn(objects: &[Value], config: &ServiceConfig) -> impl Iterator<Item = Cidr> {
+fn unborn(objects: &[Value], config: &ServiceConfig) -> impl Iterator<Item = Cidr> {
     let born = objects.iter().any(|object| meta::name(object) == DEFAULT_SERVICE_CIDR);
     config.cidrs.iter().copied().filter(move |_| !born)
 }

@@ -22,7 +22,7 @@ use orlop_store::{Entry, Snapshot, Watch};
 
 pub use hooks::ServiceHooks;
 use ip_pool::IpPool;
-pub use ip_pool::{DEFAULT_SERVICE_CIDR, Family, SERVICE_CIDRS};
+pub use ip_pool::{DEFAULT_SERVICE_CIDR, Family, SERVICE_CIDRS, all_ranges};
 use pool::PortPool;
 
 /// The ranges of a cluster.

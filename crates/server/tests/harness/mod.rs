@@ -65,7 +65,13 @@ pub async fn with(authorizer: Arc<dyn Authorizer>, adjust: impl FnOnce(&mut Serv
 
 /// Another server over a store that already holds something.
 pub fn over(store: Store) -> Api {
-    serve(ServerConfig::new(store, Arc::new(AllowAll::default())))
+    over_with(store, |_| {})
+}
+
+pub fn over_with(store: Store, adjust: impl FnOnce(&mut ServerConfig)) -> Api {
+    let mut config = ServerConfig::new(store, Arc::new(AllowAll::default()));
+    adjust(&mut config);
+    serve(config)
 }
 
 fn serve(config: ServerConfig) -> Api {
