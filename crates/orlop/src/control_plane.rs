@@ -34,6 +34,7 @@ pub struct ControlPlane {
     pub pki: Arc<Pki>,
     pub server: Arc<Server>,
     pub audit: Option<Arc<Audit>>,
+    pub tracer: Option<Arc<Tracer>>,
     /// Keeps others off the data directory where the store itself does not.
     _lock: Option<RealDisk>,
 }
@@ -58,9 +59,10 @@ impl ControlPlane {
         let pki = Arc::new(Pki::open(pki_config(arguments, machine)).context("opening the cluster's keys")?);
         let security = security(arguments, &store, &pki)?;
         let audit = Audit::start(arguments.audit.options()?).context("setting up auditing")?;
-        let watching = Watching { audit: audit.clone(), tracer: arguments.traces.start()?, keys };
+        let tracer = arguments.traces.start()?;
+        let watching = Watching { audit: audit.clone(), tracer: tracer.clone(), keys };
         let server = server(arguments, machine, &security, arguments.serving.limits()?, watching);
-        let plane = Self { store, pki, server, audit, _lock: lock };
+        let plane = Self { store, pki, server, audit, tracer, _lock: lock };
         plane.listen(&security, listener, shutdown, tasks)?;
         plane.bootstrap(&security).await?;
         tasks.spawn(orlop_base::task::boxed(plane.server.clone().maintain(shutdown.clone())));

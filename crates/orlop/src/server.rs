@@ -159,6 +159,9 @@ async fn serve(arguments: Arguments) -> Result<()> {
     if let Some(audit) = &plane.audit {
         audit.close().await;
     }
+    if let Some(tracer) = &plane.tracer {
+        tracer.close().await;
+    }
     plane.store.close().await.context("closing the store")
 }
 

@@ -8,7 +8,7 @@ pub mod slis;
 
 use std::time::Duration;
 
-use http::Response;
+use http::{HeaderMap, Response};
 use http_body::Body as _;
 use orlop_client::transport::Body;
 use prometheus_client::metrics::counter::Counter;
@@ -23,7 +23,8 @@ use crate::observe::Observed;
 use crate::request::RequestInfo;
 use crate::resource::Resource;
 use crate::wire::respond;
-use labels::{CodeLabels, LaneLabels, ObjectLabels, RequestLabels, StorageLabels, VersionLabels};
+pub use labels::RequestLabels;
+use labels::{CodeLabels, LaneLabels, ObjectLabels, StorageLabels, VersionLabels};
 use process::Process;
 
 /// Upstream's buckets for `apiserver_request_duration_seconds`.
@@ -160,11 +161,12 @@ impl Metrics {
     pub(crate) fn request_done(
         &self,
         info: &RequestInfo,
+        headers: &HeaderMap,
         response: &Response<Body>,
         took: Duration,
         observed: &Observed,
     ) {
-        let labels = RequestLabels::of(info);
+        let labels = RequestLabels::of(info, headers);
         if !crate::pipeline::is_long_running(info) {
             self.durations.get_or_create(&labels).observe(took.as_secs_f64());
             if observed.is_counted() && info.query("dryRun").is_none() {
@@ -190,8 +192,8 @@ impl Metrics {
     }
 
     /// Counts a long-running request until the guard goes.
-    pub(crate) fn long_running(&self, info: &RequestInfo) -> LongRunning {
-        let gauge = self.long_running.get_or_create_owned(&RequestLabels::of(info));
+    pub(crate) fn long_running(&self, info: &RequestInfo, headers: &HeaderMap) -> LongRunning {
+        let gauge = self.long_running.get_or_create_owned(&RequestLabels::of(info, headers));
         gauge.inc();
         LongRunning(gauge)
     }

@@ -1,8 +1,11 @@
-//! The course of a request: where its time goes, and the steps of its trace. Its audit record tells when it was slow, and what others took is not held against
-//! us (`k8s.io/apiserver/pkg/endpoints/request/webhook_duration.go`).
+//! The course of a request: where its time goes, and the steps of its trace. Its audit record tells when it was slow,
+//! and what others took is not held against us (`k8s.io/apiserver/pkg/endpoints/request/webhook_duration.go`).
 //!
 //! Known to the task that serves the request. Watches are not looked at.
 
+mod sending;
+
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,7 +14,9 @@ use futures_util::future::Either;
 use tokio::time::Instant;
 
 use crate::request::RequestInfo;
-use crate::trace::{self, Active, SpanContext};
+use crate::resource::Resource;
+use crate::trace::{Active, Attribute, Kind, Onward, Span, SpanContext, Value};
+pub use sending::Sending;
 
 tokio::task_local! {
     static REQUEST: Arc<Observed>;
@@ -34,10 +39,13 @@ pub enum Layer {
     MutatingWebhook,
     ValidatingWebhook,
     Storage,
+    /// Of what the store has: here, where it has to be looked into.
+    Decoding,
+    Transformation,
     Serialization,
 }
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 10] = [
     "authentication",
     "impersonation",
     "apf-queue-wait",
@@ -45,6 +53,8 @@ const NAMES: [&str; 8] = [
     "mutating-webhook",
     "validating-webhook",
     "etcd",
+    "decode-response-object",
+    "transform-response-object",
     "serialize-response-object",
 ];
 
@@ -55,17 +65,21 @@ pub struct Observed {
     /// Nanoseconds in each layer.
     spent: [AtomicU64; NAMES.len()],
     trace: OnceLock<Active>,
+    /// What other servers are told of the trace.
+    onward: OnceLock<Onward>,
 }
 
 impl Observed {
     pub fn new(request: &RequestInfo) -> Arc<Self> {
         let spent = Default::default();
-        Arc::new(Self { counted: request.verb != "watch", spent, trace: OnceLock::new() })
+        let counted = request.verb != "watch";
+        Arc::new(Self { counted, spent, trace: OnceLock::new(), onward: OnceLock::new() })
     }
 
     /// Steps from now on belong to this trace.
-    pub fn trace(&self, active: Active) {
-        let _ = self.trace.set(active);
+    pub fn trace(&self, (onward, active): (Onward, Option<Active>)) {
+        let _ = self.onward.set(onward);
+        active.into_iter().for_each(|active| drop(self.trace.set(active)));
     }
 
     pub fn active(&self) -> Option<&Active> {
@@ -89,7 +103,11 @@ impl Observed {
     /// What webhooks took, and waiting for others.
     pub fn foreign(&self) -> Duration {
         let layers = [Layer::MutatingWebhook, Layer::ValidatingWebhook, Layer::QueueWait];
-        Duration::from_nanos(layers.iter().map(|layer| self.spent[*layer as usize].load(Ordering::Relaxed)).sum())
+        layers.into_iter().map(|layer| self.spent(layer)).sum()
+    }
+
+    fn spent(&self, layer: Layer) -> Duration {
+        Duration::from_nanos(self.spent[layer as usize].load(Ordering::Relaxed))
     }
 
     /// What the record of a request says that took this long.
@@ -131,33 +149,60 @@ pub async fn timed<T>(layer: Layer, work: impl Future<Output = T>) -> T {
     done
 }
 
-/// Counts the time of work on the store, which is a step of the trace.
-pub async fn in_store<T>(step_name: &'static str, work: impl Future<Output = T>) -> T {
-    timed(Layer::Storage, step(step_name, work)).await
-}
-
-/// Serializes an answer.
-pub fn serialized<T>(work: impl FnOnce() -> T) -> T {
+/// Counts the time of `work`, which waits for nothing.
+pub fn counted<T>(layer: Layer, work: impl FnOnce() -> T) -> T {
     let Ok(observed) = REQUEST.try_with(Clone::clone) else { return work() };
     let start = Instant::now();
-    let place = Place::of(&observed);
-    let done = match &place {
-        Some(place) => STEP.sync_scope(place.context, work),
-        None => work(),
-    };
-    place.into_iter().for_each(|place| place.end("SerializeObject"));
-    observed.note(Layer::Serialization, start.elapsed());
+    let done = work();
+    observed.note(layer, start.elapsed());
     done
 }
 
-/// `work` is a step of the request's trace, if it has one.
-pub fn step<F: Future>(name: &'static str, work: F) -> impl Future<Output = F::Output> {
-    let place = REQUEST.try_with(|observed| Place::of(observed)).ok().flatten();
+/// Counts the time of work on the store, which is a step of the trace. `key` is empty where many objects are meant.
+pub async fn in_store<T>(
+    name: &'static str,
+    resource: &Resource,
+    key: Option<&orlop_store::Key>,
+    work: impl Future<Output = T>,
+) -> T {
+    let attributes = || {
+        let names = resource.group_resource();
+        let text = |text: &str| Value::Text(text.to_owned());
+        let key = key.map(|key| ("key", Value::Text(key.path())));
+        let package = names.group.split('.').next().filter(|first| !first.is_empty()).unwrap_or("core");
+        let kind = ("type", Value::Text(format!("*{package}.{}", resource.info().kind)));
+        [("group", text(names.group)), ("resource", text(names.resource)), kind].into_iter().chain(key).collect()
+    };
+    timed(Layer::Storage, step(name, attributes, work)).await
+}
+
+/// Serializes an answer. Another shape may be made of it on the way, whose time counts for itself.
+pub fn serialized<T>(attributes: impl FnOnce() -> Vec<Attribute>, work: impl FnOnce() -> T) -> T {
+    let Ok(observed) = REQUEST.try_with(Clone::clone) else { return work() };
+    let (start, reshaped) = (Instant::now(), observed.spent(Layer::Transformation));
+    let place = Place::of(&observed, "SerializeObject", Kind::Internal, attributes);
+    let done = match &place {
+        Some(place) => STEP.sync_scope(place.context(), work),
+        None => work(),
+    };
+    place.into_iter().for_each(Place::end);
+    let reshaped = observed.spent(Layer::Transformation).saturating_sub(reshaped);
+    observed.note(Layer::Serialization, start.elapsed().saturating_sub(reshaped));
+    done
+}
+
+/// `work` is a step of the request's trace, if it has one; only then are its attributes made.
+pub fn step<F: Future>(
+    name: &'static str,
+    attributes: impl FnOnce() -> Vec<Attribute>,
+    work: F,
+) -> impl Future<Output = F::Output> {
+    let place = REQUEST.try_with(|observed| Place::of(observed, name, Kind::Internal, attributes)).ok().flatten();
     match place {
         None => Either::Left(work),
         Some(place) => Either::Right(async move {
-            let done = STEP.scope(place.context, work).await;
-            place.end(name);
+            let done = STEP.scope(place.context(), work).await;
+            place.end();
             done
         }),
     }
@@ -166,20 +211,41 @@ pub fn step<F: Future>(name: &'static str, work: F) -> impl Future<Output = F::O
 /// A step that has begun.
 struct Place {
     active: Active,
-    parent: SpanContext,
-    context: SpanContext,
-    start: u64,
+    span: Span,
 }
 
 impl Place {
-    fn of(observed: &Observed) -> Option<Self> {
+    /// Each of ours names the request's record, as upstream's do.
+    fn of(
+        observed: &Observed,
+        name: impl Into<Cow<'static, str>>,
+        kind: Kind,
+        attributes: impl FnOnce() -> Vec<Attribute>,
+    ) -> Option<Self> {
         let active = observed.active()?.clone();
         let parent = STEP.try_with(|step| *step).unwrap_or_else(|_| active.context());
-        Some(Self { context: active.within(parent), start: trace::now(), parent, active })
+        let mut span = active.within(parent, name.into(), kind);
+        span.attributes = attributes();
+        if kind == Kind::Internal {
+            span.attributes.push(active.audit_id());
+        }
+        Some(Self { active, span })
     }
 
-    fn end(self, name: &'static str) {
-        self.active.step(self.parent, self.context, name, self.start);
+    fn context(&self) -> SpanContext {
+        self.span.context
+    }
+
+    fn add(&mut self, name: &'static str, value: Value) {
+        self.span.attributes.push((name, value));
+    }
+
+    fn fail(&mut self) {
+        self.span.failed = true;
+    }
+
+    fn end(self) {
+        self.active.finish(self.span);
     }
 }
 
@@ -207,5 +273,15 @@ mod tests {
             [annotation("authorization", "20ms"), annotation("etcd", "300ms"), annotation("total", "600ms")]
         );
         timed(Layer::Storage, async {}).await;
+    }
+
+    #[tokio::test]
+    async fn another_shape_is_no_serialization() {
+        let observed = Observed::new(&RequestInfo::parse(&http::Method::GET, "/api/v1/pods"));
+        let reshape = || observed.note(Layer::Transformation, Duration::from_hours(1));
+        request(observed.clone(), async { serialized(Vec::new, reshape) }).await;
+        assert_eq!(observed.spent(Layer::Serialization), Duration::ZERO);
+        counted(Layer::Decoding, || ());
+        assert_eq!(observed.spent(Layer::Decoding), Duration::ZERO, "of no request");
     }
 }

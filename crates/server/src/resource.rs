@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::custom::Conversion;
 use crate::encryption::unreadable;
+use crate::observe::{Layer, counted};
 
 /// A built-in kind or one made at run time.
 #[derive(Clone)]
@@ -248,7 +249,7 @@ impl Resource {
 /// Parses stored bytes; they were encoded by this server, so failing means a damaged store.
 pub fn parse_stored(entry: &Entry) -> Result<Value, StatusError> {
     unreadable::check(entry)?;
-    serde_json::from_slice(&entry.json)
+    counted(Layer::Decoding, || serde_json::from_slice(&entry.json))
         .map_err(|e| StatusError::internal(format!("decoding {}/{}: {e}", entry.key.namespace, entry.key.name)))
 }
 

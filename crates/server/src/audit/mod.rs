@@ -28,6 +28,7 @@ pub use log::Format;
 pub use options::{Batch, HookOptions, LogOptions, Mode, Options, OptionsError, Truncation};
 pub use policy::{Level, Policy, PolicyError, Stage};
 pub use trail::Trail;
+pub(crate) use trail::source_ips;
 
 use event::Event;
 use sink::Sink;

@@ -376,7 +376,7 @@ fn user_agent(headers: &HeaderMap) -> String {
 }
 
 /// Whom the request came from and through, the nearest last (`apimachinery/pkg/util/net`, `SourceIPs`).
-fn source_ips(head: &Parts) -> Vec<IpAddr> {
+pub(crate) fn source_ips(head: &Parts) -> Vec<IpAddr> {
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut ips: Vec<IpAddr> = text("x-forwarded-for").split(',').filter_map(|ip| ip.trim().parse().ok()).collect();
     if let Some(ip) = text("x-real-ip").parse().ok().filter(|ip| !ips.contains(ip)) {

@@ -14,6 +14,8 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::observe::Sending;
+
 /// As Go's default dialer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -66,20 +68,39 @@ pub(super) struct Dialer {
     tls: Arc<ClientConfig>,
     /// What the certificates of the other end name, where that is not its address.
     name: Option<Arc<str>>,
+    /// Whether the other end learns of traces: an API server or a webhook, no pod.
+    tells_of_traces: bool,
 }
 
 impl Dialer {
     pub fn new(tls: Arc<ClientConfig>) -> Self {
-        Self { tls, name: None }
+        Self { tls, name: None, tells_of_traces: false }
     }
 
     pub fn named(tls: Arc<ClientConfig>, name: &str) -> Self {
-        Self { tls, name: Some(name.into()) }
+        Self { tls, name: Some(name.into()), tells_of_traces: false }
+    }
+
+    pub fn telling_of_traces(self) -> Self {
+        Self { tells_of_traces: true, ..self }
     }
 
     /// Sends a request and returns the answer, its body streaming. An upgraded answer carries its
     /// connection in its extensions.
-    pub async fn send(&self, target: &Target, request: Request<Body>) -> Result<Response<Body>, DialError> {
+    pub async fn send(&self, target: &Target, mut request: Request<Body>) -> Result<Response<Body>, DialError> {
+        let host = self.name.as_deref().unwrap_or(&target.host);
+        let sending = self.tells_of_traces.then(|| Sending::begin(&mut request, host, target.port)).flatten();
+        match (self.exchange(target, request).await, sending) {
+            (Ok(response), Some(sending)) => Ok(sending.answered(response)),
+            (Err(error), Some(sending)) => {
+                sending.failed();
+                Err(error)
+            }
+            (result, None) => result,
+        }
+    }
+
+    async fn exchange(&self, target: &Target, request: Request<Body>) -> Result<Response<Body>, DialError> {
         let io = TokioIo::new(self.open(target).await?);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
         // Ends with the answer's body, or with the upgraded connection.

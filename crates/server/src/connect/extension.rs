@@ -59,7 +59,7 @@ impl ExtensionServer {
         } else {
             tls::bundle_client_config(spec["caBundle"].as_str(), certificate)?
         };
-        let dialer = Dialer::named(tls, &format!("{name}.{namespace}.svc"));
+        let dialer = Dialer::named(tls, &format!("{name}.{namespace}.svc")).telling_of_traces();
         Ok(Self { store: store.clone(), dialer, namespace, name, port })
     }
 

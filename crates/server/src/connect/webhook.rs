@@ -46,8 +46,11 @@ async fn exchange(place: &Place, config: &Value, review: &Value, timeout: Durati
         .body(full(Bytes::from(body)))
         .map_err(|error| error.to_string())?;
     let tls = tls::bundle_client_config(config["caBundle"].as_str(), None)?;
-    let response =
-        Dialer::named(tls, &place.name).send(&place.target, request).await.map_err(|error| error.to_string())?;
+    let response = Dialer::named(tls, &place.name)
+        .telling_of_traces()
+        .send(&place.target, request)
+        .await
+        .map_err(|error| error.to_string())?;
     let code = response.status();
     // No answer may be larger than a request.
     let body = crate::wire::body::read(response.into_body()).await.map_err(|error| error.message)?;

@@ -1,5 +1,7 @@
 //! What requests and objects are counted by.
 
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
 use prometheus_client::encoding::EncodeLabelSet;
 
 use crate::request::RequestInfo;
@@ -7,26 +9,39 @@ use crate::resource::Resource;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
-    verb: String,
+    pub verb: String,
     group: String,
     version: String,
     resource: String,
     subresource: String,
-    scope: &'static str,
+    pub scope: &'static str,
     component: &'static str,
 }
 
+/// Upstream's verbs are those of HTTP where there is one.
+fn reported_verb(info: &RequestInfo, headers: &HeaderMap) -> String {
+    let applies = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/apply-patch+");
+    match &*info.verb {
+        verb if !info.is_resource && verb != "get" => "other".to_owned(),
+        _ if matches!(&*info.subresource, "attach" | "exec" | "portforward" | "proxy") => "CONNECT".to_owned(),
+        "create" => "POST".to_owned(),
+        "update" => "PUT".to_owned(),
+        "patch" if headers.get(CONTENT_TYPE).is_some_and(applies) => "APPLY".to_owned(),
+        verb => verb.to_uppercase(),
+    }
+}
+
 impl RequestLabels {
-    /// Upstream's verbs are upper case.
-    pub fn of(info: &RequestInfo) -> Self {
+    pub fn of(info: &RequestInfo, headers: &HeaderMap) -> Self {
         let scope = match (info.is_resource, info.name.is_empty(), info.namespace.is_empty()) {
             (false, ..) => "",
+            _ if info.verb == "create" => "resource",
             (_, false, _) => "resource",
             (_, _, false) => "namespace",
             _ => "cluster",
         };
         Self {
-            verb: if info.is_resource || info.verb == "get" { info.verb.to_uppercase() } else { "other".to_owned() },
+            verb: reported_verb(info, headers),
             group: info.api_group.clone(),
             version: info.api_version.clone(),
             resource: info.resource.clone(),

@@ -84,7 +84,7 @@ impl Server {
         marks.into_iter().for_each(|marks: Marks| marks.add(response.headers_mut()));
         decorate(&mut response, &audit_id, &warnings);
         let response = trail.answered(&asked, response).await;
-        self.metrics.request_done(&asked, &response, started.elapsed(), &observed);
+        self.metrics.request_done(&asked, &headers, &response, started.elapsed(), &observed);
         let response = traced(response, &observed);
         // HTTP/2 sends whatever body there is, which breaks the connection of who asked for the head alone.
         if is_head { response.map(|_| transport::empty()) } else { response }
@@ -106,8 +106,7 @@ impl Server {
             }
         };
         let Incoming { head, info, audit_id, .. } = &incoming;
-        let active = trace::begin(self.tracer.as_ref(), head, info, &user, audit_id, received);
-        active.into_iter().for_each(|active| observed.trace(active));
+        observed.trace(trace::begin(self.tracer.as_ref(), head, info, &user, audit_id, received));
         if !incoming.trail.begin(&incoming.head, &incoming.info, &user).await {
             return Ok(respond::unaudited(&incoming.head.uri));
         }

@@ -110,7 +110,7 @@ impl Server {
             return Err(StatusError::path_not_found());
         }
         let Some(name) = step_of(verb) else { return Err(method_not_allowed()) };
-        step(name, self.serve_verb(&call, body)).await
+        step(name, || call.trace_attributes(), self.serve_verb(&call, body)).await
     }
 
     async fn serve_verb(self: &Arc<Self>, call: &Call, body: Body) -> Result<Response<Body>, StatusError> {

@@ -1,6 +1,8 @@
 //! What a request says of the trace it belongs to (W3C Trace Context).
 
-use http::HeaderMap;
+use std::fmt;
+
+use http::{HeaderMap, HeaderValue};
 
 /// A place in a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,35 @@ impl SpanContext {
         }
         let (trace, span) = (hex(trace)?, hex(span)?);
         (trace != [0; 16] && span != [0; 8]).then_some(Self { trace, span, sampled: flags & 1 == 1 })
+    }
+}
+
+impl fmt::Display for SpanContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (trace, span) = (u128::from_be_bytes(self.trace), u64::from_be_bytes(self.span));
+        write!(f, "00-{trace:032x}-{span:016x}-{:02x}", u8::from(self.sampled))
+    }
+}
+
+/// What is passed on to other servers.
+#[derive(Clone, Debug, Default)]
+pub struct Onward {
+    pub context: Option<SpanContext>,
+    /// What other tracers had to say, and what the sender wants known all along the way.
+    pub state: Option<HeaderValue>,
+    pub baggage: Option<HeaderValue>,
+}
+
+impl Onward {
+    /// Whose headers these are belongs to the trace, at this place in it.
+    pub fn insert(&self, context: Option<SpanContext>, headers: &mut HeaderMap) {
+        let context = context.and_then(|context| HeaderValue::try_from(context.to_string()).ok());
+        let state = self.state.clone().filter(|_| context.is_some());
+        for (name, value) in [("traceparent", context), ("tracestate", state), ("baggage", self.baggage.clone())] {
+            if let Some(value) = value {
+                headers.insert(name, value);
+            }
+        }
     }
 }
 
@@ -53,6 +84,7 @@ mod tests {
         };
         let context = read("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").expect("read");
         assert_eq!((context.trace[0], context.span[7], context.sampled), (0x0a, 0x31, true));
+        assert_eq!(context.to_string(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
         assert!(!read("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00").expect("read").sampled);
         assert!(read("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more").is_some());
         for bad in [

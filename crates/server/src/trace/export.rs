@@ -6,6 +6,7 @@ use orlop_base::grpc::{Channel, Failure};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::config::Target;
 use super::otlp::{self, Span};
@@ -16,12 +17,12 @@ const MAX_BATCH: usize = 512;
 const DELAY: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Until the queue's other end is gone. What cannot be sent is lost.
-pub async fn run(target: Target, mut queue: mpsc::Receiver<Span>) {
+/// Until the queue's other end is gone, or `stop` and nothing waits. What cannot be sent is lost.
+pub async fn run(target: Target, mut queue: mpsc::Receiver<Span>, stop: CancellationToken) {
     let instance = format!("apiserver-{}", orlop_base::id::uuid());
     let mut channel = None;
     let mut failing = false;
-    while let Some(batch) = gather(&mut queue).await {
+    while let Some(batch) = gather(&mut queue, &stop).await {
         let sent = timeout(TIMEOUT, send(&target, &mut channel, &instance, &batch)).await;
         let sent = sent.unwrap_or(Err(Failure::TimedOut));
         match &sent {
@@ -37,9 +38,13 @@ pub async fn run(target: Target, mut queue: mpsc::Receiver<Span>) {
     }
 }
 
-/// The next spans; `None` at the end.
-async fn gather(queue: &mut mpsc::Receiver<Span>) -> Option<Vec<Span>> {
-    let mut batch = vec![queue.recv().await?];
+/// The next spans; `None` at the end. Once stopped, it takes what is there.
+async fn gather(queue: &mut mpsc::Receiver<Span>, stop: &CancellationToken) -> Option<Vec<Span>> {
+    let first = match stop.run_until_cancelled(queue.recv()).await {
+        Some(span) => span?,
+        None => queue.try_recv().ok()?,
+    };
+    let mut batch = vec![first];
     let more = async {
         while batch.len() < MAX_BATCH
             && let Some(span) = queue.recv().await
@@ -47,7 +52,12 @@ async fn gather(queue: &mut mpsc::Receiver<Span>) -> Option<Vec<Span>> {
             batch.push(span);
         }
     };
-    let _ = timeout(DELAY, more).await;
+    let _ = timeout(DELAY, stop.run_until_cancelled(more)).await;
+    while batch.len() < MAX_BATCH
+        && let Ok(span) = queue.try_recv()
+    {
+        batch.push(span);
+    }
     Some(batch)
 }
 

@@ -10,13 +10,18 @@ mod otlp;
 mod request;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use orlop_base::{clock, id, task};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use config::{Configuration, TracingError};
+pub(crate) use context::Onward;
 pub use context::SpanContext;
-use otlp::Span;
+pub(crate) use otlp::{Attribute, Kind, Span, Value};
 pub(crate) use request::{Active, begin};
 
 /// Spans that wait to be sent; more are lost (`OTEL_BSP_MAX_QUEUE_SIZE`).
@@ -28,14 +33,29 @@ pub struct Tracer {
     /// New traces are taken whose identifier, half of it as a number, is below.
     below: u64,
     spans: mpsc::Sender<Span>,
+    stop: CancellationToken,
+    sending: TaskTracker,
 }
+
+/// How long the process waits at its end for a collector to take what is there.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 impl Tracer {
     /// Sends what there is for as long as anybody holds this. Must be called within a tokio runtime.
     pub fn start(configuration: &Configuration) -> Arc<Self> {
         let (spans, queue) = mpsc::channel(MAX_WAITING);
-        task::spawn(export::run(configuration.target.clone(), queue));
-        Arc::new(Self { below: bound(configuration.sampling_rate_per_million), spans })
+        let (stop, sending) = (CancellationToken::new(), TaskTracker::new());
+        sending.spawn(task::boxed(export::run(configuration.target.clone(), queue, stop.clone())));
+        sending.close();
+        Arc::new(Self { below: bound(configuration.sampling_rate_per_million), spans, stop, sending })
+    }
+
+    /// Sends what there still is; nothing is taken afterwards.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        if timeout(LAST_WORDS, self.sending.wait()).await.is_err() {
+            tracing::warn!("the last traces could not be sent in time");
+        }
     }
 
     /// Where a request's span stands: within the sender's trace, or at the root of its own.

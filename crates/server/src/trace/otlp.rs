@@ -14,6 +14,7 @@ const STATUS_ERROR: u64 = 2;
 pub enum Kind {
     Internal = 1,
     Server = 2,
+    Client = 3,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

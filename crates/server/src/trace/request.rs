@@ -1,17 +1,20 @@
 //! The span of a request, and of the steps within (`k8s.io/apiserver/pkg/endpoints/filters/traces.go`).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::request::Parts;
 use orlop_client::transport::UserInfo;
 
 use super::otlp::{Attribute, Kind, Span, Value};
-use super::{SpanContext, Tracer, now};
+use super::{Onward, SpanContext, Tracer, now};
 use crate::authz::MASTERS;
 use crate::request::RequestInfo;
 
 /// Those who are not masters, but may still decide what is traced.
 const MONITORING: &str = "system:monitoring";
+/// Leads from a span to the record of its request.
+const AUDIT_ID: &str = "audit-id";
 
 /// A request that is being traced. Its span ends with the last holder.
 #[derive(Clone)]
@@ -23,7 +26,7 @@ struct Server {
     status: std::sync::atomic::AtomicU16,
 }
 
-/// `None`: this one is not traced. `received`: nanoseconds since the epoch.
+/// What others are told, and the request's span if it is traced. `received`: nanoseconds since the epoch.
 pub fn begin(
     tracer: Option<&Arc<Tracer>>,
     head: &Parts,
@@ -31,14 +34,19 @@ pub fn begin(
     user: &UserInfo,
     audit_id: &str,
     received: u64,
-) -> Option<Active> {
-    let tracer = tracer?;
+) -> (Onward, Option<Active>) {
+    let header = |name: &str| head.headers.get(name).cloned();
     let sent = SpanContext::of(&head.headers);
+    let state = sent.and_then(|_| header("tracestate"));
+    let mut onward = Onward { context: sent, state, baggage: header("baggage") };
+    let Some(tracer) = tracer else { return (onward, None) };
     let trusted = user.groups.iter().any(|group| group == MASTERS || group == MONITORING);
     let parent = sent.filter(|_| trusted);
     let context = tracer.place(parent);
+    onward.context = Some(context);
+    onward.state.take_if(|_| !trusted);
     if !context.sampled {
-        return None;
+        return (onward, None);
     }
     let span = Span {
         context,
@@ -52,7 +60,7 @@ pub fn begin(
         failed: false,
     };
     let status = std::sync::atomic::AtomicU16::new(0);
-    Some(Active(Arc::new(Server { tracer: tracer.clone(), span: Some(span), status })))
+    (onward, Some(Active(Arc::new(Server { tracer: tracer.clone(), span: Some(span), status }))))
 }
 
 /// `GET /api/v1/namespaces/{:namespace}/pods/{:name}`: the request without what tells it from others of its kind.
@@ -91,37 +99,39 @@ fn attributes(head: &Parts, audit_id: &str) -> Vec<Attribute> {
         ("url.path", text(head.uri.path())),
         ("user_agent.original", text(agent.unwrap_or_default())),
         ("http.target", text(target)),
-        ("audit-id", text(audit_id)),
+        (AUDIT_ID, text(audit_id)),
     ]
 }
 
 impl Active {
+    fn span(&self) -> &Span {
+        self.0.span.as_ref().expect("taken only as the last holder goes")
+    }
+
     pub fn context(&self) -> SpanContext {
-        self.0.span.as_ref().expect("taken only as the last holder goes").context
+        self.span().context
+    }
+
+    pub fn audit_id(&self) -> Attribute {
+        let found = self.span().attributes.iter().find(|(name, _)| *name == AUDIT_ID);
+        found.cloned().unwrap_or((AUDIT_ID, Value::Text(String::new())))
     }
 
     pub fn answered(&self, status: u16) {
         self.0.status.store(status, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// A place for a step within.
-    pub fn within(&self, parent: SpanContext) -> SpanContext {
-        self.0.tracer.place(Some(parent))
+    /// A step within, which begins.
+    pub fn within(&self, parent: SpanContext, name: Cow<'static, str>, kind: Kind) -> Span {
+        let (context, start) = (self.0.tracer.place(Some(parent)), now());
+        let (parent, attributes) = (Some(parent.span), Vec::new());
+        Span { context, parent, kind, name, start, end: start, attributes, link: None, failed: false }
     }
 
-    /// A step within, from its place before it begins.
-    pub fn step(&self, parent: SpanContext, context: SpanContext, name: &'static str, start: u64) {
-        self.0.tracer.finish(Span {
-            context,
-            parent: Some(parent.span),
-            kind: Kind::Internal,
-            name: name.into(),
-            start,
-            end: now(),
-            attributes: Vec::new(),
-            link: None,
-            failed: false,
-        });
+    /// It is over.
+    pub fn finish(&self, mut step: Span) {
+        step.end = now();
+        self.0.tracer.finish(step);
     }
 }
 

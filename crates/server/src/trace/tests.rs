@@ -8,7 +8,8 @@ const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 fn tracer(per_million: u32) -> (Arc<Tracer>, mpsc::Receiver<Span>) {
     let (spans, queue) = mpsc::channel(16);
-    (Arc::new(Tracer { below: bound(per_million), spans }), queue)
+    let (stop, sending) = (CancellationToken::new(), TaskTracker::new());
+    (Arc::new(Tracer { below: bound(per_million), spans, stop, sending }), queue)
 }
 
 fn ask(tracer: &Arc<Tracer>, group: &str, traceparent: Option<&'static str>) -> Option<Active> {
@@ -19,7 +20,7 @@ fn ask(tracer: &Arc<Tracer>, group: &str, traceparent: Option<&'static str>) -> 
         head.headers.insert("traceparent", value.parse().expect("a value"));
     }
     let user = UserInfo { name: "jane".into(), groups: vec![group.into()], ..UserInfo::default() };
-    begin(Some(tracer), &head, &RequestInfo::parse(&Method::GET, path), &user, "id-1", 7)
+    begin(Some(tracer), &head, &RequestInfo::parse(&Method::GET, path), &user, "id-1", 7).1
 }
 
 #[test]
@@ -30,8 +31,7 @@ fn those_who_may_decide_what_is_traced() {
     let off = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
     assert!(ask(&tracer, "system:masters", Some(off)).is_none());
     let active = ask(&tracer, "system:monitoring", Some(PARENT)).expect("traced");
-    let (root, inner) = (active.context(), active.within(active.context()));
-    active.step(root, inner, "Get", 8);
+    active.finish(active.within(active.context(), "Get".into(), otlp::Kind::Internal));
     active.answered(200);
     drop(active);
     let (step, span) = (queue.try_recv().expect("a step"), queue.try_recv().expect("a span"));
@@ -40,6 +40,31 @@ fn those_who_may_decide_what_is_traced() {
     assert_eq!((span.parent.map(|parent| parent[0]), span.start, span.failed), (Some(0xb7), 7, false));
     assert!(span.attributes.contains(&("audit-id", otlp::Value::Text("id-1".into()))));
     assert!(span.attributes.contains(&("http.response.status_code", otlp::Value::Number(200))));
+}
+
+#[test]
+fn others_are_told_what_the_sender_said_or_what_became_of_it() {
+    let mut head = http::Request::get("/api").body(()).expect("a request").into_parts().0;
+    for (name, value) in [("traceparent", PARENT), ("tracestate", "a=b"), ("baggage", "c=d")] {
+        head.headers.insert(name, value.parse().expect("a value"));
+    }
+    let told = |tracer: Option<&Arc<Tracer>>, group: &str| {
+        let user = UserInfo { groups: vec![group.into()], ..UserInfo::default() };
+        let onward = begin(tracer, &head, &RequestInfo::parse(&Method::GET, "/api"), &user, "", 7).0;
+        let mut headers = HeaderMap::new();
+        onward.insert(onward.context, &mut headers);
+        ["traceparent", "tracestate", "baggage"]
+            .map(|name| headers.get(name).map(|value| value.to_str().unwrap_or("")).map(str::to_owned))
+    };
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(told(None, "a"), [text(PARENT), text("a=b"), text("c=d")], "nobody here traces");
+    let (tracer, _queue) = tracer(0);
+    let [parent, state, baggage] = told(Some(&tracer), "a");
+    assert!(parent.is_some_and(|parent| parent.ends_with("-00") && !parent.starts_with(&PARENT[..35])));
+    assert_eq!((state, baggage), (None, text("c=d")));
+    let [parent, state, _] = told(Some(&tracer), "system:masters");
+    assert!(parent.is_some_and(|parent| parent.starts_with(&PARENT[..36]) && parent != PARENT));
+    assert_eq!(state, text("a=b"));
 }
 
 #[test]

@@ -235,7 +235,7 @@ async fn write(
         }
         let last = draft::reopen(&existing.json);
         let removing = server.store.delete(key, existing.revision, last, durability);
-        let removed = in_store("Delete etcd3", removing).await;
+        let removed = in_store("Delete etcd3", resource, Some(key), removing).await;
         return Ok(unless_overtaken(removed)?.map(|_| {
             after_delete(server, resource, &attributes.object);
             answer
@@ -253,7 +253,7 @@ async fn write(
     }
     let update = Action::Update { expected: existing.revision, draft: stored.unwrap_or(new) };
     let writing = server.store.write(key.clone(), update, durability, unless_newer);
-    let written = in_store("GuaranteedUpdate etcd3", writing).await;
+    let written = in_store("GuaranteedUpdate etcd3", resource, Some(key), writing).await;
     Ok(unless_overtaken(written)?.map(Content::Entry))
 }
 

@@ -202,7 +202,7 @@ async fn store(
     let draft = server.stored_draft(resource, object).await?.unwrap_or_else(|| Draft::encode(object));
     let create = Action::Create(draft);
     let writing = server.store.write(key.clone(), create, Server::durability(resource), unless_newer);
-    match in_store("Create etcd3", writing).await {
+    match in_store("Create etcd3", resource, Some(&key), writing).await {
         Ok(entry) => Ok(Some(Content::Entry(entry))),
         Err(StoreError::Overtaken) => Ok(None),
         Err(StoreError::Exists) => Err(match server.store.newest(&key) {

@@ -128,7 +128,7 @@ async fn attempt(
                 existing.clone()
             } else {
                 let writing = server.store.update(key, existing.revision, draft, durability);
-                match unless_overtaken(in_store("GuaranteedUpdate etcd3", writing).await)? {
+                match unless_overtaken(in_store("GuaranteedUpdate etcd3", resource, Some(key), writing).await)? {
                     Some(marked) => marked,
                     None => return Ok(None),
                 }
@@ -145,7 +145,7 @@ async fn attempt(
     }
     let last = draft::reopen(&marked.json);
     let removing = server.store.delete(key, marked.revision, last, durability);
-    let removed = unless_overtaken(in_store("Delete etcd3", removing).await)?;
+    let removed = unless_overtaken(in_store("Delete etcd3", resource, Some(key), removing).await)?;
     Ok(match removed {
         Some(last) => {
             after_delete(server, resource, &old);

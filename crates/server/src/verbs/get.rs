@@ -51,7 +51,7 @@ pub(super) async fn snapshot_not_older(
 ) -> Result<Snapshot, StatusError> {
     if version.is_empty() {
         let reading = server.store.consistent(resource.storage_key());
-        return in_store("Get etcd3", reading).await.map_err(store_failed);
+        return in_store("Get etcd3", resource, None, reading).await.map_err(store_failed);
     }
     wait_for(server, parse(version)?).await?;
     Ok(server.store.snapshot())

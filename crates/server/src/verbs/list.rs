@@ -14,6 +14,7 @@ use super::get;
 use crate::Server;
 use crate::call::Call;
 use crate::filter::Filter;
+use crate::observe::{Layer, counted};
 use crate::options::{Continue, ListOptions, VersionMatch};
 use crate::resource::Resource;
 use crate::wire::negotiate::{Media, MetaVersion, Output, Shape};
@@ -186,6 +187,10 @@ fn split_start(start: &str, namespace: Option<&str>, resource: &Resource) -> (St
 
 /// Encodes a page as the client accepts it.
 pub(super) fn write(call: &Call, output: Output, page: &Page) -> Result<Response<Body>, StatusError> {
+    call.serialize(output, || written(call, output, page))
+}
+
+fn written(call: &Call, output: Output, page: &Page) -> Result<Response<Body>, StatusError> {
     let resource = &call.resource;
     let pieces = match output.shape {
         None if output.media == Media::Protobuf => protobuf(resource, page)?,
@@ -254,7 +259,7 @@ fn table(call: &Call, version: MetaVersion, page: &Page) -> Result<Pieces, Statu
         let cells = shape::cells_of(resource, entry, now)?;
         Ok(shape::row(resource.kind(), &cells, &resource.json(entry), include, version))
     });
-    let rows: Vec<Bytes> = rows.collect::<Result<_, StatusError>>()?;
+    let rows: Vec<Bytes> = counted(Layer::Transformation, || rows.collect::<Result<_, StatusError>>())?;
     Ok(joined(head, rows.into_iter(), shape::TABLE_TAIL))
 }
 

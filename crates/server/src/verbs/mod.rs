@@ -28,6 +28,7 @@ use crate::admission::{Attributes, Operation};
 use crate::call::Call;
 use crate::observe::serialized;
 use crate::resource::Resource;
+use crate::trace;
 use crate::wire::negotiate::{self, Offer, Output};
 use crate::wire::respond::{self, Content};
 
@@ -75,7 +76,19 @@ impl Call {
     }
 
     pub(crate) fn respond(&self, output: Output, code: u16, content: Content) -> Result<Response<Body>, StatusError> {
-        serialized(|| respond::object(&self.resource, &self.info, &self.head.headers, output, code, content))
+        let head = &self.head.headers;
+        self.serialize(output, || respond::object(&self.resource, &self.info, head, output, code, content))
+    }
+
+    /// `work` serializes the answer.
+    fn serialize<T>(&self, output: Output, work: impl FnOnce() -> T) -> T {
+        let attributes = || {
+            let protocol = format!("{:?}", self.head.version);
+            let (method, media) = (self.head.method.as_str(), output.media.name());
+            let said = [("method", method), ("url", &self.info.path), ("protocol", &protocol), ("mediaType", media)];
+            said.map(|(name, text)| (name, trace::Value::Text(text.to_owned()))).into()
+        };
+        serialized(attributes, work)
     }
 
     /// The namespace objects of this request live in; empty for cluster-scoped kinds.

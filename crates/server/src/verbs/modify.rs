@@ -48,7 +48,7 @@ pub(crate) async fn modify(
             return Ok(Modified::Untouched(existing));
         }
         let writing = server.store.update(&key, existing.revision, new, Server::durability(resource));
-        let written = in_store("GuaranteedUpdate etcd3", writing).await;
+        let written = in_store("GuaranteedUpdate etcd3", resource, Some(&key), writing).await;
         if let Some(entry) = unless_overtaken(written)? {
             return Ok(Modified::Written(entry));
         }

@@ -64,7 +64,10 @@ pub(crate) async fn watch(server: &Arc<Server>, call: &Call) -> Result<Response<
         failed: None,
         shutdown: Box::pin(server.health.shutdown().cancelled_owned()),
         retired: retired(call.resource.clone()),
-        _running: (server.metrics.long_running(&call.info), server.flow.watchers.add(&call.info.resource)),
+        _running: (
+            server.metrics.long_running(&call.info, &call.head.headers),
+            server.flow.watchers.add(&call.info.resource),
+        ),
     };
     match started {
         Ok(start) => stream.begin(start, &options),

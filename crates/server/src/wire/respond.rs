@@ -18,6 +18,7 @@ use super::negotiate::{self, Media, MetaVersion, Offer, Output, Shape};
 use super::pieces::{Gzipped, Pieces};
 use super::shape::{self, Include};
 use crate::audit::StatusAnswer;
+use crate::observe::{Layer, counted};
 use crate::request::RequestInfo;
 use crate::resource::{Resource, parse_stored};
 
@@ -48,7 +49,8 @@ pub fn object(
         // A Status is never reshaped.
         Some(shape) if !is_status(&content) => {
             let include = Include::parse(info.query("includeObject").unwrap_or_default())?;
-            encode_json(output, reshape(resource, shape, include, &content)?)?
+            let reshape = || reshape(resource, shape, include, &content);
+            encode_json(output, counted(Layer::Transformation, reshape)?)?
         }
         _ => plain(resource, output, &content)?,
     });

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
+use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -13,6 +14,11 @@ use tokio_rustls::TlsAcceptor;
 
 /// Answers every review as `answer` says; gives its client configuration.
 pub async fn serve(answer: impl Fn(&Value) -> Value + Clone + Send + Sync + 'static) -> Value {
+    serve_with_heads(move |_, review| answer(review)).await
+}
+
+/// The same, for who wants to see the headers.
+pub async fn serve_with_heads(answer: impl Fn(&HeaderMap, &Value) -> Value + Clone + Send + Sync + 'static) -> Value {
     let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let bundle = base64::engine::general_purpose::STANDARD.encode(issued.cert.pem());
     let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
@@ -35,8 +41,9 @@ pub async fn serve(answer: impl Fn(&Value) -> Value + Clone + Send + Sync + 'sta
                 let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
                     let answer = answer.clone();
                     async move {
-                        let body = request.into_body().collect().await?.to_bytes();
-                        let answer = answer(&serde_json::from_slice(&body).unwrap()).to_string();
+                        let (head, body) = request.into_parts();
+                        let body = body.collect().await?.to_bytes();
+                        let answer = answer(&head.headers, &serde_json::from_slice(&body).unwrap()).to_string();
                         Ok::<_, hyper::Error>(http::Response::new(Full::new(bytes::Bytes::from(answer))))
                     }
                 });

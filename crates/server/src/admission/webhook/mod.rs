@@ -10,6 +10,7 @@ pub use hook::Reinvocation;
 pub use mutating::MutatingAdmissionWebhook;
 pub use validating::ValidatingAdmissionWebhook;
 
+use orlop_api::Value;
 use orlop_api::status::StatusError;
 use tokio::time::Instant;
 
@@ -20,6 +21,7 @@ use super::versioned::Versioned;
 use crate::Server;
 use crate::connect::webhook;
 use crate::observe::{Layer, step, timed};
+use crate::trace::{self, Attribute};
 use hook::Hook;
 use review::Verdict;
 
@@ -50,11 +52,8 @@ async fn ask(
         return Ok(None);
     }
     let began = Instant::now();
-    let (layer, name) = match half {
-        Half::Admit => (Layer::MutatingWebhook, "Call mutating webhook"),
-        Half::Validate => (Layer::ValidatingWebhook, "Call validating webhook"),
-    };
-    let answer = timed(layer, step(name, call(server, hook, seen, a, half))).await;
+    let layer = if half == Half::Admit { Layer::MutatingWebhook } else { Layer::ValidatingWebhook };
+    let answer = timed(layer, call(server, hook, seen, a, half)).await;
     let outcome = match &answer {
         Ok(_) => Outcome::Allowed,
         Err(Refusal::Rejected(status)) => Outcome::Rejected(status.code),
@@ -93,6 +92,21 @@ fn concerned(server: &Server, hook: &Hook, seen: &Versioned, a: &Attributes, hal
     hook.conditions.hold(&input, &Asker { server, user: &a.user }, hook.fails_open, &whose)
 }
 
+/// What the trace says of a call.
+fn attributes(hook: &Hook, a: &Attributes, uid: &Value) -> Vec<Attribute> {
+    let info = a.resource.info();
+    let resource = format!("{}/{}, Resource={}", info.group, a.resource.version(), info.plural);
+    let said = [
+        ("configuration", &*hook.configuration),
+        ("webhook", &hook.name),
+        ("resource", &resource),
+        ("subresource", &a.subresource),
+        ("operation", a.operation.name()),
+        ("UID", uid.as_str().unwrap_or_default()),
+    ];
+    said.map(|(name, text)| (name, trace::Value::Text(text.to_owned()))).into()
+}
+
 async fn call(server: &Server, hook: &Hook, seen: &Versioned, a: &Attributes, half: Half) -> Result<Verdict, Refusal> {
     let request = review::request(seen, a);
     if a.dry_run && !hook.bears_dry_run {
@@ -106,7 +120,9 @@ async fn call(server: &Server, hook: &Hook, seen: &Versioned, a: &Attributes, ha
     };
     let uid = request["uid"].clone();
     let review = review::review(version, request);
-    let answer = webhook::call(server.store(), &hook.client, &review, hook.timeout).await;
+    let name = if half == Half::Admit { "Call mutating webhook" } else { "Call validating webhook" };
+    let calling = webhook::call(server.store(), &hook.client, &review, hook.timeout);
+    let answer = step(name, || attributes(hook, a, &uid), calling).await;
     let answer = answer.map_err(|why| Refusal::unusable(format!("failed to call webhook: {why}")))?;
     let verdict = review::verify(version, &uid, &answer, half == Half::Admit);
     let verdict = verdict.map_err(|why| Refusal::unusable(format!("received invalid webhook response: {why}")))?;
