@@ -78,7 +78,9 @@ impl Probe {
 pub async fn keep_up(kms: Weak<Kms>) {
     loop {
         let Some(held) = kms.upgrade() else { return };
-        let interval = if held.probe.last().0.is_ok() { WELL_INTERVAL } else { ILL_INTERVAL };
+        // A plugin that says it is well, but does not decrypt, is not.
+        let well = held.probe.last().0.is_ok() && !held.unread.load(Ordering::Relaxed);
+        let interval = if well { WELL_INTERVAL } else { ILL_INTERVAL };
         let nudge = held.nudge.clone();
         drop(held);
         // An idle minute holds nobody.
