@@ -1,5 +1,7 @@
 //! HTTPS: accepting connections, proving peers, draining at the end.
 
+mod heads;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,13 +25,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::Server;
 use crate::auth::Peer;
+use crate::wire::held;
+use heads::{Guarded, Heads};
 
 /// Connections held at once. A node has a few dozen; a thousand nodes stay well below.
 const MAX_CONNECTIONS: usize = 65_536;
 /// A peer that has not finished its handshake by then is not one of ours.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an HTTP/1.1 connection may idle, as upstream's (`IdleTimeout`): clients that keep connections count on it.
-/// hyper counts the wait for a request and the reading of its head together, so this bounds slow heads as well.
+/// hyper counts the wait for a request and the reading of its head together; a head by itself has less time.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Go's default for listeners: a probe after this long without traffic, and between probes.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -142,10 +146,16 @@ impl Connection {
         let certificates = certificates.iter().map(|der| der.as_ref().to_vec()).collect();
         let peer = Peer { address: Some(self.address), certificates: Arc::new(certificates), component: None };
         let Self { server, address, draining, _slot } = self;
+        let heads = Arc::new(Heads::default());
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            heads.are_over();
+        }
+        let stream = Guarded::new(stream, heads.clone());
         let away = Arc::new(Notify::new());
         let given_up = away.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let (server, peer) = (server.clone(), peer.clone());
+            let (server, peer, heads) = (server.clone(), peer.clone(), heads.clone());
+            let answering = (request.version() != http::Version::HTTP_2).then(|| heads.read());
             // Behind a balancer, clients would stay with the server that they first came to.
             let chance = server.limits.goaway_chance;
             if chance > 0.0 && request.version() == http::Version::HTTP_2 && id::fraction() < chance {
@@ -154,7 +164,14 @@ impl Connection {
             async move {
                 let mut request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
                 request.extensions_mut().insert(peer);
-                Ok::<_, std::convert::Infallible>(server.handle(request).await)
+                let response = server.handle(request).await;
+                if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+                    heads.are_over();
+                }
+                Ok::<_, std::convert::Infallible>(match answering {
+                    Some(answering) => response.map(|body| held::hold(body, answering)),
+                    None => response,
+                })
             }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
