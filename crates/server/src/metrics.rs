@@ -152,6 +152,7 @@ impl Metrics {
         crate::admission::metrics::register(r);
         crate::authn::metrics::register(r);
         crate::authz::metrics::register(r);
+        crate::aggregation::metrics::register(r);
         build::register(r);
         crate::encryption::metrics::METRICS.register(r);
         crate::encryption::kms::metrics::METRICS.register(r);
@@ -211,6 +212,7 @@ impl Metrics {
         self.inflight.get_or_create(&LaneLabels { request_kind: "readOnly" }).set(reads as i64);
         self.inflight.get_or_create(&LaneLabels { request_kind: "mutating" }).set(writes as i64);
         crate::flow::metrics::set_levels(&server.flow.describe());
+        crate::flow::metrics::set_wishes(&server.flow.wishes());
         let snapshot = server.store.snapshot();
         for resource in server.resources().iter().filter(|r| r.is_stored_version()) {
             let count = snapshot.count(resource.storage_key(), None) as i64;

@@ -120,6 +120,9 @@ async fn a_group_of_another_server_is_served_found_and_described() {
     let available = until(&pair.front, &watch, "Available", "True").await;
     assert_eq!((&available["reason"], &available["message"]), (&json!("Passed"), &json!("all checks passed")));
 
+    let metrics = pair.front.get("/metrics").await.is(200).text();
+    assert!(metrics.contains("aggregator_unavailable_apiservice{name=\"v1.example.com\"} "), "{metrics}");
+
     let thing = json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "a"}});
     pair.front.post("/apis/example.com/v1/things", thing).await.is(201);
     pair.behind().get("/apis/example.com/v1/things/a").await.is(200);

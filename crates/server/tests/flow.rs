@@ -97,6 +97,16 @@ async fn requests_wait_for_their_turn_and_are_marked() {
     while waiting().await == 0 {
         tokio::task::yield_now().await;
     }
+    let dump = async |name: &str| api.get(&format!("/debug/api_priority_and_fairness/{name}")).await.is(200).text();
+    let requests = dump("dump_requests").await;
+    let head = "PriorityLevelName, FlowSchemaName, QueueIndex, RequestIndexInQueue, FlowDistingsher, ArriveTime,";
+    assert!(requests.starts_with(head) && requests.contains(" alice, "), "{requests}");
+    assert!(requests.lines().all(|line| line.ends_with("StartTime") || line.ends_with(" 0001-01-01T00:00:00Z")));
+    let queues = dump("dump_queues").await;
+    let waits = |line: &&str| line.starts_with("few,") && line.ends_with("0.00300000ss");
+    assert_eq!(queues.lines().filter(waits).count(), 1, "{queues}");
+    let metrics = api.get("/metrics").await.is(200).text();
+    assert!(metrics.contains("apiserver_flowcontrol_demand_seats_high_watermark{priority_level=\"few\"} 2\n"));
     gate.add_permits(1);
     for answer in [first.await.unwrap(), second.await.unwrap()] {
         assert_eq!(answer.status(), 200);

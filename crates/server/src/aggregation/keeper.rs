@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::availability::{Unavailable, obstacle};
 use super::documents::Published;
+use super::metrics::METRICS;
 use super::{KEY, PATH, Remote};
 use crate::Server;
 use crate::bootstrap::send;
@@ -51,6 +52,7 @@ impl Keepers {
 
     /// Those that are stored, and no others.
     pub fn reset(&mut self, stored: &[Value]) {
+        METRICS.forget_all();
         let names: Vec<String> = self.held.keys().cloned().collect();
         for name in names.iter().filter(|name| !stored.iter().any(|stored| meta::name(stored) == **name)) {
             self.forget(name);
@@ -59,11 +61,13 @@ impl Keepers {
     }
 
     pub fn gone(&mut self, api_service: &Value) {
+        METRICS.gone(meta::name(api_service));
         self.forget(meta::name(api_service));
     }
 
     pub fn changed(&mut self, api_service: &Value) {
         let (name, uid, spec) = (meta::name(api_service), meta::uid(api_service), &api_service["spec"]);
+        METRICS.stands(name, is_true(&api_service["status"], "Available"));
         if !spec["service"].is_object() {
             return self.forget(name);
         }
@@ -164,7 +168,10 @@ impl Keeper {
             match send(&us, Method::PUT, &path, &api_service).await {
                 Err(error) if error.is_conflict() => {}
                 Err(error) => return tracing::warn!(api_service = %self.name, %error, "writing its status failed"),
-                Ok(()) => return,
+                Ok(()) => {
+                    let lost = unavailable.filter(|_| self.remote.available);
+                    return lost.into_iter().for_each(|found| METRICS.lost(&self.name, found.reason));
+                }
             }
         }
     }

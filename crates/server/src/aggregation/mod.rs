@@ -7,6 +7,7 @@
 mod availability;
 mod documents;
 mod keeper;
+pub(crate) mod metrics;
 mod registration;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::metrics::family::{Count, Durations, FROM_A_MILLISECOND, ResultLabel, durations};
@@ -24,11 +25,31 @@ struct JwtLabels {
 
 const JWT_SECONDS: &[f64] = &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// From half an hour to a year.
+const LIVES_SECONDS: [f64; 14] = [
+    0.0,
+    1800.0,
+    3600.0,
+    7200.0,
+    21_600.0,
+    43_200.0,
+    86_400.0,
+    172_800.0,
+    345_600.0,
+    604_800.0,
+    2_592_000.0,
+    7_776_000.0,
+    15_552_000.0,
+    31_104_000.0,
+];
+
 pub struct Metrics {
     users: Family<UserLabel, Count>,
     attempts: Family<ResultLabel, Count>,
     seconds: Durations<ResultLabel>,
     jwt_seconds: Durations<JwtLabels>,
+    /// What client certificates have left to live.
+    lives: Histogram,
     pub account_tokens: AccountTokens,
 }
 
@@ -49,6 +70,7 @@ pub static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
     attempts: Family::default(),
     seconds: durations(FROM_A_MILLISECOND),
     jwt_seconds: durations(JWT_SECONDS),
+    lives: Histogram::new(LIVES_SECONDS),
     account_tokens: AccountTokens::default(),
 });
 
@@ -65,6 +87,10 @@ impl Metrics {
         };
         self.attempts.get_or_create(&ResultLabel { result }).inc();
         self.seconds.get_or_create(&ResultLabel { result }).observe(took.as_secs_f64());
+    }
+
+    pub fn certificate(&self, seconds_left: i64) {
+        self.lives.observe(seconds_left as f64);
     }
 
     pub fn jwt(&self, issuer: &str, good: bool, took: Duration) {
@@ -91,6 +117,8 @@ pub fn register(r: &mut Registry) {
     r.register("authentication_duration_seconds", "Time to find the caller", m.seconds.clone());
     let name = "apiserver_authentication_jwt_authenticator_latency_seconds";
     r.register(name, "Time to judge a token of an OpenID issuer", m.jwt_seconds.clone());
+    let name = "apiserver_client_certificate_expiration_seconds";
+    r.register(name, "What certificates that callers showed have left to live", m.lives.clone());
     let tokens = &m.account_tokens;
     for (name, counter) in [
         ("legacy_tokens", &tokens.legacy),

@@ -9,6 +9,7 @@ use orlop_client::transport::UserInfo;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 
+use super::metrics::METRICS;
 use super::{Authorities, Refused};
 use crate::auth::Peer;
 
@@ -43,10 +44,12 @@ impl Certificates {
         let (now, generation) = (clock::unix_seconds(), self.authorities.generation());
         let holds = |known: &&Known| now <= known.not_after && known.generation == generation;
         if let Some(known) = self.lock().get(leaf).filter(holds) {
+            METRICS.certificate(known.not_after - now);
             return Ok(Some(known.user.clone()));
         }
         verify(&self.authorities.verifier(), peer)?;
         let Some(known) = read(leaf) else { return Ok(None) };
+        METRICS.certificate(known.not_after - now);
         let known = Known { generation, ..known };
         let mut all = self.lock();
         if all.len() >= MAX_KNOWN {

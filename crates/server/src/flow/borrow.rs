@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::level::Level;
+use super::level::{Level, Settings};
 
 /// Halvings of the interval in which the proportion lies: more than a seat's worth of precision.
 const STEPS: usize = 64;
@@ -22,14 +22,7 @@ struct Item {
 pub fn adjust(levels: &[Arc<Level>]) -> bool {
     let limited: Vec<_> = levels.iter().filter(|level| !level.settings().exempt).collect();
     let total: usize = limited.iter().map(|level| level.settings().nominal).sum();
-    let items: Vec<Item> = limited
-        .iter()
-        .map(|level| {
-            let (settings, demand) = (level.settings(), level.take_demand());
-            let lower = settings.min.max(settings.nominal.min(demand)) as f64;
-            Item { lower, upper: (settings.max as f64).max(lower), target: lower.max(demand as f64).max(MIN_TARGET) }
-        })
-        .collect();
+    let items: Vec<Item> = limited.iter().map(|level| Item::of(&level.settings(), level.take_demand())).collect();
     let quiet = limited.iter().all(|level| level.waiting_now() == 0 && level.figures().taken <= level.settings().min);
     if quiet {
         limited.iter().for_each(|level| level.set_limit(level.settings().nominal));
@@ -41,16 +34,51 @@ pub fn adjust(levels: &[Arc<Level>]) -> bool {
     false
 }
 
+impl Item {
+    fn share(&self, proportion: f64) -> f64 {
+        (self.target * proportion).clamp(self.lower, self.upper)
+    }
+
+    fn of(settings: &Settings, demand: usize) -> Self {
+        let lower = settings.min.max(settings.nominal.min(demand)) as f64;
+        Self { lower, upper: (settings.max as f64).max(lower), target: lower.max(demand as f64).max(MIN_TARGET) }
+    }
+}
+
+/// What a level would get next: the most it lately wanted, and the seats meant for it before all must fit.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub name: Arc<str>,
+    pub demand: usize,
+    pub target: f64,
+}
+
+/// Of all levels that have limits, with the proportion in which they would get them.
+pub fn wishes(levels: &[Arc<Level>]) -> (Vec<Wish>, f64) {
+    let limited: Vec<_> = levels.iter().filter(|level| !level.settings().exempt).collect();
+    let total: usize = limited.iter().map(|level| level.settings().nominal).sum();
+    let items: Vec<Item> = limited.iter().map(|level| Item::of(&level.settings(), level.demand())).collect();
+    let wishes = limited.iter().zip(&items).map(|(level, item)| Wish {
+        name: level.name.clone(),
+        demand: level.demand(),
+        target: item.target,
+    });
+    (wishes.collect(), proportion(total as f64, &items))
+}
+
 /// `target` times one proportion for all, within each one's bounds, so that the sum is `total`.
 fn allocate(total: f64, items: &[Item]) -> Vec<f64> {
-    let share =
-        |proportion: f64| items.iter().map(move |item| (item.target * proportion).clamp(item.lower, item.upper));
+    let proportion = proportion(total, items);
+    items.iter().map(|item| item.share(proportion)).collect()
+}
+
+fn proportion(total: f64, items: &[Item]) -> f64 {
     let (mut low, mut high) = (0.0, total / MIN_TARGET);
     for _ in 0..STEPS {
         let middle = f64::midpoint(low, high);
-        if share(middle).sum::<f64>() < total { low = middle } else { high = middle }
+        if items.iter().map(|item| item.share(middle)).sum::<f64>() < total { low = middle } else { high = middle }
     }
-    share(high).collect()
+    high
 }
 
 #[cfg(test)]

@@ -43,6 +43,26 @@ struct Waiter {
     width: Width,
     tally: Arc<Tally>,
     arrived: Instant,
+    /// What tells its flow from others of its schema.
+    distinguisher: String,
+}
+
+/// A queue, for dumps.
+#[derive(Debug)]
+pub struct QueueFigures {
+    pub executing: usize,
+    pub taken: usize,
+    /// Virtual time of its next request.
+    pub next: f64,
+    pub waiting: Vec<WaiterFigures>,
+}
+
+#[derive(Debug)]
+pub struct WaiterFigures {
+    pub schema: Arc<str>,
+    pub distinguisher: String,
+    pub width: Width,
+    pub waited: Duration,
 }
 
 /// What the level's object says.
@@ -195,7 +215,7 @@ impl Level {
     /// Waits for a turn; `None` when there is no room, or none comes in time.
     pub async fn wait(
         self: &Arc<Self>,
-        flow: FlowHash,
+        (flow, distinguisher): (FlowHash, &str),
         tally: &Arc<Tally>,
         width: Width,
         most: Duration,
@@ -207,7 +227,7 @@ impl Level {
         }
         let (turn, called) = oneshot::channel();
         let arrived = Instant::now();
-        let waiter = Waiter { turn, width, tally: tally.clone(), arrived };
+        let waiter = Waiter { turn, width, tally: tally.clone(), arrived, distinguisher: distinguisher.to_owned() };
         let place = {
             let mut queues = self.queues();
             let place = queues.push(flow, width.seats, waiter);
@@ -246,7 +266,7 @@ impl Level {
             self.waiting.fetch_sub(1, SeqCst);
             drop(queues);
             // Whoever has left meanwhile gives the seats back as they are dropped.
-            let Waiter { turn, width, tally, arrived } = waiter;
+            let Waiter { turn, width, tally, arrived, .. } = waiter;
             tally.left_queue(width.seats);
             drop(turn.send(self.seat(width, Some(queue), tally, arrived.elapsed())));
         }
@@ -282,15 +302,27 @@ impl Level {
         }
     }
 
-    /// Of each queue: requests and seats that wait, seats taken, virtual time.
-    pub fn queue_figures(&self) -> Vec<(usize, usize, usize, f64)> {
-        self.queues().figures().collect()
+    pub fn queue_figures(&self) -> Vec<QueueFigures> {
+        let waiter = |waiter: &Waiter| WaiterFigures {
+            schema: waiter.tally.name.clone(),
+            distinguisher: waiter.distinguisher.clone(),
+            width: waiter.width,
+            waited: waiter.arrived.elapsed(),
+        };
+        let queues = self.queues();
+        let figures = queues.figures().map(|(executing, taken, next, waiting)| QueueFigures {
+            executing,
+            taken,
+            next,
+            waiting: waiting.into_iter().map(waiter).collect(),
+        });
+        figures.collect()
     }
 
-    /// Of each request that waits: schema, queue, seats, and for how long.
-    pub fn waiting_figures(&self) -> Vec<(Arc<str>, usize, usize, Duration)> {
-        let queues = self.queues();
-        queues.waiting().map(|(queue, seats, w)| (w.tally.name.clone(), queue, seats, w.arrived.elapsed())).collect()
+    /// The most that was wanted at once since borrowing was looked at last, without beginning anew.
+    pub fn demand(&self) -> usize {
+        let now = self.taken.load(Relaxed) + self.waiting.load(Relaxed);
+        self.demand.load(Relaxed).max(now)
     }
 }
 
@@ -396,7 +428,7 @@ mod tests {
         let schema = tally();
         let first = level.try_enter(Width::ONE, &tally()).expect("a free seat");
         assert!(level.try_enter(Width::ONE, &tally()).is_none());
-        let waiting = level.wait(1, &schema, Width::ONE, LONG);
+        let waiting = level.wait((1, ""), &schema, Width::ONE, LONG);
         let (second, ()) = tokio::join!(waiting, async {
             tokio::task::yield_now().await;
             assert_eq!(level.waiting_now(), 1);
@@ -404,9 +436,9 @@ mod tests {
         });
         assert!(second.is_some() && level.waiting_now() == 0);
         let refused = tokio::join!(
-            level.wait(1, &schema, Width::ONE, LONG),
-            level.wait(1, &schema, Width::ONE, LONG),
-            level.wait(1, &schema, Width::ONE, LONG),
+            level.wait((1, ""), &schema, Width::ONE, LONG),
+            level.wait((1, ""), &schema, Width::ONE, LONG),
+            level.wait((1, ""), &schema, Width::ONE, LONG),
         );
         assert!(refused.0.is_none() && refused.1.is_none() && refused.2.is_none());
         let figures = level.figures();
@@ -420,7 +452,7 @@ mod tests {
         let level = level(1, Some((1, 1, 1)));
         let held = level.try_enter(Width::ONE, &tally());
         let schema = tally();
-        drop(tokio::time::timeout(Duration::from_secs(1), level.wait(1, &schema, Width::ONE, LONG)).await);
+        drop(tokio::time::timeout(Duration::from_secs(1), level.wait((1, ""), &schema, Width::ONE, LONG)).await);
         assert_eq!((level.waiting_now(), level.figures().cancelled), (0, 1));
         drop(held);
         assert!(level.try_enter(Width::ONE, &tally()).is_some());

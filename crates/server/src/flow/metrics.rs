@@ -2,6 +2,7 @@
 //!
 //! A schema has its numbers ready: counting a request looks nothing up.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::borrow::Wish;
 use super::level::Figures;
 
 const DURATION_BUCKETS: [f64; 13] = [0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0];
@@ -35,6 +37,9 @@ struct Metrics {
     lower: Family<LevelLabels, Gauge>,
     upper: Family<LevelLabels, Gauge>,
     current: Family<LevelLabels, Gauge>,
+    demand: Family<LevelLabels, Gauge>,
+    target: Family<LevelLabels, Gauge<f64, AtomicU64>>,
+    fair_share: Gauge<f64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -54,6 +59,9 @@ impl Default for Metrics {
             lower: Family::default(),
             upper: Family::default(),
             current: Family::default(),
+            demand: Family::default(),
+            target: Family::default(),
+            fair_share: Gauge::default(),
         }
     }
 }
@@ -222,6 +230,16 @@ pub fn set_levels(levels: &[Figures]) {
     }
 }
 
+/// What levels want.
+pub fn set_wishes((wishes, proportion): &(Vec<Wish>, f64)) {
+    for wish in wishes {
+        let labels = LevelLabels { priority_level: wish.name.clone() };
+        METRICS.demand.get_or_create(&labels).set(wish.demand as i64);
+        METRICS.target.get_or_create(&labels).set(wish.target);
+    }
+    METRICS.fair_share.set(*proportion);
+}
+
 pub fn register(r: &mut Registry) {
     let m = &*METRICS;
     let name = |rest: &str| format!("apiserver_flowcontrol_{rest}");
@@ -239,4 +257,7 @@ pub fn register(r: &mut Registry) {
     r.register(name("lower_limit_seats"), "Seats it keeps", m.lower.clone());
     r.register(name("upper_limit_seats"), "Seats it may have", m.upper.clone());
     r.register(name("current_limit_seats"), "Seats it has now", m.current.clone());
+    r.register(name("demand_seats_high_watermark"), "Most seats that it lately wanted at once", m.demand.clone());
+    r.register(name("target_seats"), "Seats meant for it", m.target.clone());
+    r.register(name("seat_fair_frac"), "Share of those that all levels can get", m.fair_share.clone());
 }

@@ -147,6 +147,10 @@ impl Flow {
         debug::serve(&self.plan.load(), path)
     }
 
+    pub(crate) fn wishes(&self) -> (Vec<borrow::Wish>, f64) {
+        borrow::wishes(&self.plan.load().levels())
+    }
+
     pub(crate) fn describe(&self) -> Vec<level::Figures> {
         self.plan.load().levels().iter().map(|level| level.figures()).collect()
     }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use super::schema::FlowHash;
 
 /// What a request is expected to take before it has shown it (`estimatedServiceDuration`).
-const EXPECTED_SECONDS: f64 = 0.003;
+pub const EXPECTED_SECONDS: f64 = 0.003;
 
 pub struct Queues<T> {
     queues: Vec<Queue<T>>,
@@ -27,6 +27,7 @@ pub struct Queues<T> {
 struct Queue<T> {
     waiting: VecDeque<Waiter<T>>,
     waiting_seats: usize,
+    executing: usize,
     executing_seats: usize,
     /// Virtual time at which its next request begins.
     next: f64,
@@ -47,7 +48,7 @@ pub struct Place {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), waiting_seats: 0, executing_seats: 0, next: 0.0 }
+        Self { waiting: VecDeque::new(), waiting_seats: 0, executing: 0, executing_seats: 0, next: 0.0 }
     }
 }
 
@@ -110,6 +111,7 @@ impl<T> Queues<T> {
         self.virtual_time = self.virtual_time.max(queue.next);
         queue.next += EXPECTED_SECONDS * seats as f64;
         queue.waiting_seats -= seats;
+        queue.executing += 1;
         queue.executing_seats += seats;
         self.robin = (index + 1) % count;
         Some((index, seats, token))
@@ -118,6 +120,7 @@ impl<T> Queues<T> {
     /// A request from this queue is finished; what it took differs from what was expected.
     pub fn done(&mut self, queue: usize, seats: usize, seconds: f64) {
         if let Some(queue) = self.queues.get_mut(queue) {
+            queue.executing = queue.executing.saturating_sub(1);
             queue.executing_seats = queue.executing_seats.saturating_sub(seats);
             queue.next += (seconds - EXPECTED_SECONDS) * seats as f64;
         }
@@ -132,15 +135,12 @@ impl<T> Queues<T> {
         true
     }
 
-    /// Of each queue: requests and seats that wait, seats taken, virtual time of its next request.
-    pub fn figures(&self) -> impl Iterator<Item = (usize, usize, usize, f64)> {
-        self.queues.iter().map(|queue| (queue.waiting.len(), queue.waiting_seats, queue.executing_seats, queue.next))
-    }
-
-    /// Queue and seats of everyone who waits.
-    pub fn waiting(&self) -> impl Iterator<Item = (usize, usize, &T)> {
-        let each = self.queues.iter().enumerate();
-        each.flat_map(|(index, queue)| queue.waiting.iter().map(move |waiter| (index, waiter.seats, &waiter.token)))
+    /// Of each queue: requests being served, seats they take, virtual time of its next request, and those who wait.
+    pub fn figures(&self) -> impl Iterator<Item = (usize, usize, f64, Vec<&T>)> {
+        self.queues.iter().map(|queue| {
+            let waiting = queue.waiting.iter().map(|waiter| &waiter.token);
+            (queue.executing, queue.executing_seats, queue.next, waiting.collect())
+        })
     }
 }
 
@@ -218,6 +218,6 @@ mod tests {
         assert!(queues.pop(|_| false).is_none());
         let (queue, seats, ()) = queues.pop(|_| true).expect("somebody");
         queues.done(queue, seats, 1.0);
-        assert_eq!(queues.figures().next().map(|figures| (figures.0, figures.2)), Some((0, 0)));
+        assert_eq!(queues.figures().next().map(|figures| (figures.3.len(), figures.1)), Some((0, 0)));
     }
 }

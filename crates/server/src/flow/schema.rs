@@ -104,16 +104,17 @@ impl Schema {
         self.rules.iter().any(|rule| rule.matches(user, info))
     }
 
-    /// Which of the schema's flows a request belongs to.
-    pub fn flow(&self, user: &UserInfo, info: &RequestInfo) -> FlowHash {
+    /// Which of the schema's flows a request belongs to, and what tells them apart.
+    pub fn flow<'a>(&self, user: &'a UserInfo, info: &'a RequestInfo) -> (FlowHash, &'a str) {
         let mut hasher = DefaultHasher::new();
         self.name.hash(&mut hasher);
-        match self.distinguisher {
-            Distinguisher::Nothing => {}
-            Distinguisher::User => user.name.hash(&mut hasher),
-            Distinguisher::Namespace => info.namespace.hash(&mut hasher),
-        }
-        hasher.finish()
+        let distinguisher = match self.distinguisher {
+            Distinguisher::Nothing => "",
+            Distinguisher::User => &user.name,
+            Distinguisher::Namespace => &info.namespace,
+        };
+        distinguisher.hash(&mut hasher);
+        (hasher.finish(), distinguisher)
     }
 }
 

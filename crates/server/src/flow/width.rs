@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use orlop_store::Store;
 
+use super::queues::EXPECTED_SECONDS;
 use crate::request::RequestInfo;
 
 const BYTES_PER_SEAT: usize = 100_000;
@@ -31,6 +32,11 @@ pub struct Width {
 
 impl Width {
     pub const ONE: Self = Self { seats: 1, extra: Duration::ZERO, final_seats: 0 };
+
+    /// Seat-seconds that it is expected to take.
+    pub fn work(self) -> f64 {
+        EXPECTED_SECONDS * self.seats as f64 + self.extra.as_secs_f64() * self.final_seats as f64
+    }
 }
 
 /// `most` is what the level allows one request.

@@ -29,7 +29,8 @@ pub fn durations<L: Clone + Hash + Eq>(bounds: &'static [f64]) -> Durations<L> {
 pub const FROM_A_MILLISECOND: &[f64] =
     &[0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384];
 
-/// A counter whose name does not end in `_total`, as it must in OpenMetrics: its type is left open.
+/// A counter under its whole name: upstream's do not all end in `_total`, as OpenMetrics wants it and as the encoder
+/// makes it. Prometheus takes such counters.
 #[derive(Clone, Debug, Default)]
 pub struct Count(Counter);
 
@@ -40,7 +41,7 @@ impl Count {
 }
 
 impl TypedMetric for Count {
-    const TYPE: MetricType = MetricType::Unknown;
+    const TYPE: MetricType = MetricType::Counter;
 }
 
 impl EncodeMetric for Count {
@@ -59,4 +60,22 @@ pub type Counts<L> = Family<L, Counter>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ResultLabel {
     pub result: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    #[test]
+    fn counters_keep_their_names() {
+        let mut registry = Registry::default();
+        let count = Count::default();
+        count.inc();
+        registry.register("authentication_attempts", "Attempts", count);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("encoded");
+        assert!(text.ends_with("# TYPE authentication_attempts counter\nauthentication_attempts 1\n# EOF\n"), "{text}");
+    }
 }
