@@ -272,9 +272,9 @@ pub trait Kind: Send + Sync + 'static {
         None
     }
 
-    /// An annotation that stands for a field of a version: whoever asks for metadata alone does not see it.
-    fn annotation_of_version(&self) -> Option<&'static str> {
-        None
+    /// Annotations that stand for fields of a version: whoever asks for metadata alone does not see them.
+    fn annotations_of_version(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// Upstream keeps objects in protobuf but for the kinds of servers that came later.

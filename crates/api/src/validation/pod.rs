@@ -203,14 +203,13 @@ fn gated_changes(spec: &Value, old: &Value, path: &Path<'_>, munged: &mut Value,
 }
 
 fn narrower_terms(new: &Value, old: &Value, path: &Path<'_>, errors: &mut ErrorList) {
-    let terms =
-        |affinity: &Value| affinity.list("requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms").to_vec();
-    let (new, old) = (terms(new), terms(old));
+    const TERMS: &str = "requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+    let (shown, new, old) = (new.at(TERMS), new.list(TERMS), old.list(TERMS));
     if !old.is_empty() && old.len() != new.len() {
         let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
-        return errors.invalid(path, new, detail);
+        return errors.invalid(path, shown.clone(), detail);
     }
-    for (i, (new, old)) in new.iter().zip(&old).enumerate() {
+    for (i, (new, old)) in new.iter().zip(old).enumerate() {
         let is_empty = |term: &Value| term.list("matchExpressions").is_empty() && term.list("matchFields").is_empty();
         let grew = |field: &str| {
             let (new, old) = (new.list(field), old.list(field));

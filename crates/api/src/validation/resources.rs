@@ -186,7 +186,9 @@ pub(crate) fn divides(name: &str, amount: &Value) -> bool {
 
 fn is_divisible(name: &str, amount: &Quantity) -> bool {
     let size = name.strip_prefix("hugepages-").and_then(|size| Quantity::parse(size).ok());
-    size.is_some_and(|s| s.sign() > 0 && s.milli_value() % 1000 == 0 && amount.value() % s.value().max(1) == 0)
+    // What no `i64` holds is nothing to Go, and so a multiple of anything.
+    let value = amount.as_i64().unwrap_or_else(|| Some(amount.value()).filter(|v| *v < i64::MAX).unwrap_or(0));
+    size.is_some_and(|s| s.sign() > 0 && s.milli_value() % 1000 == 0 && value % s.value().max(1) == 0)
 }
 
 /// Kubernetes' own, as opposed to `vendor.example/device`.

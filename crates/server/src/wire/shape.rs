@@ -44,10 +44,13 @@ pub fn partial(kind: &dyn Kind, json: &[u8], version: MetaVersion) -> Bytes {
 
 fn metadata<'a>(kind: &dyn Kind, json: &'a [u8]) -> Cow<'a, [u8]> {
     let whole = raw::find(json, &["metadata"]).and_then(|range| json.get(range)).unwrap_or(b"{}");
-    let Some(annotation) = kind.annotation_of_version() else { return Cow::Borrowed(whole) };
+    let of_version = kind.annotations_of_version();
+    if of_version.is_empty() {
+        return Cow::Borrowed(whole);
+    }
     let mut metadata: Value = serde_json::from_slice(whole).unwrap_or_default();
     if let Some(annotations) = metadata["annotations"].as_object_mut() {
-        annotations.remove(annotation);
+        annotations.retain(|name, _| !of_version.contains(&name.as_str()));
         if annotations.is_empty() {
             metadata["annotations"].take();
         }

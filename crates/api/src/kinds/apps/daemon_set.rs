@@ -49,8 +49,8 @@ impl Kind for DaemonSet {
     }
 
     /// It is an annotation of `apps/v1` alone.
-    fn annotation_of_version(&self) -> Option<&'static str> {
-        Some(TEMPLATE_GENERATION)
+    fn annotations_of_version(&self) -> &'static [&'static str] {
+        &[TEMPLATE_GENERATION]
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -5,21 +5,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::annotations::{BEHAVIOR, CONDITIONS, CURRENT_METRICS, METRICS, ROUND_TRIP, behavior_to_v1, go_json};
 use crate::kinds::prepare::{remove, set, set_in};
 use crate::kinds::read::{Read, annotation};
-
-const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
-const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
-const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
-const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
-const ROUND_TRIP: [&str; 6] = [
-    METRICS,
-    CURRENT_METRICS,
-    CONDITIONS,
-    BEHAVIOR,
-    "autoscaling.alpha.kubernetes.io/scale-down-tolerance",
-    "autoscaling.alpha.kubernetes.io/scale-up-tolerance",
-];
 
 /// Percent of requested CPU, where v1 named no target.
 const DEFAULT_CPU_UTILIZATION: i64 = 80;
@@ -151,7 +139,7 @@ pub fn to_v1(hpa: &mut Value) {
         metrics.iter().filter(|metric| !is_cpu_utilization(metric)).map(|metric| metric_to_v1(metric, &SPEC)).collect();
     annotate(hpa, METRICS, &others.into());
     annotate(hpa, CURRENT_METRICS, &statuses.iter().map(|status| metric_to_v1(status, &STATUS)).collect());
-    annotate(hpa, BEHAVIOR, &rename_keys(&behavior, char::to_ascii_uppercase));
+    annotate(hpa, BEHAVIOR, &behavior_to_v1(&rename_keys(&behavior, char::to_ascii_uppercase)));
     annotate(hpa, CONDITIONS, &conditions);
     if hpa.at("status.currentReplicas").is_null() {
         set(hpa, "status.currentReplicas", 0);
@@ -283,7 +271,7 @@ fn rename_keys(value: &Value, case: fn(&char) -> char) -> Value {
 fn annotate(hpa: &mut Value, key: &str, value: &Value) {
     let nothing = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
     if !nothing {
-        set_in(hpa, "metadata.annotations", key, value.to_string());
+        set_in(hpa, "metadata.annotations", key, go_json(value));
     }
 }
 
@@ -339,7 +327,7 @@ mod tests {
         assert_eq!(hpa["status"], json!({ "currentReplicas": 1, "currentCPUUtilizationPercentage": 7 }));
         assert_eq!(
             hpa["metadata"]["annotations"][BEHAVIOR],
-            r#"{"ScaleDown":{"Policies":[{"PeriodSeconds":60,"Type":"Pods","Value":4}],"StabilizationWindowSeconds":60}}"#
+            r#"{"ScaleUp":null,"ScaleDown":{"StabilizationWindowSeconds":60,"SelectPolicy":null,"Policies":[{"Type":"Pods","Value":4,"PeriodSeconds":60}],"Tolerance":null}}"#
         );
         to_v2(&mut hpa);
         assert_eq!(hpa, v2());

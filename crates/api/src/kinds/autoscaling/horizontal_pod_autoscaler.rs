@@ -1,3 +1,4 @@
+use crate::kinds::autoscaling::annotations::ROUND_TRIP;
 use crate::kinds::autoscaling::convert;
 use crate::kinds::autoscaling::targets::targets;
 use crate::kinds::prelude::*;
@@ -23,6 +24,10 @@ impl Kind for HorizontalPodAutoscaler {
         create: autoscaler::autoscaler,
         update: autoscaler::update,
         "status": autoscaler::status,
+    }
+
+    fn annotations_of_version(&self) -> &'static [&'static str] {
+        &ROUND_TRIP
     }
 
     /// The target is defaulted in a conversion, which comes before anyone asks who set it.

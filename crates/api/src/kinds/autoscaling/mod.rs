@@ -1,3 +1,4 @@
+mod annotations;
 mod convert;
 pub mod horizontal_pod_autoscaler;
 mod targets;
