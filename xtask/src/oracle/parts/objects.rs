@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use http::Method;
 use orlop_api::{Value, meta};
@@ -19,9 +19,24 @@ const DRY: &str = "?dryRun=All";
 /// Of the mutations every `sample`th is asked.
 pub async fn run(judge: &Judge<'_>, subject: &Subject, sample: usize) -> Result<()> {
     let label = subject.label();
+    check(judge, subject).await?;
     judge.all(&label, creations(subject, sample)).await?;
     if subject.has_verb("get") && !subject.never_stored {
         stored::run(judge, subject, sample).await?;
+    }
+    Ok(())
+}
+
+/// What the corpus calls valid must be, to the last field: else whatever is made of it breaks the same rule, and no
+/// other is heard of.
+async fn check(judge: &Judge<'_>, subject: &Subject) -> Result<()> {
+    for (name, object) in &subject.valid {
+        let path = format!("{}{DRY}&fieldValidation=Strict", subject.collection(meta::namespace(object)));
+        let ask = Ask::json(Method::POST, path, object);
+        let (upstream, _) = judge.both(&ask, &ask).await?;
+        if matches!(upstream.status, 400 | 422) {
+            bail!("{name} is not valid: {}", upstream.body["message"]);
+        }
     }
     Ok(())
 }
