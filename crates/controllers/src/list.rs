@@ -18,14 +18,15 @@ pub struct Settings {
     pub root_ca: String,
     /// Makes the certificates of the cluster's own signers.
     pub signer: Signer,
-    /// Makes the tokens of ServiceAccounts that are kept in Secrets.
-    pub token_signer: TokenSigner,
+    /// Makes the tokens of ServiceAccounts that are kept in Secrets; none: nobody does.
+    pub token_signer: Option<TokenSigner>,
 }
 
 /// All controllers that are a pure decision behind the engine.
 pub fn all(settings: &Settings) -> Vec<Controller> {
-    vec![
-        crate::account_token::controller(settings.token_signer.clone(), settings.root_ca.clone()),
+    let token_signer = settings.token_signer.clone();
+    let tokens = token_signer.map(|signer| crate::account_token::controller(signer, settings.root_ca.clone()));
+    let others = vec![
         crate::account_token::cleaner::controller(),
         crate::bootstrap_token::cleaner::controller(),
         crate::bootstrap_token::signer::controller(),
@@ -59,7 +60,8 @@ pub fn all(settings: &Settings) -> Vec<Controller> {
         crate::volume::claim_protection::controller(),
         crate::volume::ephemeral::controller(),
         crate::volume::protection::controller(),
-    ]
+    ];
+    tokens.into_iter().chain(others).collect()
 }
 
 /// Starts everything, the garbage collector and what counts by its monitors included. All read through `reader`, which must be able
@@ -102,7 +104,7 @@ mod tests {
         Settings {
             root_ca: "PEM".to_owned(),
             signer: Signer::new(|_, _, _| Err("no authority".to_owned())),
-            token_signer: TokenSigner::new(|_| "signed".to_owned()),
+            token_signer: Some(TokenSigner::new(|_| "signed".to_owned())),
         }
     }
 

@@ -16,7 +16,7 @@ use orlop_server::encryption::Encryption;
 use orlop_server::health::Check;
 use orlop_server::pki::kubeconfig::Access;
 use orlop_server::pki::{self, Pki};
-use orlop_server::token::Issuer;
+use orlop_server::token::{Issuer, jwt};
 use orlop_server::trace::Tracer;
 use orlop_server::{Limits, Security, Server};
 use orlop_store::disk::RealDisk;
@@ -57,7 +57,7 @@ impl ControlPlane {
             tracing::warn!(?torn, "the last write was cut off by a crash; it was never acknowledged");
         }
         let pki = Arc::new(Pki::open(pki_config(arguments, machine)).context("opening the cluster's keys")?);
-        let security = security(arguments, &store, &pki)?;
+        let security = security(arguments, &store, &pki).await?;
         let audit = Audit::start(arguments.audit.options()?).context("setting up auditing")?;
         let tracer = arguments.traces.start()?;
         let watching = Watching { audit: audit.clone(), tracer: tracer.clone(), keys };
@@ -128,7 +128,8 @@ impl ControlPlane {
         let sign = move |request: &[u8], usages: &[String], duration| {
             ca.sign_request(request, usages, duration).map_err(|error| orlop_base::error::chain(&error))
         };
-        let token_signer = TokenSigner::new(move |claims| issuer.sign_payload(claims));
+        let key = issuer.own_key().cloned();
+        let token_signer = key.map(|key| TokenSigner::new(move |claims| jwt::sign(&key, claims)));
         let settings = Settings { root_ca, signer: Signer::new(sign), token_signer };
         let server = self.server.clone();
         tasks.spawn(orlop_base::task::boxed(lead(manager.clone(), terms, shutdown.clone(), move |leading| {
@@ -203,8 +204,9 @@ fn pki_config(arguments: &Arguments, machine: &Machine) -> pki::Config {
     }
 }
 
-fn security(arguments: &Arguments, store: &Store, pki: &Arc<Pki>) -> Result<Security> {
-    let config = arguments.security.config(&arguments.cluster_domain)?;
+async fn security(arguments: &Arguments, store: &Store, pki: &Arc<Pki>) -> Result<Security> {
+    let mut config = arguments.security.config(&arguments.cluster_domain)?;
+    arguments.security.open_signer(&mut config).await?;
     Security::new(store, pki.clone(), config).context("setting up authentication and authorization")
 }
 

@@ -12,7 +12,7 @@ use orlop_server::authn::webhook::TokenWebhook;
 use orlop_server::authn::{AuthorityFile, RequestHeaders, TokenAuthenticator, TokenFile};
 use orlop_server::authz::{Link, Reload, abac, config, webhook};
 use orlop_server::pki::{PublicKey, SigningKey};
-use orlop_server::token::IssuerConfig;
+use orlop_server::token::{External, IssuerConfig};
 
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
@@ -51,6 +51,9 @@ pub struct Arguments {
     /// Key that signs ServiceAccount tokens [default: one that is made and kept]
     #[arg(long, value_name = "FILE")]
     pub service_account_signing_key_file: Option<PathBuf>,
+    /// Socket of a program that signs ServiceAccount tokens instead: a path, or '@' and the name of an abstract one
+    #[arg(long, value_name = "SOCKET")]
+    pub service_account_signing_endpoint: Option<String>,
     /// Longest life of a requested token
     #[arg(long, value_name = "DURATION", value_parser = duration_seconds)]
     pub service_account_max_token_expiration: Option<i64>,
@@ -154,6 +157,12 @@ fn duration_seconds(text: &str) -> Result<i64, String> {
     orlop_server::review::seconds(text)
 }
 
+/// Parts of letters, digits, `_` and `-`, with dots between them.
+fn is_abstract_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    name.split('.').all(|part| !part.is_empty() && part.chars().all(allowed))
+}
+
 fn authorities(purpose: &str, file: Option<&Path>) -> Result<Option<AuthorityFile>, String> {
     file.map(|file| AuthorityFile::read(purpose, file)).transpose()
 }
@@ -171,6 +180,8 @@ impl Arguments {
         Ok(SecurityConfig {
             issuer,
             signing_key: key.context("--service-account-signing-key-file")?.map(Arc::new),
+            // Asked once everything else is found good.
+            external_signer: None,
             token_file: token_file.context("--token-auth-file")?,
             bootstrap_tokens: self.enable_bootstrap_token_auth,
             token_authenticators: webhook.into_iter().collect(),
@@ -185,6 +196,37 @@ impl Arguments {
             reload,
             admission: self.admission()?,
         })
+    }
+
+    /// Asks the program that signs tokens, if there is one, what it can do.
+    pub async fn open_signer(&self, config: &mut SecurityConfig) -> Result<()> {
+        let endpoint = self.service_account_signing_endpoint.as_deref();
+        let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.is_empty()) else { return Ok(()) };
+        if self.service_account_signing_key_file.is_some() || !self.service_account_key_file.is_empty() {
+            bail!(
+                "can't set `--service-account-signing-key-file` and/or `--service-account-key-file` with \
+                 `--service-account-signing-endpoint` (They are mutually exclusive)"
+            );
+        }
+        if endpoint.strip_prefix('@').is_some_and(|name| !is_abstract_name(name)) {
+            bail!(
+                "invalid value {endpoint:?} passed for `--service-account-signing-endpoint`, when prefixed with @ must \
+                 be a valid abstract socket name"
+            );
+        }
+        let external = External::open(endpoint).await.context("while setting up external-jwt-signer")?;
+        let most = external.max_expiration_seconds;
+        let issuer = &mut config.issuer;
+        if let Some(asked) = issuer.max_expiration_seconds.filter(|asked| *asked > most) {
+            bail!(
+                "service-account-max-token-expiration cannot be set longer than the token expiration supported by \
+                 service-account-signing-endpoint: {asked}s > {most}s"
+            );
+        }
+        issuer.max_expiration_seconds.get_or_insert(most);
+        issuer.max_extended_seconds = issuer.max_extended_seconds.min(most);
+        config.external_signer = Some(Arc::new(external));
+        Ok(())
     }
 
     fn admission(&self) -> Result<admission::Choice> {
@@ -232,6 +274,7 @@ impl Arguments {
             issuer: issuers.remove(0),
             other_issuers: issuers,
             audiences: self.api_audiences.clone(),
+            max_extended_seconds: IssuerConfig::default().max_extended_seconds,
             max_expiration_seconds: self.service_account_max_token_expiration.filter(|seconds| *seconds > 0),
             other_keys,
             lookup: self.service_account_lookup,

@@ -152,6 +152,7 @@ impl Metrics {
         crate::admission::metrics::register(r);
         crate::authn::metrics::register(r);
         crate::authz::metrics::register(r);
+        crate::token::external::metrics::register(r);
         crate::aggregation::metrics::register(r);
         build::register(r);
         crate::encryption::metrics::METRICS.register(r);

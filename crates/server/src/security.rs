@@ -24,7 +24,7 @@ use crate::connect::{self, Connections};
 use crate::health::Check;
 use crate::pki::{Pki, PkiError, SigningKey};
 use crate::review::{self, Reviews};
-use crate::token::{Issuer, IssuerConfig, discovery, tracking};
+use crate::token::{External, Issuer, IssuerConfig, discovery, tracking};
 use crate::{Server, ServerConfig};
 
 /// What an operator may choose.
@@ -32,6 +32,8 @@ pub struct SecurityConfig {
     pub issuer: IssuerConfig,
     /// Instead of the key we keep (`--service-account-signing-key-file`).
     pub signing_key: Option<Arc<SigningKey>>,
+    /// Signs instead of any key of ours (`--service-account-signing-endpoint`).
+    pub external_signer: Option<Arc<External>>,
     pub token_file: Option<TokenFile>,
     /// `--enable-bootstrap-token-auth`.
     pub bootstrap_tokens: bool,
@@ -58,6 +60,7 @@ impl Default for SecurityConfig {
         Self {
             issuer: IssuerConfig::default(),
             signing_key: None,
+            external_signer: None,
             token_file: None,
             bootstrap_tokens: false,
             token_authenticators: Vec::new(),
@@ -100,7 +103,11 @@ const RETRY: Backoff = Backoff { initial: Duration::from_millis(100), max: Durat
 impl Security {
     pub fn new(store: &Store, pki: Arc<Pki>, config: SecurityConfig) -> Result<Self, PkiError> {
         let key = config.signing_key.unwrap_or_else(|| pki.service_account_key().clone());
-        let issuer = Arc::new(Issuer::new(config.issuer, key, store));
+        let issuer = Issuer::new(config.issuer, key, store);
+        let issuer = Arc::new(match config.external_signer {
+            Some(external) => issuer.with_external(external),
+            None => issuer,
+        });
         let files = [config.client_authorities, config.proxy_authorities];
         let trust = Trust {
             clients: Arc::new(Authorities::new(pki.cluster_ca(), files[0].as_ref())?),
@@ -171,6 +178,7 @@ impl Security {
             self.keep_policy(server),
             self.keep_trust(server),
             self.track_tokens(server),
+            self.authentication.issuer().follow_keys(),
             self.follow_files()
         );
     }

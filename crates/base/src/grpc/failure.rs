@@ -84,6 +84,36 @@ impl Failure {
     }
 }
 
+/// As Go prints a status.
+#[derive(Debug, thiserror::Error)]
+#[error("rpc error: code = {code} desc = {failure}", code = .failure.code())]
+pub struct CallError {
+    failure: Failure,
+}
+
+impl CallError {
+    pub fn code(&self) -> Code {
+        self.failure.code()
+    }
+
+    /// Nothing was sent.
+    pub fn is_unreachable(&self) -> bool {
+        !self.failure.is_doubtful()
+    }
+}
+
+impl From<Failure> for CallError {
+    fn from(failure: Failure) -> Self {
+        Self { failure }
+    }
+}
+
+impl From<Malformed> for CallError {
+    fn from(malformed: Malformed) -> Self {
+        Self { failure: malformed.into() }
+    }
+}
+
 pub(super) fn broken(error: hyper::Error) -> Failure {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);

@@ -3,6 +3,7 @@
 
 mod answers;
 mod failure;
+mod line;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -22,7 +23,8 @@ use tokio::sync::mpsc;
 
 use crate::protobuf::{Malformed, Message};
 pub use answers::Answers;
-pub use failure::{Code, Failure};
+pub use failure::{CallError, Code, Failure};
+pub use line::Line;
 
 /// Compressed or not, and four bytes of length.
 const PREFIX_BYTES: usize = 5;

@@ -182,6 +182,7 @@ impl Authentication {
         if let Some(found) = self.token_file.as_ref().and_then(|file| self.ours(file.user(token), audiences)) {
             return Ok(found);
         }
+        self.issuer.learn(token).await;
         match self.issuer.authenticate(token, audiences) {
             Ok(Some(found)) => return Ok(found),
             Ok(None) => {}

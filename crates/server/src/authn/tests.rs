@@ -48,7 +48,7 @@ async fn callers_are_found_in_upstreams_order() {
     let (pki, other_dir) = (pki(dir.path()), tempfile::tempdir().expect("tempdir"));
     let stranger = self::pki(other_dir.path());
     let (_store, issuer) = crate::token::tests::cluster().await;
-    let token = TokenRequest(issuer.clone()).issue("a", "sa", json!({}), &Warnings::default()).expect("issued");
+    let token = TokenRequest(issuer.clone()).issue("a", "sa", json!({}), &Warnings::default()).await.expect("issued");
     let token = format!("Bearer {}", token["status"]["token"].as_str().expect("a token"));
     let file = dir.path().join("tokens");
     std::fs::write(&file, "secret,alice,1,admins\n").expect("written");

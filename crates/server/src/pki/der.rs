@@ -13,6 +13,8 @@ const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 
 const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 /// 1.2.840.10045.3.1.7
 const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+/// 1.3.132.0.34
+const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 
 fn value(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let length: usize = parts.iter().map(|part| part.len()).sum();
@@ -39,6 +41,10 @@ fn p256_algorithm() -> Vec<u8> {
     value(SEQUENCE, &[&value(OID, &[EC_PUBLIC_KEY]), &value(OID, &[P256])])
 }
 
+fn p384_algorithm() -> Vec<u8> {
+    value(SEQUENCE, &[&value(OID, &[EC_PUBLIC_KEY]), &value(OID, &[P384])])
+}
+
 /// PKCS #8 around a PKCS #1 RSA key ("RSA PRIVATE KEY", what kubeadm writes).
 pub(super) fn pkcs8_from_pkcs1(key: &[u8]) -> Vec<u8> {
     pkcs8(&rsa_algorithm(), key)
@@ -56,6 +62,11 @@ fn pkcs8(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
 /// SubjectPublicKeyInfo of an uncompressed P-256 point.
 pub(super) fn p256_public_key_info(point: &[u8]) -> Vec<u8> {
     value(SEQUENCE, &[&p256_algorithm(), &value(BIT_STRING, &[&[0], point])])
+}
+
+/// The same of a P-384 point.
+pub(super) fn p384_public_key_info(point: &[u8]) -> Vec<u8> {
+    value(SEQUENCE, &[&p384_algorithm(), &value(BIT_STRING, &[&[0], point])])
 }
 
 /// SubjectPublicKeyInfo of a PKCS #1 RSA public key.

@@ -132,12 +132,15 @@ pub struct PublicKey {
     /// SubjectPublicKeyInfo.
     info: Vec<u8>,
     key_id: String,
+    /// Good for tokens, but not told to others.
+    unpublished: bool,
 }
 
 /// JWS signature algorithms we know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     Es256,
+    Es384,
     Rs256,
 }
 
@@ -145,6 +148,7 @@ impl Algorithm {
     pub fn name(self) -> &'static str {
         match self {
             Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
             Self::Rs256 => "RS256",
         }
     }
@@ -155,13 +159,26 @@ impl PublicKey {
         Self::new(Algorithm::Es256, point, der::p256_public_key_info(point))
     }
 
+    fn p384(point: &[u8]) -> Self {
+        Self::new(Algorithm::Es384, point, der::p384_public_key_info(point))
+    }
+
     fn rsa(pkcs1: &[u8]) -> Self {
         Self::new(Algorithm::Rs256, pkcs1, der::rsa_public_key_info(pkcs1))
     }
 
     fn new(algorithm: Algorithm, raw: &[u8], info: Vec<u8>) -> Self {
         let digest = ring::digest::digest(&ring::digest::SHA256, &info);
-        Self { algorithm, raw: raw.to_vec(), info, key_id: URL_SAFE_NO_PAD.encode(digest) }
+        Self { algorithm, raw: raw.to_vec(), info, key_id: URL_SAFE_NO_PAD.encode(digest), unpublished: false }
+    }
+
+    /// As somebody else names it.
+    pub fn named(self, key_id: &str, unpublished: bool) -> Self {
+        Self { key_id: key_id.to_owned(), unpublished, ..self }
+    }
+
+    pub fn is_unpublished(&self) -> bool {
+        self.unpublished
     }
 
     pub fn algorithm(&self) -> Algorithm {
@@ -176,6 +193,7 @@ impl PublicKey {
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let algorithm: &dyn signature::VerificationAlgorithm = match self.algorithm {
             Algorithm::Es256 => &signature::ECDSA_P256_SHA256_FIXED,
+            Algorithm::Es384 => &signature::ECDSA_P384_SHA384_FIXED,
             Algorithm::Rs256 => &signature::RSA_PKCS1_2048_8192_SHA256,
         };
         signature::UnparsedPublicKey::new(algorithm, &self.raw).verify(message, signature).is_ok()
@@ -187,10 +205,10 @@ impl PublicKey {
         let mut jwk = serde_json::json!({ "use": "sig", "kid": self.key_id, "alg": self.algorithm.name() });
         match self.algorithm {
             // The point is 04, x, y.
-            Algorithm::Es256 => {
-                let (x, y) = self.raw[1..].split_at(32);
+            Algorithm::Es256 | Algorithm::Es384 => {
+                let (x, y) = self.raw[1..].split_at(self.raw.len() / 2);
                 jwk["kty"] = "EC".into();
-                jwk["crv"] = "P-256".into();
+                jwk["crv"] = if self.algorithm == Algorithm::Es256 { "P-256" } else { "P-384" }.into();
                 jwk["x"] = encode(x).into();
                 jwk["y"] = encode(y).into();
             }
@@ -215,7 +233,7 @@ impl PublicKey {
             let (kind, der) = section.map_err(|error| wrong(error.to_string()))?;
             let private = match kind {
                 SectionKind::PublicKey => {
-                    keys.push(Self::from_info(&der).ok_or_else(|| wrong("neither P-256 nor RSA".into()))?);
+                    keys.push(Self::from_info(&der).ok_or_else(|| wrong("not P-256, P-384 or RSA".into()))?);
                     continue;
                 }
                 SectionKind::PrivateKey => der,
@@ -232,11 +250,12 @@ impl PublicKey {
         }
     }
 
-    fn from_info(info: &[u8]) -> Option<Self> {
+    /// Of a SubjectPublicKeyInfo: P-256, P-384 or RSA.
+    pub fn from_info(info: &[u8]) -> Option<Self> {
         use x509_parser::prelude::FromDer;
         let (_, parsed) = x509_parser::x509::SubjectPublicKeyInfo::from_der(info).ok()?;
         let raw: &[u8] = &parsed.subject_public_key.data;
-        [Self::p256(raw), Self::rsa(raw)].into_iter().find(|key| key.info == info)
+        [Self::p256(raw), Self::p384(raw), Self::rsa(raw)].into_iter().find(|key| key.info == info)
     }
 }
 

@@ -155,7 +155,7 @@ async fn identities_are_told() {
     let me = status(identity::own(&fixture.reviews, &call, json!({"kind": "SelfSubjectReview"})).await);
     assert_eq!(me, json!({"userInfo": {"username": "bob", "groups": ["g"]}}));
     let issuer = fixture.reviews.authentication.issuer().clone();
-    let issued = TokenRequest(issuer).issue("a", "sa", json!({}), &Warnings::default()).expect("issued");
+    let issued = TokenRequest(issuer).issue("a", "sa", json!({}), &Warnings::default()).await.expect("issued");
     let ask = async |token: &str, audiences: Value| {
         let review = json!({"spec": {"token": token, "audiences": audiences}});
         status(identity::token(&fixture.reviews, &call, review).await)

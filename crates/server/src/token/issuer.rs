@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use orlop_api::Value;
 use orlop_base::clock;
@@ -10,9 +11,11 @@ use orlop_store::Store;
 use tokio::sync::mpsc;
 
 use super::claims::{Claims, Invalid};
+use super::external::{External, ExternalError};
 use super::jwt;
 use super::legacy::{self, LegacyClaims, Secret};
 use super::objects::{self, Vouchers};
+use super::request::EXTENDED_SECONDS;
 use super::tracking;
 use crate::authn::metrics::METRICS;
 use crate::authz::rule::go_list;
@@ -34,6 +37,8 @@ pub struct IssuerConfig {
     pub other_keys: Vec<PublicKey>,
     /// A token in a Secret is good only as long as the Secret and its account are there (`--service-account-lookup`).
     pub lookup: bool,
+    /// Longest life of those that live on for longer than they say.
+    pub max_extended_seconds: i64,
     /// Tokens that kubelets ask for live on for a year, for clients that never read the renewed one
     /// (`--service-account-extend-token-expiration`).
     pub extend_expiration: bool,
@@ -48,6 +53,7 @@ impl Default for IssuerConfig {
             other_issuers: Vec::new(),
             audiences: Vec::new(),
             max_expiration_seconds: None,
+            max_extended_seconds: EXTENDED_SECONDS,
             other_keys: Vec::new(),
             lookup: true,
             extend_expiration: true,
@@ -58,8 +64,9 @@ impl Default for IssuerConfig {
 
 pub struct Issuer {
     config: IssuerConfig,
-    key: Arc<SigningKey>,
-    keys: Vec<PublicKey>,
+    signer: Signer,
+    /// Ours and those of earlier issuers.
+    keys: Arc<Vec<PublicKey>>,
     store: Store,
     verified: Mutex<Verified>,
     uses: mpsc::Sender<Secret>,
@@ -67,8 +74,18 @@ pub struct Issuer {
     used: Mutex<Option<mpsc::Receiver<Secret>>>,
 }
 
+/// Who signs.
+enum Signer {
+    Own(Arc<SigningKey>),
+    /// Its keys are the only ones.
+    External(Arc<External>),
+}
+
 /// Uses of tokens in Secrets that wait to be noted; what does not fit is noted at the next use.
 const MAX_USES: usize = 256;
+
+/// How long others may keep keys of our own.
+const MAX_AGE: Duration = Duration::from_hours(1);
 
 /// A token that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,28 +105,83 @@ impl Issuer {
         let mut keys = vec![key.public().clone()];
         keys.extend(config.other_keys.iter().filter(|other| *other != key.public()).cloned());
         let (uses, used) = mpsc::channel(MAX_USES);
-        Self { config, key, keys, store: store.clone(), verified: Mutex::default(), uses, used: Mutex::new(Some(used)) }
+        let (keys, signer) = (Arc::new(keys), Signer::Own(key));
+        let (verified, used) = (Mutex::default(), Mutex::new(Some(used)));
+        Self { config, signer, keys, store: store.clone(), verified, uses, used }
+    }
+
+    pub fn with_external(self, external: Arc<External>) -> Self {
+        Self { signer: Signer::External(external), ..self }
+    }
+
+    pub(super) fn external(&self) -> Option<&Arc<External>> {
+        match &self.signer {
+            Signer::Own(_) => None,
+            Signer::External(external) => Some(external),
+        }
+    }
+
+    /// Keeps up with the keys of another signer, for as long as it is polled.
+    pub async fn follow_keys(&self) {
+        if let Some(external) = self.external() {
+            external.run().await;
+        }
+    }
+
+    /// Makes sure that the key that a token names is known if it is one of another signer's.
+    pub async fn learn(&self, token: &str) {
+        if let Some(external) = self.external()
+            && let Some(parsed) = jwt::parse(token)
+            && (self.is_ours(&parsed) || parsed.payload["iss"] == legacy::ISSUER)
+        {
+            external.learn(parsed.header().1).await;
+        }
+    }
+
+    fn is_ours(&self, parsed: &jwt::Parsed<'_>) -> bool {
+        let issuer = parsed.payload["iss"].as_str().unwrap_or_default();
+        issuer == self.config.issuer || self.config.other_issuers.iter().any(|other| other == issuer)
     }
 
     pub fn config(&self) -> &IssuerConfig {
         &self.config
     }
 
-    pub fn keys(&self) -> &[PublicKey] {
-        &self.keys
+    /// What tokens are verified by, some of which others are not to know.
+    pub fn keys(&self) -> Vec<PublicKey> {
+        self.external().map_or_else(|| self.keys.to_vec(), |external| external.keys().keys.clone())
+    }
+
+    /// How long others may keep the keys.
+    pub fn max_age(&self) -> Duration {
+        self.external().map_or(MAX_AGE, |external| external.keys().max_age())
+    }
+
+    fn verify(&self, parsed: &jwt::Parsed<'_>) -> Result<(), jwt::SignatureError> {
+        match self.external() {
+            None => parsed.verify(&self.keys),
+            Some(external) => parsed.verify(&external.keys().keys),
+        }
     }
 
     pub(super) fn store(&self) -> &Store {
         &self.store
     }
 
-    pub fn sign(&self, claims: &Claims) -> String {
-        self.sign_payload(&claims.to_payload())
+    pub async fn sign(&self, claims: &Claims) -> Result<String, ExternalError> {
+        let payload = claims.to_payload();
+        match &self.signer {
+            Signer::Own(key) => Ok(jwt::sign(key, &payload)),
+            Signer::External(external) => external.sign(&payload).await,
+        }
     }
 
-    /// A token of any claims, for Secrets.
-    pub fn sign_payload(&self, payload: &Value) -> String {
-        jwt::sign(&self.key, payload)
+    /// What makes tokens of any claims, for Secrets; nobody does with another signer, as upstream.
+    pub fn own_key(&self) -> Option<&Arc<SigningKey>> {
+        match &self.signer {
+            Signer::Own(key) => Some(key),
+            Signer::External(_) => None,
+        }
     }
 
     /// Uses of tokens in Secrets, to be noted; once.
@@ -157,7 +229,7 @@ impl Issuer {
         let Some(parsed) = jwt::parse(token).filter(|parsed| parsed.payload["iss"] == legacy::ISSUER) else {
             return Ok(None);
         };
-        parsed.verify(&self.keys).map_err(|error| error.to_string())?;
+        self.verify(&parsed).map_err(|error| error.to_string())?;
         let claims = LegacyClaims::from_payload(&parsed.payload);
         let audiences = self.shared(&Claims::audiences_of(&parsed.payload), asked)?;
         let found = if self.config.lookup {
@@ -182,11 +254,10 @@ impl Issuer {
             return Ok(Some(known.clone()));
         }
         let Some(parsed) = jwt::parse(token) else { return Ok(None) };
-        let issuer = parsed.payload["iss"].as_str().unwrap_or_default();
-        if issuer != self.config.issuer && !self.config.other_issuers.iter().any(|other| other == issuer) {
+        if !self.is_ours(&parsed) {
             return Ok(None);
         }
-        parsed.verify(&self.keys).map_err(|error| error.to_string())?;
+        self.verify(&parsed).map_err(|error| error.to_string())?;
         let Some(claims) = Claims::from_payload(&parsed.payload) else { return Ok(None) };
         Ok(Some(Known { user: claims.user(), claims: Arc::new(claims), vouchers: Vouchers::new() }))
     }

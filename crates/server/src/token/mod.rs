@@ -4,11 +4,13 @@
 //! - [`Claims`]: what a token says, and whether that still holds.
 //! - [`Issuer`]: whose tokens, for whom; verified tokens are remembered.
 //! - [`TokenRequest`] answers `serviceaccounts/token`.
+//! - [`external`]: another program signs.
 //! - `legacy` ones never expire and are kept in Secrets; [`tracking`] tells which are still used.
 //! - [`discovery`]: how others learn to verify them.
 
 mod claims;
 pub mod discovery;
+pub mod external;
 mod issuer;
 pub mod jwt;
 mod legacy;
@@ -17,6 +19,7 @@ mod request;
 pub mod tracking;
 
 pub use claims::{Claims, Invalid, Reference};
+pub use external::{External, ExternalError};
 pub use issuer::{Authenticated, Issuer, IssuerConfig};
 pub use legacy::{AUTO_GENERATED, ISSUER as LEGACY_ISSUER};
 pub use request::TokenRequest;

@@ -27,7 +27,7 @@ const MAX_SECONDS: i64 = 1 << 32;
 /// The life that kubelets ask for when a pod did not choose one. Such tokens live on for a year,
 /// and their use after this time is noted, for clients that never read the renewed token.
 const WARN_ONLY_SECONDS: i64 = 60 * 60 + 7;
-const EXTENDED_SECONDS: i64 = 365 * 24 * 60 * 60;
+pub(super) const EXTENDED_SECONDS: i64 = 365 * 24 * 60 * 60;
 
 /// The handler of `serviceaccounts/token`.
 pub struct TokenRequest(pub Arc<Issuer>);
@@ -49,7 +49,7 @@ impl Creator for TokenRequest {
         _dry_run: bool,
     ) -> BoxFuture<'a, Result<Value, StatusError>> {
         let (namespace, name) = (&call.info.namespace, &call.info.name);
-        Box::pin(std::future::ready(self.issue(namespace, name, object, &call.warnings)))
+        Box::pin(self.issue(namespace, name, object, &call.warnings))
     }
 }
 
@@ -63,7 +63,7 @@ struct Bound {
 
 impl TokenRequest {
     /// Answers the request object with its status.
-    pub fn issue(
+    pub async fn issue(
         &self,
         namespace: &str,
         name: &str,
@@ -90,8 +90,9 @@ impl TokenRequest {
         self.limit(&mut request, warnings);
         let now = clock::unix_seconds();
         let (claims, expiry) = self.claims(&request, &account, bound, now);
-        request["status"] =
-            json!({ "token": self.0.sign(&claims), "expirationTimestamp": clock::format_seconds(expiry) });
+        let token = self.0.sign(&claims).await;
+        let token = token.map_err(|why| StatusError::internal(format!("failed to generate token: {why}")))?;
+        request["status"] = json!({ "token": token, "expirationTimestamp": clock::format_seconds(expiry) });
         Ok(request)
     }
 
@@ -126,7 +127,7 @@ impl TokenRequest {
             audiences,
             issued_at: now,
             not_before: now,
-            expires_at: now + if extend { EXTENDED_SECONDS } else { asked },
+            expires_at: now + if extend { self.0.config().max_extended_seconds } else { asked },
             id: id::uuid(),
             namespace: meta::namespace(account).into(),
             service_account: Reference::to(account),

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use orlop_api::{Value, meta};
 use orlop_base::clock;
 use orlop_store::{Config, Draft, Durability, Key, Store};
@@ -46,6 +47,11 @@ pub(crate) async fn cluster() -> (Store, Arc<Issuer>) {
 }
 
 async fn cluster_with(config: IssuerConfig) -> (Store, Arc<Issuer>) {
+    let (store, issuer) = cluster_of(config).await;
+    (store, Arc::new(issuer))
+}
+
+pub(crate) async fn cluster_of(config: IssuerConfig) -> (Store, Issuer) {
     let store = Store::open(Config::in_memory()).await.expect("store");
     put(&store, "serviceaccounts", &object("a", "sa", json!({}))).await;
     put(&store, "pods", &object("a", "pod", json!({"spec": {"serviceAccountName": "sa", "nodeName": "node"}}))).await;
@@ -54,12 +60,18 @@ async fn cluster_with(config: IssuerConfig) -> (Store, Arc<Issuer>) {
     put(&store, "nodes", &object("", "node", json!({}))).await;
     let dir = tempfile::tempdir().expect("tempdir");
     let key = Arc::new(SigningKey::open(&dir.path().join("sa")).expect("key"));
-    let issuer = Arc::new(Issuer::new(config, key, &store));
+    let issuer = Issuer::new(config, key, &store);
     (store, issuer)
 }
 
 fn ask(issuer: &Arc<Issuer>, spec: Value) -> Result<Value, orlop_api::status::StatusError> {
-    TokenRequest(issuer.clone()).issue("a", "sa", json!({"spec": spec}), &Warnings::default())
+    let (request, warnings) = (TokenRequest(issuer.clone()), Warnings::default());
+    let issued = request.issue("a", "sa", json!({"spec": spec}), &warnings).now_or_never();
+    issued.expect("a key of our own is at hand")
+}
+
+fn sign(issuer: &Issuer, payload: &Value) -> String {
+    jwt::sign(issuer.own_key().expect("it signs itself"), payload)
 }
 
 fn token(issuer: &Arc<Issuer>, spec: Value) -> String {
@@ -150,7 +162,7 @@ async fn refusals_are_upstreams() {
         let error = ask(&issuer, spec.clone()).expect_err("refused");
         assert_eq!((error.code, &*error.message), (code, text), "{spec}");
     }
-    let error = TokenRequest(issuer).issue("a", "no", json!({}), &Warnings::default()).expect_err("refused");
+    let error = TokenRequest(issuer).issue("a", "no", json!({}), &Warnings::default()).await.expect_err("refused");
     assert_eq!((error.code, &*error.message), (404, r#"serviceaccounts "no" not found"#));
 }
 
@@ -233,7 +245,7 @@ async fn times_count_with_leeway() {
             service_account: Reference { name: "sa".into(), uid: "uid-sa".into() },
             ..Claims::default()
         };
-        let got = issuer.authenticate(&issuer.sign(&claims), None).err().map(|error| error.to_string());
+        let got = issuer.authenticate(&sign(&issuer, &claims.to_payload()), None).err().map(|error| error.to_string());
         assert_eq!(got.as_deref(), error);
     }
 }
@@ -279,7 +291,7 @@ async fn tokens_in_secrets_are_checked_and_noted() {
         for (key, value) in changes.as_object().expect("an object") {
             claims[key] = value.clone();
         }
-        issuer.sign_payload(&claims)
+        sign(&issuer, &claims)
     };
     let token = claims(json!({}));
     let keep = async |labels: Value| {
@@ -336,10 +348,13 @@ async fn operators_may_choose_otherwise() {
     let payload = jwt::parse(&bound).expect("a token").payload;
     assert_eq!(payload["exp"].as_i64().zip(payload["iat"].as_i64()).map(|(exp, iat)| exp - iat), Some(3607));
     let unkept = |account: &str| {
-        issuer.sign_payload(&json!({"iss": LEGACY_ISSUER, "sub": format!("system:serviceaccount:a:{account}"),
+        sign(
+            &issuer,
+            &json!({"iss": LEGACY_ISSUER, "sub": format!("system:serviceaccount:a:{account}"),
             "kubernetes.io/serviceaccount/namespace": "a", "kubernetes.io/serviceaccount/secret.name": "gone",
             "kubernetes.io/serviceaccount/service-account.name": "sa",
-            "kubernetes.io/serviceaccount/service-account.uid": "uid-sa"}))
+            "kubernetes.io/serviceaccount/service-account.uid": "uid-sa"}),
+        )
     };
     let found = issuer.authenticate(&unkept("sa"), None).expect("good").expect("ours");
     assert_eq!(found.user.name, "system:serviceaccount:a:sa");

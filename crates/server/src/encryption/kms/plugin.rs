@@ -1,12 +1,11 @@
 //! What a plugin can be asked: `v2.KeyManagementService` over a Unix socket (`k8s.io/kms/apis/v2/api.proto`).
 
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use orlop_base::grpc::{Channel, Code, Failure};
-use orlop_base::protobuf::{Malformed, Message, read};
+use orlop_base::grpc::{CallError, Failure, Line};
+use orlop_base::protobuf::{Message, read};
 use tokio::time::{Instant, timeout};
 
 use super::metrics::METRICS;
@@ -18,14 +17,13 @@ const ENCRYPT: &str = "/v2.KeyManagementService/Encrypt";
 const DECRYPT: &str = "/v2.KeyManagementService/Decrypt";
 
 #[derive(Clone)]
-pub struct Plugin(Arc<Line>);
+pub struct Plugin(Arc<Calls>);
 
-struct Line {
+struct Calls {
     name: String,
-    endpoint: String,
     /// Of one call.
     timeout: Duration,
-    channel: tokio::sync::Mutex<Option<Channel>>,
+    line: Line,
 }
 
 #[derive(Debug, Default)]
@@ -35,38 +33,13 @@ pub struct Status {
     pub key_id: String,
 }
 
-/// As Go prints a status.
-#[derive(Debug, thiserror::Error)]
-#[error("rpc error: code = {code} desc = {failure}", code = .failure.code())]
-pub struct CallError {
-    failure: Failure,
-}
-
-impl CallError {
-    pub fn code(&self) -> Code {
-        self.failure.code()
-    }
-}
-
-impl From<Failure> for CallError {
-    fn from(failure: Failure) -> Self {
-        Self { failure }
-    }
-}
-
-impl From<Malformed> for CallError {
-    fn from(malformed: Malformed) -> Self {
-        Self { failure: malformed.into() }
-    }
-}
-
 impl Plugin {
     pub fn new(configuration: &KmsConfiguration) -> Self {
-        Self(Arc::new(Line {
+        let endpoint = &*configuration.endpoint;
+        Self(Arc::new(Calls {
             name: configuration.name.clone(),
-            endpoint: configuration.endpoint.clone(),
             timeout: configuration.timeout(),
-            channel: tokio::sync::Mutex::default(),
+            line: Line::new(endpoint, endpoint::address(endpoint)),
         }))
     }
 
@@ -108,9 +81,9 @@ impl Plugin {
 
     /// The key or seed itself. The call outlives the borrow: it is made on another thread.
     pub fn decrypt(&self, source: &Source) -> impl Future<Output = Result<Bytes, CallError>> + Send + 'static {
-        let (line, request) = (self.0.clone(), decrypt_request(source));
+        let (calls, request) = (self.0.clone(), decrypt_request(source));
         async move {
-            let answer = line.call(DECRYPT, &request).await?;
+            let answer = calls.call(DECRYPT, &request).await?;
             let mut plain = Bytes::new();
             read(&answer, |number, value| {
                 if number == 1 {
@@ -134,32 +107,11 @@ fn with_annotations(request: Message, annotations: &Annotations) -> Message {
     annotations.iter().fold(request, |request, (name, value)| request.message(4, entry(name, value)))
 }
 
-impl Line {
+impl Calls {
     async fn call(&self, method: &'static str, request: &Message) -> Result<Bytes, Failure> {
         let start = Instant::now();
-        let result = timeout(self.timeout, self.attempt(method, request)).await.unwrap_or(Err(Failure::TimedOut));
+        let result = timeout(self.timeout, self.line.unary(method, request)).await.unwrap_or(Err(Failure::TimedOut));
         METRICS.operation(&self.name, method, result.as_ref().err(), start.elapsed());
         result
-    }
-
-    async fn attempt(&self, method: &str, request: &Message) -> Result<Bytes, Failure> {
-        let channel = {
-            let mut channel = self.channel.lock().await;
-            match channel.as_ref().filter(|channel| !channel.is_closed()) {
-                Some(channel) => channel.clone(),
-                None => channel.insert(self.connect().await?).clone(),
-            }
-        };
-        channel.unary(method, request).await
-    }
-
-    async fn connect(&self) -> Result<Channel, Failure> {
-        let failed = |why: String| Failure::Unreachable { endpoint: self.endpoint.clone(), why };
-        let connect = || {
-            let stream = UnixStream::connect_addr(&endpoint::address(&self.endpoint)?)?;
-            stream.set_nonblocking(true)?;
-            tokio::net::UnixStream::from_std(stream)
-        };
-        Channel::over(connect().map_err(|error| failed(error.to_string()))?, "localhost", &[]).await.map_err(failed)
     }
 }
