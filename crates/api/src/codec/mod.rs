@@ -1,5 +1,6 @@
 //! The forms an object takes on the wire, all driven by the field table.
 
+pub mod cbor;
 pub mod json;
 pub mod protobuf;
 pub mod yaml;

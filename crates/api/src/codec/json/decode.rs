@@ -10,17 +10,16 @@ use serde_json::{Map, Value};
 
 use super::go_types::Expected;
 use super::normal::{fill, keeps, zero};
+use super::origin::Origin;
 use super::path::{Path, Step};
 use super::scan::{Scan, Scanned, Start, SyntaxError};
 use super::{Failure, TypeMeta};
 use crate::quote::quote;
 use crate::schema::{ListType, MapType, ObjectType, Type};
 
-/// Strict errors beyond these are not collected.
-const MAX_STRICT_ERRORS: usize = 100;
-
 pub struct Decoder<'a, 's> {
     pub(super) scan: Scan<'a>,
+    pub(super) origin: Origin,
     path: Path<'a, 's>,
     /// Texts of unknown and duplicate fields, each once.
     strict: Vec<String>,
@@ -37,6 +36,7 @@ impl<'a, 's> Decoder<'a, 's> {
     pub fn new(bytes: &'a [u8], strict_wanted: bool) -> Self {
         Self {
             scan: Scan::new(bytes),
+            origin: Origin::Json,
             path: Path::default(),
             strict: Vec::new(),
             strict_wanted,
@@ -44,6 +44,11 @@ impl<'a, 's> Decoder<'a, 's> {
             type_error: None,
             fatal: None,
         }
+    }
+
+    /// The same for a text that was in another form before.
+    pub fn from(self, origin: Origin) -> Self {
+        Self { origin, ..self }
     }
 
     /// The whole text: an object of the schema, or any JSON without one.
@@ -80,15 +85,16 @@ impl<'a, 's> Decoder<'a, 's> {
         self.scan.open()?;
         let mut map = Map::new();
         let mut seen = Seen::default();
-        let mut first = true;
-        while let Some(key) = self.scan.next_key(std::mem::take(&mut first))? {
+        let mut entry = 0;
+        while let Some(key) = self.scan.next_key(entry == 0)? {
+            entry += 1;
             let Some(index) = schema.position(&key) else {
-                self.unknown(schema, key, &mut map)?;
+                self.unknown(schema, key, entry - 1, &mut map)?;
                 continue;
             };
             let field = &schema.fields[index];
             if seen.again(index) {
-                self.report("duplicate", &key);
+                self.duplicate(&key);
             }
             self.path.push(Step::Field(schema, field));
             let around = self.empty_counts;
@@ -104,13 +110,19 @@ impl<'a, 's> Decoder<'a, 's> {
         Ok(Value::Object(map))
     }
 
-    fn unknown(&mut self, schema: &ObjectType, key: Cow<'a, str>, map: &mut Map<String, Value>) -> Scanned<()> {
+    fn unknown(
+        &mut self,
+        schema: &ObjectType,
+        key: Cow<'a, str>,
+        entry: usize,
+        map: &mut Map<String, Value>,
+    ) -> Scanned<()> {
         if schema.preserve_unknown {
             let value = self.any(false)?;
             map.insert(key.into_owned(), value);
             return Ok(());
         }
-        self.report("unknown", &key);
+        self.report(|this| this.origin.unknown_field(&this.path.child(&key), entry));
         self.scan.skip()?;
         Ok(())
     }
@@ -177,7 +189,7 @@ impl<'a, 's> Decoder<'a, 's> {
         let mut first = true;
         while let Some(key) = self.scan.next_key(std::mem::take(&mut first))? {
             if strict && entries.contains_key(&*key) {
-                self.report("duplicate", &key);
+                self.duplicate(&key);
             }
             self.path.push(Step::Key(key.clone()));
             let value = value(self)?;
@@ -200,18 +212,18 @@ impl<'a, 's> Decoder<'a, 's> {
     }
 
     pub(super) fn type_error_text(&self, found: &str, wanted: &str) -> String {
-        let place = match self.path.go() {
-            Some(path) => format!("Go struct field {path}"),
-            None => "Go value".to_owned(),
-        };
-        format!("json: cannot unmarshal {found} into {place} of type {wanted}")
+        self.origin.type_error(&self.path, found, wanted)
     }
 
-    fn report(&mut self, problem: &str, key: &str) {
-        if !self.strict_wanted || self.strict.len() >= MAX_STRICT_ERRORS {
+    fn duplicate(&mut self, key: &str) {
+        self.report(|this| format!("duplicate field {}", quote(&this.path.child(key))));
+    }
+
+    fn report(&mut self, text: impl FnOnce(&Self) -> String) {
+        if !self.strict_wanted || self.strict.len() >= self.origin.most_reports() {
             return;
         }
-        let text = format!("{problem} field {}", quote(&self.path.child(key)));
+        let text = text(self);
         if !self.strict.contains(&text) {
             self.strict.push(text);
         }

@@ -5,6 +5,7 @@ use serde_json::{Number, Value};
 use super::decode::Decoder;
 use super::go_types::Expected;
 use super::normal::canonical_leaf;
+use super::origin::Origin;
 use super::scan::{Scanned, Start};
 use crate::quantity::ParseQuantityError;
 use crate::schema::Type;
@@ -20,6 +21,7 @@ impl<'s> Decoder<'_, 's> {
             (Type::String | Type::IntOrString, Start::String) => Ok(self.scan.string()?.into_owned().into()),
             (Type::IntOrString, Start::Number) => self.own_number(),
             (Type::IntOrString, _) => self.own_wrong_type(start, "int32"),
+            (Type::Quantity, Start::Number) if self.origin != Origin::Json => self.own_wrong_type(start, "string"),
             (Type::Quantity, Start::String | Start::Number) => self.own_reading(expected.ty, start),
             (Type::Quantity, _) => self.own_error(ParseQuantityError::Format.to_string()),
             (Type::Time | Type::MicroTime | Type::Duration, Start::String) => self.own_reading(expected.ty, start),
@@ -110,7 +112,7 @@ impl<'s> Decoder<'_, 's> {
             None => text,
             Some(Ok(canonical)) => canonical,
             Some(Err(why)) => {
-                self.type_error.get_or_insert(why);
+                self.type_error.get_or_insert(self.origin.base64_error(why));
                 Value::Null
             }
         })
@@ -164,6 +166,10 @@ impl<'s> Decoder<'_, 's> {
     fn any_number(&mut self, text: &str) -> Value {
         if let Ok(whole) = text.parse::<i64>() {
             return whole.into();
+        }
+        if let Some(why) = self.origin.too_large(text) {
+            self.type_error.get_or_insert(why);
+            return Value::Null;
         }
         if let Ok(whole) = text.parse::<u64>() {
             return whole.into();

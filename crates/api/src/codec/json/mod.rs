@@ -6,6 +6,7 @@ mod decode;
 mod go_types;
 mod leaves;
 pub(super) mod normal;
+mod origin;
 mod path;
 mod scan;
 
@@ -24,6 +25,7 @@ use crate::quote::quote;
 use crate::schema::ObjectType;
 use crate::status::StatusError;
 use decode::Decoder;
+pub(super) use origin::Origin;
 
 /// `?fieldValidation=`: what becomes of unknown and duplicate fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,24 +58,30 @@ pub fn decode(
     schema: Option<&ObjectType>,
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>), StatusError> {
-    decode_reporting(bytes, schema, validation, Vec::new())
+    decode_from(Origin::Json, bytes, schema, validation, Vec::new())
 }
 
 /// The same for JSON made from another text, in which `duplicates` were already found.
-pub(crate) fn decode_reporting(
+pub(super) fn decode_from(
+    origin: Origin,
     bytes: &[u8],
     schema: Option<&ObjectType>,
     validation: FieldValidation,
     duplicates: Vec<String>,
 ) -> Result<(Value, Vec<String>), StatusError> {
-    let decoded = Decoder::new(bytes, validation != FieldValidation::Ignore).document(schema);
+    let decoded = Decoder::new(bytes, validation != FieldValidation::Ignore).from(origin).document(schema);
     let (value, strict) = decoded.map_err(|failure| refuse(bytes, schema, failure))?;
     let reports = if validation == FieldValidation::Ignore { Vec::new() } else { [duplicates, strict].concat() };
     if validation == FieldValidation::Strict && !reports.is_empty() {
         let why = format!("strict decoding error: {}", reports.join(", "));
-        return Err(refuse(bytes, schema, Failure::Content { type_meta: TypeMeta::of(&value), why }));
+        return Err(misfit(&value, schema, why));
     }
     Ok((value, reports))
+}
+
+/// 400 for an object that is readable, but not what it should be.
+pub(super) fn misfit(value: &Value, schema: Option<&ObjectType>, why: String) -> StatusError {
+    refuse(b"", schema, Failure::Content { type_meta: TypeMeta::of(value), why })
 }
 
 /// What a built-in type makes of an object, as if it had been sent; else why it cannot, in Go's words.
@@ -84,12 +92,17 @@ pub(crate) fn reread(value: &Value, schema: &ObjectType) -> Result<Value, String
     }
 }
 
+/// Any object; else why it is none.
+pub(super) fn any(origin: Origin, bytes: &[u8]) -> Result<Value, String> {
+    match Decoder::new(bytes, false).from(origin).document(None) {
+        Ok((value, _)) => Ok(value),
+        Err(Failure::Syntax(why) | Failure::Content { why, .. }) => Err(why),
+    }
+}
+
 /// What is wrong with a text that is no JSON, in Go's words.
 pub fn syntax_error(bytes: &[u8]) -> String {
-    match Decoder::new(bytes, false).document(None) {
-        Ok(_) => String::new(),
-        Err(Failure::Syntax(why) | Failure::Content { why, .. }) => why,
-    }
+    any(Origin::Json, bytes).err().unwrap_or_default()
 }
 
 /// Compact JSON.
@@ -129,7 +142,7 @@ fn refuse(body: &[u8], schema: Option<&ObjectType>, failure: Failure) -> StatusE
     StatusError::bad_request(match failure {
         Failure::Syntax(why) => {
             let why = format!("couldn't get version/kind; json parse error: {why}");
-            schema.map_or_else(|| why.clone(), |schema| unrecognized(schema, &why, body))
+            schema.map_or_else(|| why.clone(), |schema| unrecognized(schema.short_name(), &why, body))
         }
         Failure::Content { type_meta, why } => {
             let version = type_meta.api_version.rsplit('/').next().unwrap_or_default();
@@ -144,8 +157,7 @@ fn refuse(body: &[u8], schema: Option<&ObjectType>, failure: Failure) -> StatusE
 }
 
 /// What is said of a body that could be anything.
-pub(super) fn unrecognized(schema: &ObjectType, why: &str, body: &[u8]) -> String {
-    let kind = schema.short_name();
+pub(super) fn unrecognized(kind: &str, why: &str, body: &[u8]) -> String {
     format!("the object provided is unrecognized (must be of type {kind}): {why} ({})", summarise(body))
 }
 

@@ -38,6 +38,14 @@ impl<'a, 's> Path<'a, 's> {
         path
     }
 
+    /// `v1.Pod.spec`: the first struct with its field.
+    pub fn outermost(&self) -> Option<String> {
+        self.0.iter().find_map(|step| match step {
+            Step::Field(owner, field) => Some(format!("{}.{}", owner.go_name(), field.json)),
+            _ => None,
+        })
+    }
+
     /// `PodSpec.spec.containers`: the innermost struct, then the fields from the root, embedded structs among them.
     pub fn go(&self) -> Option<String> {
         let mut innermost = None;

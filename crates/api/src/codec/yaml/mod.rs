@@ -12,7 +12,7 @@ pub use write::to_yaml;
 
 use serde_json::Value;
 
-use crate::codec::json::{self, FieldValidation};
+use crate::codec::json::{self, FieldValidation, Origin};
 use crate::schema::ObjectType;
 use crate::status::StatusError;
 
@@ -24,7 +24,9 @@ pub fn decode(
 ) -> Result<(Value, Vec<String>), StatusError> {
     let (value, duplicates) = read::from_yaml_reporting(bytes).map_err(|error| {
         let text = error.to_string();
-        StatusError::bad_request(schema.map_or_else(|| text.clone(), |schema| json::unrecognized(schema, &text, bytes)))
+        StatusError::bad_request(
+            schema.map_or_else(|| text.clone(), |schema| json::unrecognized(schema.short_name(), &text, bytes)),
+        )
     })?;
-    json::decode_reporting(&json::encode(&value), schema, validation, duplicates)
+    json::decode_from(Origin::Json, &json::encode(&value), schema, validation, duplicates)
 }
