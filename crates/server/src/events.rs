@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use orlop_api::codec;
+
 use orlop_api::status::StatusError;
-use orlop_api::{Value, meta};
+use orlop_api::{codec, meta};
 use orlop_base::clock;
 use orlop_store::{Entry, Event, Revision};
 use serde_json::json;
@@ -148,40 +148,32 @@ impl Encoder {
     fn make(&self, event_type: EventType, entry: &Entry, columns: bool) -> Bytes {
         let object = match (self.output.shape, self.output.media) {
             (None, Media::Protobuf) => respond::protobuf(&self.resource, entry).unwrap_or_default(),
+            (None, Media::Cbor) => respond::cbor(&self.resource, entry).unwrap_or_default(),
             (None, _) => self.resource.json(entry),
             (Some(Shape::Table(version)), _) => {
                 let cells = shape::cells_of(&self.resource, entry, clock::unix_seconds()).unwrap_or_default();
-                respond::table_of_one(
-                    &self.resource,
-                    &cells,
-                    &self.resource.json(entry),
-                    self.include,
-                    version,
-                    columns,
-                )
+                let json = self.resource.json(entry);
+                self.encode(respond::table_of_one(&self.resource, &cells, &json, self.include, version, columns))
             }
-            (Some(Shape::Partial(version) | Shape::PartialList(version)), media) => {
-                let partial = shape::partial(self.resource.kind(), &entry.json, version);
-                if media == Media::Protobuf { self.encode(&partial) } else { partial }
+            (Some(Shape::Partial(version) | Shape::PartialList(version)), _) => {
+                self.encode(shape::partial(self.resource.kind(), &entry.json, version))
             }
         };
         self.frame(event_type.name(), &object)
     }
 
     /// JSON of any object in this watch's media type.
-    fn encode(&self, json: &[u8]) -> Bytes {
+    fn encode(&self, json: Bytes) -> Bytes {
         match self.output.media {
-            Media::Protobuf => {
-                let value: Value = serde_json::from_slice(json).unwrap_or_default();
-                respond::encode_value(self.output, &value).unwrap_or_default()
-            }
-            _ => Bytes::copy_from_slice(json),
+            Media::Json | Media::Yaml => json,
+            Media::Protobuf | Media::Cbor => respond::encode_json(self.output, json).unwrap_or_default(),
         }
     }
 
     fn frame(&self, event_type: &str, object: &[u8]) -> Bytes {
         match self.output.media {
             Media::Protobuf => Bytes::from(codec::protobuf::encode_watch_event(event_type, object)),
+            Media::Cbor => Bytes::from(codec::cbor::encode_watch_event(event_type, object)),
             _ => Bytes::from([br#"{"type":""#, event_type.as_bytes(), br#"","object":"#, object, b"}\n"].concat()),
         }
     }
@@ -196,10 +188,10 @@ impl Encoder {
         if initial_end {
             meta::set(&mut object, "annotations", json!({ INITIAL_EVENTS_END: "true" }));
         }
-        let bytes = match self.output.shape {
-            None => self.encode(object.to_string().as_bytes()),
+        let json = match self.output.shape {
+            None => Bytes::from(object.to_string()),
             Some(Shape::Partial(version) | Shape::PartialList(version)) => {
-                self.encode(&shape::partial(self.resource.kind(), object.to_string().as_bytes(), version))
+                shape::partial(self.resource.kind(), object.to_string().as_bytes(), version)
             }
             Some(Shape::Table(version)) => {
                 let columns = self.take_columns();
@@ -209,12 +201,13 @@ impl Encoder {
                 respond::table_of_one(&self.resource, &cells, json.as_bytes(), include, version, columns)
             }
         };
+        let bytes = self.encode(json);
         self.sent.count(bytes.len());
         self.frame("BOOKMARK", &bytes)
     }
 
     /// The end of a watch that cannot go on.
     pub fn error(&self, error: &StatusError) -> Bytes {
-        self.frame("ERROR", &self.encode(error.to_value().to_string().as_bytes()))
+        self.frame("ERROR", &self.encode(Bytes::from(error.to_value().to_string())))
     }
 }

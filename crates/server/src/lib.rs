@@ -41,6 +41,7 @@ mod custom;
 mod discovery;
 pub mod encryption;
 mod events;
+mod features;
 mod flow;
 pub mod health;
 mod listen;
@@ -51,6 +52,8 @@ pub mod trace;
 mod transport;
 pub mod wire;
 
+pub use features::Features;
+pub use filter::field_terms;
 pub use security::{Security, SecurityConfig};
 pub use server::{Limits, PathHandler, Server, ServerConfig};
 pub use services::{Cidr, ServiceConfig};

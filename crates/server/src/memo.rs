@@ -1,8 +1,9 @@
-//! What is derived from a stored entry's bytes for selectors and Tables: made once for each entry, kept with it.
+//! What is derived from a stored entry's bytes for selectors, Tables and those who read CBOR: made once for each entry, kept with it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use orlop_api::Value;
 use orlop_api::kind::FieldLabels;
 use orlop_api::selector::Selector;
@@ -19,6 +20,7 @@ pub struct Memo {
     labels: OnceLock<BTreeMap<String, String>>,
     fields: OnceLock<Fields>,
     row: OnceLock<Option<Row>>,
+    cbor: OnceLock<Bytes>,
     /// The entry in versions that only a webhook can make of it.
     pub versions: Versions,
 }
@@ -60,6 +62,15 @@ impl Memo {
         }
         let made = make()?;
         Ok(self.row.get_or_init(|| made).as_ref())
+    }
+
+    /// The entry in CBOR, in the version it is stored in.
+    pub fn cbor(&self, make: impl FnOnce() -> Result<Bytes, StatusError>) -> Result<Bytes, StatusError> {
+        if let Some(made) = self.cbor.get() {
+            return Ok(made.clone());
+        }
+        let made = make()?;
+        Ok(self.cbor.get_or_init(|| made).clone())
     }
 }
 

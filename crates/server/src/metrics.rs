@@ -19,6 +19,7 @@ use prometheus_client::registry::Registry;
 
 use crate::Server;
 use crate::audit::Audit;
+use crate::features::Features;
 use crate::observe::Observed;
 use crate::request::RequestInfo;
 use crate::resource::Resource;
@@ -93,8 +94,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub fn new(audit: Option<&Audit>) -> Self {
+    pub fn new(audit: Option<&Audit>, features: Features) -> Self {
         let mut registry = Registry::default();
+        features.register(&mut registry);
         if let Some(audit) = audit {
             audit.register(&mut registry);
         }

@@ -23,6 +23,8 @@ pub struct RequestInfo {
     pub query: Vec<(String, String)>,
     pub field_selector: String,
     pub label_selector: String,
+    /// Whether CBOR may be sent and wanted: the server's own setting ([`crate::Features`]), the same for all.
+    pub cbor: bool,
 }
 
 /// Path prefixes that are verbs, kept for old clients (`/api/v1/watch/pods`).

@@ -229,9 +229,9 @@ impl Resource {
         self.0.custom.as_ref().is_some_and(|custom| entry.revision <= custom.since)
     }
 
-    /// Whether an entry's row in a Table only changes when the entry does: not in another version, which may have
+    /// Whether an entry's row in a Table and its CBOR only change when the entry does: not in another version, which may have
     /// other columns, nor under a definition that is newer than the entry.
-    pub fn keeps_rows_of(&self, entry: &Entry) -> bool {
+    pub fn keeps_forms_of(&self, entry: &Entry) -> bool {
         self.is_stored_version() && !self.is_outdated(entry)
     }
 

@@ -21,6 +21,7 @@ use crate::custom::Definitions;
 use crate::discovery::Documents;
 use crate::events::Recent;
 use crate::extend::{self, Extension, Extensions};
+use crate::features::Features;
 use crate::flow::Flow;
 use crate::health::{Check, Health};
 use crate::metrics::Metrics;
@@ -63,6 +64,7 @@ pub struct ServerConfig {
     pub secure_port: u16,
     pub services: ServiceConfig,
     pub limits: Limits,
+    pub features: Features,
 }
 
 /// How much is served at once, and for how long.
@@ -115,6 +117,7 @@ impl ServerConfig {
             secure_port: 6443,
             services: ServiceConfig::default(),
             limits: Limits::default(),
+            features: Features::default(),
         }
     }
 }
@@ -142,6 +145,7 @@ pub struct Server {
     /// Requests that are not long-running.
     pub(crate) under_way: TaskTracker,
     pub(crate) limits: Limits,
+    pub(crate) features: Features,
     pub(crate) allocators: Arc<Allocators>,
     pub(crate) default_range: default_range::Told,
     pub(crate) peers: Peers,
@@ -179,7 +183,7 @@ impl Server {
             admission: admission::ordered(plugins).into_iter().map(Measured::new).collect(),
             paths: config.paths,
             documents: Documents::default(),
-            metrics: Metrics::new(config.audit.as_deref()),
+            metrics: Metrics::new(config.audit.as_deref(), config.features),
             audit: config.audit,
             tracer: config.tracer,
             recent_events: Recent::default(),
@@ -193,6 +197,7 @@ impl Server {
             flow: Flow::new(config.limits.reads + config.limits.writes, &snapshot),
             under_way: TaskTracker::new(),
             limits: config.limits,
+            features: config.features,
             allocators,
             default_range: default_range::Told::default(),
             advertise_address: config.advertise_address,

@@ -15,7 +15,7 @@ pub mod metrics;
 mod token_file;
 pub mod trust;
 pub mod webhook;
-mod x509;
+pub mod x509;
 
 use std::sync::Arc;
 

@@ -95,7 +95,12 @@ fn read(leaf: &[u8]) -> Option<Known> {
     Some(Known { user, not_after: certificate.validity().not_after.timestamp(), generation: 0 })
 }
 
+/// Whom a certificate names, whoever signed it.
+pub fn user_of(leaf: &[u8]) -> Option<UserInfo> {
+    read(leaf).map(|known| known.user)
+}
+
 /// The common name of the peer's certificate.
 pub(super) fn common_name(peer: &Peer) -> Option<String> {
-    read(peer.certificates.first()?).map(|known| known.user.name)
+    user_of(peer.certificates.first()?).map(|user| user.name)
 }

@@ -7,9 +7,11 @@ use serde_json::json;
 use super::groups::{self, Group, Source, Version};
 use crate::aggregation::Remotes;
 use crate::resource::{Resource, Resources};
+use crate::wire::negotiate::Media;
 
 /// Without the parameters clients take the body for the old form.
 pub const CONTENT_TYPE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+pub const CBOR_CONTENT_TYPE: &str = "application/cbor;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// What of two forms the client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,22 +20,24 @@ pub enum Form {
     Legacy,
 }
 
-/// The first that `Accept` names; `None` when it names neither. Upstream serves v2beta1 no more.
-pub fn wanted(accept: &str) -> Option<Form> {
+/// The first that `Accept` names, and in what; `None` when it names neither. Upstream serves v2beta1 no more.
+pub fn wanted(accept: &str, cbor: bool) -> Option<(Form, Media)> {
     if accept.is_empty() {
-        return Some(Form::Legacy);
+        return Some((Form::Legacy, Media::Json));
     }
     accept.split(',').find_map(|clause| {
         let mut parts = clause.split(';').map(str::trim);
-        if !matches!(parts.next(), Some("application/json" | "application/*" | "*/*")) {
-            return None;
-        }
+        let media = match parts.next() {
+            Some("application/json" | "application/*" | "*/*") => Media::Json,
+            Some("application/cbor") if cbor => Media::Cbor,
+            _ => return None,
+        };
         let params: Vec<&str> = parts.collect();
         let aggregated = ["g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"];
         if aggregated.iter().all(|param| params.contains(param)) {
-            return Some(Form::Aggregated);
+            return Some((Form::Aggregated, media));
         }
-        (!params.iter().any(|param| param.starts_with("as="))).then_some(Form::Legacy)
+        (!params.iter().any(|param| param.starts_with("as="))).then_some((Form::Legacy, media))
     })
 }
 
@@ -111,8 +115,11 @@ mod tests {
             (String::new(), Some(Form::Legacy)),
         ];
         for (accept, want) in cases {
-            assert_eq!(wanted(&accept), want, "{accept}");
+            assert_eq!(wanted(&accept, false), want.map(|form| (form, Media::Json)), "{accept}");
         }
+        assert_eq!(wanted(CBOR_CONTENT_TYPE, true), Some((Form::Aggregated, Media::Cbor)));
+        assert_eq!(wanted("application/cbor,application/json", true), Some((Form::Legacy, Media::Cbor)));
+        assert_eq!(wanted("application/cbor", false), None);
     }
 
     #[test]

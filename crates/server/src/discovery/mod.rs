@@ -14,6 +14,7 @@ use http::header::ACCEPT;
 use http::request::Parts;
 use http::{Method, Response};
 use orlop_api::Value;
+use orlop_api::codec::{cbor, json};
 use orlop_api::status::StatusError;
 use orlop_client::transport::Body;
 use serde_json::json;
@@ -23,6 +24,8 @@ use crate::aggregation::Remotes;
 use crate::pipeline::route;
 use crate::request::RequestInfo;
 use crate::resource::Resources;
+use crate::wire::negotiate::{self, Media, Offer};
+use crate::wire::pieces::Pieces;
 use crate::wire::respond;
 pub use aggregated::CONTENT_TYPE as AGGREGATED;
 use aggregated::Form;
@@ -40,6 +43,7 @@ struct Set {
     remotes: Arc<Remotes>,
     /// Of the core group, of all others.
     aggregated: [OnceLock<Document>; 2],
+    aggregated_cbor: [OnceLock<Document>; 2],
     openapi_v2: OnceLock<Document>,
     /// The same in protobuf.
     openapi_v2_protobuf: OnceLock<Document>,
@@ -68,6 +72,7 @@ impl Documents {
             resources,
             remotes,
             aggregated: Default::default(),
+            aggregated_cbor: Default::default(),
             openapi_v2: OnceLock::new(),
             openapi_v2_protobuf: OnceLock::new(),
             openapi_v3: OnceLock::new(),
@@ -91,18 +96,18 @@ pub fn serve(server: &Server, head: &Parts, info: &RequestInfo) -> Result<Respon
         ["apis", group, version] if !is_read && set.resources.has_group_version(group, version) => {
             Err(route::method_not_allowed())
         }
-        [""] => Ok(json_document(head, &json!({ "paths": paths(&set.resources, &set.remotes) }))),
-        ["version"] => Ok(json_document(head, &version())),
-        ["api" | "apis"] => roots(server, &set, head, parts[0]),
+        [""] => Ok(document(head, Media::Json, &json!({ "paths": paths(&set.resources, &set.remotes) }))),
+        ["version"] => Ok(document(head, Media::Json, &version())),
+        ["api" | "apis"] => roots(server, &set, head, info, parts[0]),
         ["api", version] if set.resources.has_group_version("", version) => {
-            Ok(json_document(head, &legacy::resource_list(&set.resources, "", version)))
+            Ok(document(head, wanted_media(head, info), &legacy::resource_list(&set.resources, "", version)))
         }
         ["apis", group] => {
             let known = legacy::group(&set.resources, &set.remotes, group);
-            Ok(known.map_or_else(no_page, |group| json_document(head, &group)))
+            Ok(known.map_or_else(no_page, |group| document(head, wanted_media(head, info), &group)))
         }
         ["apis", group, version] if set.resources.has_group_version(group, version) => {
-            Ok(json_document(head, &legacy::resource_list(&set.resources, group, version)))
+            Ok(document(head, wanted_media(head, info), &legacy::resource_list(&set.resources, group, version)))
         }
         ["openapi", "v2"] => openapi::serve_v2(&set, head),
         ["openapi", "v3", ..] => openapi::serve_v3(&set, head, info, &parts[2..].join("/")),
@@ -120,27 +125,46 @@ pub fn no_page() -> Response<Body> {
 }
 
 /// `/api` and `/apis`: aggregated for clients that ask for it, else the old short forms.
-fn roots(server: &Server, set: &Set, head: &Parts, root: &str) -> Result<Response<Body>, StatusError> {
+fn roots(
+    server: &Server,
+    set: &Set,
+    head: &Parts,
+    info: &RequestInfo,
+    root: &str,
+) -> Result<Response<Body>, StatusError> {
     let accept = head.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    match aggregated::wanted(accept) {
-        Some(Form::Aggregated) => {
-            let document = set.aggregated[usize::from(root == "apis")]
+    match aggregated::wanted(accept, info.cbor) {
+        Some((Form::Aggregated, media)) => {
+            let which = usize::from(root == "apis");
+            let document = set.aggregated[which]
                 .get_or_init(|| Document::new(&aggregated::list(&set.resources, &set.remotes, root == "api")));
+            if media == Media::Cbor {
+                let written = set.aggregated_cbor[which].get_or_init(|| document.rewritten(cbor::encode));
+                return Ok(written.serve(head, aggregated::CBOR_CONTENT_TYPE));
+            }
             Ok(document.serve(head, aggregated::CONTENT_TYPE))
         }
-        Some(Form::Legacy) if root == "api" => {
+        Some((Form::Legacy, media)) if root == "api" => {
             let address = format!("{}:{}", server.advertise_address, server.secure_port);
-            Ok(json_document(head, &legacy::api_versions(&address)))
+            Ok(document(head, media, &legacy::api_versions(&address)))
         }
-        Some(Form::Legacy) => Ok(json_document(head, &legacy::group_list(&set.resources, &set.remotes))),
+        Some((Form::Legacy, media)) => Ok(document(head, media, &legacy::group_list(&set.resources, &set.remotes))),
+        None if info.cbor => Err(StatusError::not_acceptable(&format!("{DOCUMENT_MEDIA}, {}", Media::Cbor.name()))),
         None => Err(StatusError::not_acceptable(DOCUMENT_MEDIA)),
     }
 }
 
-fn json_document(head: &Parts, value: &Value) -> Response<Body> {
-    let mut pieces = crate::wire::pieces::Pieces::default();
-    pieces.push(orlop_api::codec::json::encode(value));
-    respond::finish(&head.headers, 200, crate::wire::negotiate::Media::Json, pieces)
+/// CBOR for who would rather have that, else JSON.
+fn wanted_media(head: &Parts, info: &RequestInfo) -> Media {
+    let offer = Offer { protobuf: false, cbor: info.cbor, shapes: false, watch: false };
+    let wanted = negotiate::output(&head.headers, info, offer).map(|output| output.media);
+    wanted.ok().filter(|media| *media == Media::Cbor).unwrap_or(Media::Json)
+}
+
+fn document(head: &Parts, media: Media, value: &Value) -> Response<Body> {
+    let mut pieces = Pieces::default();
+    pieces.push(if media == Media::Cbor { cbor::encode(value) } else { json::encode(value) });
+    respond::finish(&head.headers, 200, media, pieces)
 }
 
 /// `/`: every path that answers something.

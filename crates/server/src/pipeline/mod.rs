@@ -49,7 +49,7 @@ impl Server {
     pub async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let info = RequestInfo::parse(&head.method, path);
+        let info = RequestInfo { cbor: self.features.cbor, ..RequestInfo::parse(&head.method, path) };
         let audit_id = audit_id(&head);
         let warnings = Warnings::default();
         // Authentication may have something to say.

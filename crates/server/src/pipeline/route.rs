@@ -51,7 +51,7 @@ impl Server {
             return if is_known { Err(StatusError::path_not_found()) } else { Ok(discovery::no_page()) };
         };
         if info.verb == "patch" && info.subresource.is_empty() {
-            verbs::check_format(&head.headers, &resource)?;
+            verbs::check_format(&head, &info, &resource)?;
         }
         if let Some(text) = resource.kind().deprecation(resource.version()) {
             trail.deprecated(&text);

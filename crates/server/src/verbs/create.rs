@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Response;
 use orlop_api::codec::json as codec;
 use orlop_api::kind::Kind;
-use orlop_api::schema::Type;
+use orlop_api::schema::{ObjectRef, Type};
 use orlop_api::status::StatusError;
 use orlop_api::{Value, meta, object_meta};
 use orlop_base::{clock, id};
@@ -241,7 +241,7 @@ pub(crate) async fn create_virtual(
     let options = WriteOptions::parse(&call.info, WriteKind::Create)?;
     let (api_version, kind) = call.body_kind();
     let schema = orlop_api::schema::builtin().of(&api_version, &kind);
-    let expected = Expected { api_version: &api_version, kind: &kind, schema: schema.as_ref(), protobuf: true };
+    let expected = call.expects(&api_version, &kind, schema.as_ref());
     let body = body::read(body).await?;
     let mut object = decode::object(&call.head.headers, &body, expected, options.field_validation, &call.warnings)?;
     if call.info.subresource.is_empty() {
@@ -262,6 +262,16 @@ pub(crate) async fn create_virtual(
 }
 
 impl Call {
+    /// A body of a built-in kind.
+    pub(crate) fn expects<'a>(
+        &self,
+        api_version: &'a str,
+        kind: &'a str,
+        schema: Option<&'a ObjectRef>,
+    ) -> Expected<'a> {
+        Expected { api_version, kind, schema, protobuf: true, cbor: self.info.cbor }
+    }
+
     /// apiVersion and kind of this request's body: the subresource's own or the resource's.
     pub(crate) fn body_kind(&self) -> (String, String) {
         let resource = &self.resource;

@@ -46,7 +46,7 @@ pub(crate) async fn delete(server: &Arc<Server>, call: &Call, body: Body) -> Res
 /// Options come in the body, or in the query when there is none.
 pub(super) async fn read_options(call: &Call, body: Body) -> Result<DeleteOptions, StatusError> {
     let body = body::read(body).await?;
-    match decode::delete_options(&call.head.headers, &body)? {
+    match decode::delete_options(call, &body)? {
         Some(object) => {
             call.trail.request_body(&object);
             DeleteOptions::from_object(&object)

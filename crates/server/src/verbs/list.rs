@@ -194,6 +194,7 @@ fn written(call: &Call, output: Output, page: &Page) -> Result<Response<Body>, S
     let resource = &call.resource;
     let pieces = match output.shape {
         None if output.media == Media::Protobuf => protobuf(resource, page)?,
+        None if output.media == Media::Cbor => cbor(resource, page)?,
         None => {
             let info = resource.info();
             let head = list_head(&info.list_kind, resource.api_version(), page);
@@ -282,11 +283,21 @@ fn protobuf(resource: &Resource, page: &Page) -> Result<Pieces, StatusError> {
     Ok(pieces)
 }
 
+fn cbor(resource: &Resource, page: &Page) -> Result<Pieces, StatusError> {
+    let items: Vec<Bytes> =
+        page.entries.iter().map(|entry| respond::cbor(resource, entry)).collect::<Result<_, _>>()?;
+    let (api_version, kind) = (resource.api_version(), &resource.info().list_kind);
+    let items = items.iter().map(|item| &item[..]);
+    let mut pieces = Pieces::default();
+    pieces.push(codec::cbor::encode_list(api_version, kind, &page.metadata(), items));
+    Ok(pieces)
+}
+
 /// Lists are put together in JSON; other forms are made from that.
 fn reencode(output: Output, pieces: Pieces) -> Result<Pieces, StatusError> {
     let ready = match output.media {
         Media::Json => !output.pretty,
-        Media::Protobuf => output.shape.is_none(),
+        Media::Protobuf | Media::Cbor => output.shape.is_none(),
         Media::Yaml => false,
     };
     if ready {

@@ -65,14 +65,17 @@ pub(crate) fn etcd_key(resource: &Resource, namespace: &str, name: &str, dry_run
 impl Call {
     /// What the client accepts for one object or a list.
     pub(crate) fn output(&self, watch: bool) -> Result<Output, StatusError> {
-        let offer = Offer { protobuf: self.resource.has_protobuf(), shapes: true, watch };
-        negotiate::output(&self.head.headers, &self.info, offer)
+        negotiate::output(&self.head.headers, &self.info, self.offer(watch))
     }
 
     /// What the client accepts for an object that is not of the resource's kind (Scale, Status).
     pub(crate) fn output_other(&self) -> Result<Output, StatusError> {
-        let offer = Offer { protobuf: self.resource.has_protobuf(), shapes: false, watch: false };
+        let offer = Offer { shapes: false, ..self.offer(false) };
         negotiate::output(&self.head.headers, &self.info, offer)
+    }
+
+    fn offer(&self, watch: bool) -> Offer {
+        Offer { protobuf: self.resource.has_protobuf(), cbor: self.info.cbor, shapes: true, watch }
     }
 
     pub(crate) fn respond(&self, output: Output, code: u16, content: Content) -> Result<Response<Body>, StatusError> {

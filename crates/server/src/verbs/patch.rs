@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Response};
+use http::Response;
+use http::request::Parts;
 use orlop_api::codec::json::FieldValidation;
-use orlop_api::codec::{json, yaml};
+use orlop_api::codec::{cbor, json, yaml};
 use orlop_api::field::{ErrorList, Path};
 use orlop_api::patch;
 use orlop_api::schema::ObjectRef;
@@ -17,6 +18,7 @@ use super::{Change, change, fields};
 use crate::Server;
 use crate::call::Call;
 use crate::options::{WriteKind, WriteOptions};
+use crate::request::RequestInfo;
 use crate::resource::Resource;
 use crate::wire::{body, decode, negotiate};
 
@@ -26,20 +28,27 @@ enum Format {
     Merge,
     Strategic,
     Apply,
+    ApplyCbor,
 }
 
 impl Format {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Json, "application/json-patch+json"),
         (Self::Merge, "application/merge-patch+json"),
         (Self::Strategic, "application/strategic-merge-patch+json"),
         (Self::Apply, "application/apply-patch+yaml"),
+        (Self::ApplyCbor, "application/apply-patch+cbor"),
     ];
 
     /// Custom resources have no strategic merge patch.
-    fn of(headers: &HeaderMap, resource: &Resource) -> Result<Self, StatusError> {
-        let sent = negotiate::content_type(headers);
-        let offered = || Self::ALL.iter().filter(|(f, _)| *f != Self::Strategic || resource.has_protobuf());
+    fn of(head: &Parts, info: &RequestInfo, resource: &Resource) -> Result<Self, StatusError> {
+        let sent = negotiate::content_type(&head.headers);
+        let is_offered = |format: Self| match format {
+            Self::Strategic => resource.has_protobuf(),
+            Self::ApplyCbor => info.cbor,
+            _ => true,
+        };
+        let offered = || Self::ALL.iter().filter(|(format, _)| is_offered(*format));
         if let Some((format, _)) = offered().find(|(_, name)| *name == sent) {
             return Ok(*format);
         }
@@ -47,11 +56,15 @@ impl Format {
         let refused = StatusError::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
         Err(refused.with_details(Value::Object(Map::new())))
     }
+
+    fn is_apply(self) -> bool {
+        matches!(self, Self::Apply | Self::ApplyCbor)
+    }
 }
 
 /// 415 for a patch of no known format, of which nothing else is said then.
-pub(crate) fn check_format(headers: &HeaderMap, resource: &Resource) -> Result<(), StatusError> {
-    Format::of(headers, resource).map(drop)
+pub(crate) fn check_format(head: &Parts, info: &RequestInfo, resource: &Resource) -> Result<(), StatusError> {
+    Format::of(head, info, resource).map(drop)
 }
 
 pub(crate) async fn patch(server: &Arc<Server>, call: &Call, body: Body) -> Result<Response<Body>, StatusError> {
@@ -118,12 +131,15 @@ pub(super) struct Patch {
 
 impl Patch {
     pub async fn read(call: &Call, body: Body, schema: Option<ObjectRef>) -> Result<Self, StatusError> {
-        let format = Format::of(&call.head.headers, &call.resource)?;
+        let format = Format::of(&call.head, &call.info, &call.resource)?;
         let body = body::read(body).await?;
-        let options = WriteOptions::parse(&call.info, WriteKind::Patch { apply: format == Format::Apply })?;
+        let options = WriteOptions::parse(&call.info, WriteKind::Patch { apply: format.is_apply() })?;
         let parsed = match format {
             Format::Apply => yaml::decode(&body, None, FieldValidation::Warn)
                 .map_err(|_| StatusError::bad_request(no_object(format, &body))),
+            Format::ApplyCbor => cbor::from_cbor(&body)
+                .map(|value| (value, Vec::new()))
+                .map_err(|why| StatusError::bad_request(format!("error decoding patch: {why}"))),
             // A list of operations is no object: nothing in it can stand twice.
             Format::Json => serde_json::from_slice(&body)
                 .map(|operations| (operations, Vec::new()))
@@ -145,7 +161,7 @@ impl Patch {
 
     /// The applied object and whether it may take fields from others, if this is server-side apply.
     pub fn applied(&self) -> Option<(&Value, bool)> {
-        (self.format == Format::Apply).then_some((&self.value, self.options.force == Some(true)))
+        self.format.is_apply().then_some((&self.value, self.options.force == Some(true)))
     }
 
     /// The patched object, decoded as if a client had sent it.

@@ -16,7 +16,7 @@ use crate::call::Call;
 use crate::extend::View;
 use crate::options::{WriteKind, WriteOptions};
 use crate::wire::body;
-use crate::wire::decode::{self, Expected};
+use crate::wire::decode;
 use crate::wire::respond::Content;
 
 pub(crate) async fn get_view(
@@ -39,7 +39,7 @@ pub(crate) async fn update_view(
     let options = WriteOptions::parse(&call.info, WriteKind::Update)?;
     let (api_version, kind) = call.body_kind();
     let schema = orlop_api::schema::builtin().of(&api_version, &kind);
-    let expected = Expected { api_version: &api_version, kind: &kind, schema: schema.as_ref(), protobuf: true };
+    let expected = call.expects(&api_version, &kind, schema.as_ref());
     let body = body::read(body).await?;
     let sent = decode::object(&call.head.headers, &body, expected, options.field_validation, &call.warnings)?;
     call.trail.request_object(&sent);

@@ -75,8 +75,8 @@ pub(crate) async fn watch(server: &Arc<Server>, call: &Call) -> Result<Response<
         Err(error) => stream.failed = Some(error),
     }
     let media = match output.media {
-        Media::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
-        _ => Media::Json.name(),
+        Media::Json | Media::Yaml => Media::Json.name(),
+        Media::Protobuf | Media::Cbor => output.media.stream_name(),
     };
     let frames = stream::unfold(stream, |mut stream| async move {
         let chunk = stream.next().await?;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use orlop_api::Value;
 use orlop_api::codec::json::FieldValidation;
-use orlop_api::codec::{json, protobuf, yaml};
+use orlop_api::codec::{cbor, json, protobuf, yaml};
 use orlop_api::schema::{self, ObjectRef};
 use orlop_api::status::StatusError;
 
@@ -21,6 +21,8 @@ pub struct Expected<'a> {
     pub schema: Option<&'a ObjectRef>,
     /// Custom resources have no protobuf form.
     pub protobuf: bool,
+    /// As [`crate::request::RequestInfo::cbor`] has it.
+    pub cbor: bool,
 }
 
 /// Decodes and checks a body; apiVersion and kind are filled in when left out.
@@ -31,7 +33,7 @@ pub fn object(
     validation: FieldValidation,
     warnings: &Warnings,
 ) -> Result<Value, StatusError> {
-    let media = negotiate::input(headers, expected.protobuf)?;
+    let media = negotiate::input(headers, expected.protobuf, expected.cbor)?;
     let (mut value, texts) = parse(media, body, expected, validation)?;
     for text in texts {
         warnings.add_strict(&text);
@@ -48,16 +50,21 @@ pub fn of_resource(call: &Call, body: &Bytes, validation: FieldValidation) -> Re
         kind: &resource.info().kind,
         schema: resource.body_schema(),
         protobuf: resource.has_protobuf(),
+        cbor: call.info.cbor,
     };
     if resource.has_protobuf() {
         return object(&call.head.headers, body, expected, validation, &call.warnings);
     }
-    let media = negotiate::input(&call.head.headers, false)?;
+    let media = negotiate::input(&call.head.headers, false, call.info.cbor)?;
     // What stands twice and what is unknown are reported together.
     let lenient = if validation == FieldValidation::Strict { FieldValidation::Warn } else { validation };
     let (mut value, mut reports) = parse(media, body, expected, lenient)?;
     check_kind(&mut value, expected)?;
-    let unknown = prune(resource, &mut value)?;
+    let mut unknown = prune(resource, &mut value)?;
+    if media == Media::Cbor {
+        // Upstream asks its JSON decoder alone for what it left out.
+        unknown.clear();
+    }
     match validation {
         FieldValidation::Ignore => {}
         FieldValidation::Warn => reports.into_iter().chain(unknown).for_each(|text| call.warnings.add_strict(&text)),
@@ -92,6 +99,7 @@ fn parse(
     match media {
         Media::Json => json::decode(body, schema, validation),
         Media::Yaml => yaml::decode(body, schema, validation),
+        Media::Cbor => cbor::decode(body, schema, expected.kind, validation),
         Media::Protobuf => {
             let decoded = protobuf::decode_or(body, expected.api_version, expected.kind);
             decoded.map(|(_, _, value)| (value, Vec::new()))
@@ -159,13 +167,17 @@ fn check_kind(value: &mut Value, expected: Expected<'_>) -> Result<(), StatusErr
 }
 
 /// A `DeleteOptions` body of whatever group version; empty means there is none.
-pub fn delete_options(headers: &HeaderMap, body: &Bytes) -> Result<Option<Value>, StatusError> {
+pub fn delete_options(call: &Call, body: &Bytes) -> Result<Option<Value>, StatusError> {
     if body.is_empty() {
         return Ok(None);
     }
-    let media = negotiate::input(headers, true)?;
-    let expected = Expected { api_version: "v1", kind: "DeleteOptions", schema: None, protobuf: true };
-    let (value, _) = parse(media, body, expected, FieldValidation::Ignore)?;
+    let cbor = call.info.cbor;
+    let media = negotiate::input(&call.head.headers, true, cbor)?;
+    let expected = Expected { api_version: "v1", kind: "DeleteOptions", schema: None, protobuf: true, cbor };
+    let (value, _) = match media {
+        Media::Cbor => cbor::decode(body, None, "", FieldValidation::Ignore)?,
+        _ => parse(media, body, expected, FieldValidation::Ignore)?,
+    };
     match value["kind"].as_str() {
         None | Some("" | "DeleteOptions") => Ok(Some(value)),
         Some(kind) => {
@@ -182,7 +194,7 @@ mod tests {
     fn decode(content_type: &str, body: &'static str) -> Result<Value, String> {
         let mut headers = HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, content_type.parse().unwrap());
-        let expected = Expected { api_version: "v1", kind: "ConfigMap", schema: None, protobuf: true };
+        let expected = Expected { api_version: "v1", kind: "ConfigMap", schema: None, protobuf: true, cbor: false };
         object(&headers, &Bytes::from(body), expected, FieldValidation::Warn, &Warnings::default())
             .map_err(|e| e.message)
     }

@@ -12,17 +12,31 @@ pub enum Media {
     Json,
     Yaml,
     Protobuf,
+    Cbor,
 }
+
+/// Watches in CBOR: one item after another (RFC 8742).
+pub const CBOR_SEQUENCE: &str = "application/cbor-seq";
 
 impl Media {
     /// In the order in which a wildcard picks.
-    const ALL: [Self; 3] = [Self::Json, Self::Yaml, Self::Protobuf];
+    const ALL: [Self; 4] = [Self::Json, Self::Yaml, Self::Protobuf, Self::Cbor];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::Yaml => "application/yaml",
             Self::Protobuf => "application/vnd.kubernetes.protobuf",
+            Self::Cbor => "application/cbor",
+        }
+    }
+
+    /// What a watch in it is called; there is no YAML stream.
+    pub fn stream_name(self) -> &'static str {
+        match self {
+            Self::Json | Self::Yaml => "application/json;stream=watch",
+            Self::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+            Self::Cbor => CBOR_SEQUENCE,
         }
     }
 }
@@ -72,6 +86,7 @@ impl Output {
 #[derive(Clone, Copy, Debug)]
 pub struct Offer {
     pub protobuf: bool,
+    pub cbor: bool,
     /// Table and partial metadata.
     pub shapes: bool,
     /// A stream of events: there is no YAML stream.
@@ -84,13 +99,13 @@ impl Offer {
             Media::Json => true,
             Media::Yaml => true,
             Media::Protobuf => self.protobuf,
+            Media::Cbor => self.cbor,
         })
     }
 
     fn names(self) -> String {
-        let suffix = if self.watch { ";stream=watch" } else { "" };
         let names = self.medias().filter(|m| !(self.watch && *m == Media::Yaml));
-        names.map(|m| format!("{}{suffix}", m.name())).collect::<Vec<_>>().join(", ")
+        names.map(|m| if self.watch { m.stream_name() } else { m.name() }).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -108,7 +123,9 @@ pub fn output(headers: &HeaderMap, info: &RequestInfo, offer: Offer) -> Result<O
 /// Where no media type fits at all, upstream's router refuses, in words of its own; custom resources are none of its
 /// business.
 fn refuse(accept: &str, info: &RequestInfo, offer: Offer) -> StatusError {
-    let fits = |clause: Clause<'_>| Media::ALL.into_iter().any(|media| clause.covers(media.name()));
+    let streams = offer.cbor && matches!(&*info.verb, "list" | "watch");
+    let known = || offer.medias().map(Media::name).chain(streams.then_some(CBOR_SEQUENCE));
+    let fits = |clause: Clause<'_>| known().any(|name| clause.covers(name));
     if !offer.protobuf || accept.split(',').filter_map(Clause::parse).any(fits) {
         return StatusError::not_acceptable(&offer.names());
     }
@@ -198,7 +215,7 @@ impl<'a> Clause<'a> {
             _ => return None,
         };
         output.shape = Some(match kind {
-            "Table" if media != Media::Protobuf => Shape::Table(version),
+            "Table" if matches!(media, Media::Json | Media::Yaml) => Shape::Table(version),
             "PartialObjectMetadata" => Shape::Partial(version),
             "PartialObjectMetadataList" => Shape::PartialList(version),
             _ => return None,
@@ -217,8 +234,8 @@ fn wants_pretty(headers: &HeaderMap, info: &RequestInfo) -> bool {
 }
 
 /// The media type of the request's body, 415 when it is not one of ours.
-pub fn input(headers: &HeaderMap, protobuf: bool) -> Result<Media, StatusError> {
-    let offer = Offer { protobuf, shapes: false, watch: false };
+pub fn input(headers: &HeaderMap, protobuf: bool, cbor: bool) -> Result<Media, StatusError> {
+    let offer = Offer { protobuf, cbor, shapes: false, watch: false };
     match content_type(headers) {
         "" => Ok(Media::Json),
         name => offer
@@ -238,7 +255,8 @@ pub fn content_type(headers: &HeaderMap) -> &str {
 mod tests {
     use super::*;
 
-    const FULL: Offer = Offer { protobuf: true, shapes: true, watch: false };
+    const FULL: Offer = Offer { protobuf: true, cbor: false, shapes: true, watch: false };
+    const CBOR: Offer = Offer { cbor: true, ..FULL };
 
     fn out(media: Media, shape: Option<Shape>) -> Option<Output> {
         Some(Output { media, shape, pretty: false })
@@ -246,7 +264,7 @@ mod tests {
 
     #[test]
     fn accept_headers_of_real_clients() {
-        use Media::{Json, Protobuf, Yaml};
+        use Media::{Cbor, Json, Protobuf, Yaml};
         let table = Some(Shape::Table(MetaVersion::V1));
         let cases = [
             ("", FULL, out(Json, None)),
@@ -273,6 +291,12 @@ mod tests {
             ("application/json;q=0.5,application/yaml", FULL, out(Yaml, None)),
             ("text/plain", FULL, None),
             ("application/cbor", FULL, None),
+            ("application/cbor", CBOR, out(Cbor, None)),
+            ("application/json, application/cbor", CBOR, out(Json, None)),
+            ("application/cbor,application/json;q=0.9", CBOR, out(Cbor, None)),
+            ("*/*", CBOR, out(Json, None)),
+            ("application/cbor;as=Table;v=v1;g=meta.k8s.io", CBOR, None),
+            ("application/cbor-seq", CBOR, None),
         ];
         for (accept, offer, want) in cases {
             assert_eq!(choose(accept, offer), want, "{accept}");
@@ -290,12 +314,15 @@ mod tests {
             "only the following media types are accepted: application/json;stream=watch, \
              application/vnd.kubernetes.protobuf;stream=watch"
         );
+        let error = output(&headers, &info, Offer { watch: true, ..CBOR }).unwrap_err();
+        assert!(error.message.ends_with(";stream=watch, application/cbor-seq"), "{}", error.message);
         headers.insert(CONTENT_TYPE, "application/cbor".parse().unwrap());
         assert_eq!(
-            input(&headers, false).unwrap_err().message,
+            input(&headers, false, false).unwrap_err().message,
             "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml"
         );
+        assert_eq!(input(&headers, false, true), Ok(Media::Cbor));
         headers.insert(CONTENT_TYPE, "application/json; charset=utf-8".parse().unwrap());
-        assert_eq!(input(&headers, false), Ok(Media::Json));
+        assert_eq!(input(&headers, false, false), Ok(Media::Json));
     }
 }

@@ -18,6 +18,7 @@ use super::negotiate::{self, Media, MetaVersion, Offer, Output, Shape};
 use super::pieces::{Gzipped, Pieces};
 use super::shape::{self, Include};
 use crate::audit::StatusAnswer;
+use crate::memo::Memo;
 use crate::observe::{Layer, counted};
 use crate::request::RequestInfo;
 use crate::resource::{Resource, parse_stored};
@@ -71,6 +72,7 @@ fn is_status(content: &Content) -> bool {
 fn plain(resource: &Resource, output: Output, content: &Content) -> Result<Bytes, StatusError> {
     match content {
         Content::Entry(entry) if output.media == Media::Protobuf => protobuf(resource, entry),
+        Content::Entry(entry) if output.media == Media::Cbor => cbor(resource, entry),
         Content::Entry(entry) => encode_json(output, resource.json(entry)),
         Content::Stored(json) => encode_json(output, resource.convert_json(json)),
         Content::Value(value) => encode_value(output, value),
@@ -95,6 +97,12 @@ pub fn protobuf(resource: &Resource, entry: &Entry) -> Result<Bytes, StatusError
     }
 }
 
+/// The entry in CBOR in the resource's version, made once per entry.
+pub fn cbor(resource: &Resource, entry: &Entry) -> Result<Bytes, StatusError> {
+    let make = || encode_json(Output { media: Media::Cbor, ..Output::JSON }, resource.json(entry));
+    if resource.keeps_forms_of(entry) { Memo::of(entry).cbor(make) } else { make() }
+}
+
 /// JSON as the output wants it; only plain JSON goes through untouched.
 pub fn encode_json(output: Output, json: Bytes) -> Result<Bytes, StatusError> {
     if output.media == Media::Json && !output.pretty {
@@ -114,6 +122,7 @@ pub fn encode_value(output: Output, value: &Value) -> Result<Bytes, StatusError>
         }
         Media::Json => codec::json::encode(value),
         Media::Yaml => codec::yaml::to_yaml(value).into_bytes(),
+        Media::Cbor => codec::cbor::encode(value),
         Media::Protobuf => {
             let text = |field: &str| value[field].as_str().unwrap_or_default();
             let schema = schema::builtin().of(text("apiVersion"), text("kind")).ok_or_else(|| {
@@ -188,7 +197,7 @@ pub fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 /// A failure, in the client's format if that is one of ours, else in JSON.
 pub fn error(headers: &HeaderMap, info: &RequestInfo, error: &StatusError) -> Response<Body> {
-    let offer = Offer { protobuf: true, shapes: false, watch: false };
+    let offer = Offer { protobuf: true, cbor: info.cbor, shapes: false, watch: false };
     let output = negotiate::output(headers, info, offer).unwrap_or(Output::JSON);
     let value = error.to_value();
     let (bytes, media) = match encode_value(output, &value) {

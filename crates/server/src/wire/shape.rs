@@ -86,7 +86,7 @@ pub fn cells(kind: &dyn Kind, stored: &Value, now: i64) -> Vec<u8> {
 /// The cells of an entry; what they are made of is kept with it.
 pub fn cells_of(resource: &Resource, entry: &Entry, now: i64) -> Result<Vec<u8>, StatusError> {
     let kind = resource.kind();
-    if resource.keeps_rows_of(entry) {
+    if resource.keeps_forms_of(entry) {
         let memo = Memo::of(entry);
         let row = memo.row(|| Ok(Row::new(kind, &resource.parse(entry)?, &entry.json)))?;
         if let Some(row) = row {
