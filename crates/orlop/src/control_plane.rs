@@ -18,7 +18,7 @@ use orlop_server::pki::kubeconfig::Access;
 use orlop_server::pki::{self, Pki};
 use orlop_server::token::{Issuer, jwt};
 use orlop_server::trace::Tracer;
-use orlop_server::{Limits, Security, Server};
+use orlop_server::{Security, Server};
 use orlop_store::disk::RealDisk;
 use orlop_store::{Config, Store};
 use tokio::net::TcpListener;
@@ -61,7 +61,7 @@ impl ControlPlane {
         let audit = Audit::start(arguments.audit.options()?).context("setting up auditing")?;
         let tracer = arguments.traces.start()?;
         let watching = Watching { audit: audit.clone(), tracer: tracer.clone(), keys };
-        let server = server(arguments, machine, &security, arguments.serving.limits()?, watching);
+        let server = server(arguments, machine, &security, watching)?;
         let plane = Self { store, pki, server, audit, tracer, _lock: lock };
         plane.listen(&security, listener, shutdown, tasks)?;
         plane.bootstrap(&security).await?;
@@ -217,25 +217,20 @@ struct Watching {
     keys: Option<Check>,
 }
 
-fn server(
-    arguments: &Arguments,
-    machine: &Machine,
-    security: &Security,
-    limits: Limits,
-    watching: Watching,
-) -> Arc<Server> {
+fn server(arguments: &Arguments, machine: &Machine, security: &Security, watching: Watching) -> Result<Arc<Server>> {
     let mut config = security.server_config();
     config.audit = watching.audit;
     config.tracer = watching.tracer;
     config.health_checks.extend(watching.keys);
-    config.limits = limits;
+    config.limits = arguments.serving.limits()?;
+    config.features = arguments.serving.features()?;
     security.serve_discovery(&mut config, format!("{}:{}", machine.node_ip, arguments.secure_port));
     config.advertise_address = machine.node_ip;
     config.secure_port = arguments.secure_port;
     config.flags.clone_from(&arguments.flags);
     let cidr = arguments.service_cidr;
     config.services.cidrs = vec![orlop_server::Cidr { network: cidr.nth(0), prefix: cidr.prefix }];
-    Server::new(config)
+    Ok(Server::new(config))
 }
 
 /// The administrator's way in: always our own file, others on request.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::{ArgAction, Args};
-use orlop_server::Limits;
+use orlop_server::{Features, Limits};
 
 use crate::duration::parse_duration;
 
@@ -33,9 +33,16 @@ pub struct Arguments {
     /// Time between a signal to stop, from which on readiness fails, and its beginning
     #[arg(long, default_value = "0s", value_name = "TIME", value_parser = parse_duration)]
     pub shutdown_delay_duration: Duration,
+    /// Features to switch on or off: of upstream's, CBORServingAndStorage can be set, the others stay at their default
+    #[arg(long, value_name = "NAME=BOOL,...")]
+    feature_gates: Vec<String>,
 }
 
 impl Arguments {
+    pub fn features(&self) -> Result<Features> {
+        Features::parse(&self.feature_gates.join(",")).map_err(|why| anyhow!("--feature-gates: {why}"))
+    }
+
     pub fn limits(&self) -> Result<Limits> {
         if !(0.0..=0.02).contains(&self.goaway_chance) {
             bail!("--goaway-chance can not be less than 0 or greater than 0.02");
