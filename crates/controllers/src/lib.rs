@@ -5,6 +5,8 @@
 
 pub mod list;
 
+pub use certificates::Request as CertificateRequest;
+
 mod common;
 
 mod account_token;

@@ -1,6 +1,8 @@
 //! Every target, in the order in which scripts/fuzz takes them.
 
+mod cbor;
 mod cel;
+mod certificate;
 mod cron;
 mod image_reference;
 mod json;
@@ -25,18 +27,21 @@ pub const TARGETS: &[Target] = &[
     json::TARGET,
     yaml::TARGET,
     protobuf::TARGET,
+    cbor::TARGET,
     patch::JSON,
     patch::MERGE,
     patch::STRATEGIC,
     managed_fields::TARGET,
     object::TARGET,
     selector::TARGET,
+    selector::FIELDS,
     jsonpath::TARGET,
     cel::TARGET,
     quantity::TARGET,
     cron::TARGET,
     time::TARGET,
     pem::TARGET,
+    certificate::TARGET,
     kubeconfig::TARGET,
     token::TARGET,
     image_reference::TARGET,

@@ -1,10 +1,23 @@
-//! Label selectors as text.
+//! Label and field selectors as text.
 
 use std::collections::BTreeMap;
 
 use orlop_api::selector::Selector;
+use orlop_server::field_terms;
 
 use crate::Target;
+
+pub const FIELDS: Target = Target {
+    name: "field-selector",
+    corpus: None,
+    seeds: &[br"metadata.name=a,spec.nodeName!=b\,c,,status.phase==\\d\=e", b"a=b=c,!=,x"],
+    run: |bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        let Some(terms) = field_terms(text) else { return };
+        let length: usize = terms.iter().map(|(field, _, value)| field.len() + value.len()).sum();
+        assert!(length <= text.len(), "what is unescaped is no longer");
+    },
+};
 
 pub const TARGET: Target = Target {
     name: "selector",

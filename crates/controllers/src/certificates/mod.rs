@@ -8,6 +8,7 @@ pub mod signer;
 
 use orlop_api::typed::kinds::CertificateSigningRequest;
 
+pub use request::Request;
 pub use signer::Signer;
 
 /// The service account of all three.

@@ -24,8 +24,11 @@ impl Request {
     pub fn parse(pem: &[u8]) -> Result<Self, String> {
         let block = x509_parser::pem::parse_x509_pem(pem).ok().map(|(_, block)| block);
         let block = block.filter(|block| block.label == "CERTIFICATE REQUEST");
-        let block = block.ok_or("PEM block type must be CERTIFICATE REQUEST")?;
-        let (_, request) = X509CertificationRequest::from_der(&block.contents).map_err(|error| error.to_string())?;
+        Self::from_der(&block.ok_or("PEM block type must be CERTIFICATE REQUEST")?.contents)
+    }
+
+    pub fn from_der(der: &[u8]) -> Result<Self, String> {
+        let (_, request) = X509CertificationRequest::from_der(der).map_err(|error| error.to_string())?;
         let subject = &request.certification_request_info.subject;
         let mut parsed = Self::default();
         for name in subject.iter_common_name() {
