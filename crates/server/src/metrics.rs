@@ -157,6 +157,7 @@ impl Metrics {
         crate::token::external::metrics::register(r);
         crate::aggregation::metrics::register(r);
         build::register(r);
+        crate::services::metrics::METRICS.register(r);
         crate::encryption::metrics::METRICS.register(r);
         crate::encryption::kms::metrics::METRICS.register(r);
     }
@@ -222,6 +223,7 @@ impl Metrics {
             self.objects.get_or_create(&ObjectLabels::of(resource)).set(count);
             self.storage_objects.get_or_create(&StorageLabels::of(resource)).set(count);
         }
+        server.allocators.measure(&snapshot);
         self.process.refresh();
         exposition(&self.registry)
     }

@@ -381,3 +381,20 @@ async fn the_default_range_grows_by_a_family_and_is_else_left_alone() {
     other.server.bootstrap().await.unwrap();
     other.get(&kubernetes).await.has(json!({"spec": {"cidrs": ["10.97.0.0/24"]}}));
 }
+
+#[tokio::test]
+async fn metrics_tell_how_full_the_ranges_are() {
+    let api = ranged("10.99.0.0/29").await;
+    api.post(SERVICES, service("a", json!({}))).await.is(201);
+    api.post(SERVICES, service("b", json!({"clusterIP": ip(&api, "a").await}))).await.is(422);
+    let metrics = api.get("/metrics").await.is(200).text();
+    for line in [
+        "allocated_ips{cidr=\"10.99.0.0/29\"} 1",
+        "available_ips{cidr=\"10.99.0.0/29\"} 5",
+        "allocation_total{cidr=\"10.99.0.0/29\",scope=\"dynamic\"} 1",
+        "allocation_errors_total{cidr=\"10.99.0.0/29\",scope=\"static\"} 1",
+        "allocation_duration_seconds_count{cidr=\"10.99.0.0/29\"} 1",
+    ] {
+        assert!(metrics.contains(&format!("kube_apiserver_clusterip_allocator_{line}\n")), "{line}\n{metrics}");
+    }
+}

@@ -1,6 +1,7 @@
 //! Giving a Service its cluster IPs.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use orlop_api::field::{ErrorList, Path};
 use orlop_api::status::StatusError;
@@ -9,6 +10,7 @@ use serde_json::json;
 
 use super::families::{self, is_external_name, is_headless};
 use super::ip_pool::{Family, IpPool};
+use super::metrics::{METRICS, Scope};
 use super::pool::PoolError;
 use super::{Held, Reservation, texts};
 
@@ -91,26 +93,48 @@ fn allocate_one(
     let mut pools = allocators.lock();
     let pool = &mut pools.ips;
     pool.follow(&reservation.snapshot, allocators.config());
-    if pinned.is_empty() {
-        let dry_run = reservation.dry_run;
-        let drawn = if dry_run { pool.try_allocate_next(family) } else { allocate_any(pool, family, reservation) };
-        return drawn.map(|ip| ip.to_string()).map_err(|why| not_drawn(service, &why));
-    }
-    // Validation says what is wrong with an address that is none.
-    let Ok(ip) = pinned.parse::<IpAddr>() else { return Ok(pinned.to_owned()) };
-    let result = match reservation.dry_run {
-        true => pool.try_allocate(ip),
-        false if reservation.is_reserved(ip) => Err(PoolError::IpTaken),
-        false => pool.allocate(ip).map(|()| reservation.taken.ips.push(ip)),
+    let wanted = pinned.parse::<IpAddr>().ok();
+    let drawn = match (wanted, reservation.dry_run) {
+        // Validation says what is wrong with an address that is none.
+        (None, _) if !pinned.is_empty() => return Ok(pinned.to_owned()),
+        (None, true) => pool.try_allocate_next(family),
+        (None, false) => allocate_any(pool, family, reservation),
+        (Some(ip), true) => pool.try_allocate(ip).map(|()| ip),
+        (Some(ip), false) => allocate_pinned(pool, ip, reservation),
     };
-    result.map(|()| pinned.to_owned()).map_err(|why| {
-        refused(service, &service["spec"]["clusterIPs"], &format!("failed to allocate IP {pinned}: {why}"))
+    match drawn {
+        Ok(ip) if wanted.is_none() => Ok(ip.to_string()),
+        Ok(_) => Ok(pinned.to_owned()),
+        Err(why) if wanted.is_none() => Err(not_drawn(service, &why)),
+        Err(why) => {
+            let detail = format!("failed to allocate IP {pinned}: {why}");
+            Err(refused(service, &service["spec"]["clusterIPs"], &detail))
+        }
+    }
+}
+
+fn allocate_pinned(pool: &mut IpPool, ip: IpAddr, reservation: &mut Reservation) -> Result<IpAddr, PoolError> {
+    let started = Instant::now();
+    let mut result = pool.allocate(ip);
+    if result.is_ok() && reservation.is_reserved(ip) {
+        pool.release(ip);
+        result = Err(PoolError::IpTaken);
+    }
+    if let Some(range) = pool.range_of(ip) {
+        match &result {
+            Ok(()) => METRICS.drawn(range, Scope::Static, started),
+            Err(_) => METRICS.failed(range, Scope::Static),
+        }
+    }
+    result.map(|()| {
+        reservation.taken.ips.push(ip);
+        ip
     })
 }
 
 /// An address that nobody has, nor has put aside.
 fn allocate_any(pool: &mut IpPool, family: Family, reservation: &mut Reservation) -> Result<IpAddr, PoolError> {
-    let mut reserved = Vec::new();
+    let (started, mut reserved) = (Instant::now(), Vec::new());
     let found = loop {
         match pool.allocate_next(family) {
             // Held until another is found, or it would be picked again.
@@ -119,6 +143,10 @@ fn allocate_any(pool: &mut IpPool, family: Family, reservation: &mut Reservation
         }
     };
     reserved.into_iter().for_each(|ip| pool.release(ip));
+    match found.as_ref().map(|ip| pool.range_of(*ip)) {
+        Ok(range) => range.into_iter().for_each(|range| METRICS.drawn(range, Scope::Dynamic, started)),
+        Err(_) => pool.ranges_of(family).for_each(|range| METRICS.failed(range, Scope::Dynamic)),
+    }
     reservation.taken.ips.extend(found.iter());
     found
 }

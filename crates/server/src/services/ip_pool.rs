@@ -69,6 +69,13 @@ struct Range {
     band: Band,
 }
 
+/// How full a range is.
+pub struct Usage {
+    pub range: Cidr,
+    pub allocated: u128,
+    pub available: u128,
+}
+
 impl IpPool {
     /// Draws from the ranges of this snapshot from now on. They are read anew only when a ServiceCIDR has changed.
     pub fn follow(&mut self, snapshot: &Snapshot, config: &ServiceConfig) {
@@ -98,7 +105,7 @@ impl IpPool {
     /// This very address.
     pub fn allocate(&mut self, ip: IpAddr) -> Result<(), PoolError> {
         match () {
-            () if !self.ranges.iter().any(|range| range.cidr.has_host(ip)) => Err(PoolError::IpElsewhere),
+            () if self.range_of(ip).is_none() => Err(PoolError::IpElsewhere),
             () if !self.taken(Family::of(ip)).insert(number_of(ip)) => Err(PoolError::IpTaken),
             () => Ok(()),
         }
@@ -115,13 +122,30 @@ impl IpPool {
     /// Whether a dry run may have this address; it does not ask who holds it.
     pub fn try_allocate(&self, ip: IpAddr) -> Result<(), PoolError> {
         let first = self.of(Family::of(ip)).next().ok_or(PoolError::NotReady)?;
-        let inside = self.ranges.iter().any(|range| range.cidr.has_host(ip));
-        if inside { Ok(()) } else { Err(PoolError::IpOutside { ip, cidr: first.cidr }) }
+        if self.range_of(ip).is_some() { Ok(()) } else { Err(PoolError::IpOutside { ip, cidr: first.cidr }) }
     }
 
     /// What a dry run shows instead of an address: a network's own.
     pub fn try_allocate_next(&self, family: Family) -> Result<IpAddr, PoolError> {
         self.of(family).next().map(|range| range.cidr.network).ok_or(PoolError::NotReady)
+    }
+
+    /// The range that an address is, or would be, drawn from.
+    pub fn range_of(&self, ip: IpAddr) -> Option<Cidr> {
+        self.ranges.iter().map(|range| range.cidr).find(|cidr| cidr.has_host(ip))
+    }
+
+    pub fn ranges_of(&self, family: Family) -> impl Iterator<Item = Cidr> {
+        self.of(family).map(|range| range.cidr)
+    }
+
+    pub fn usage(&self) -> impl Iterator<Item = Usage> {
+        self.ranges.iter().map(|Range { cidr, band }| {
+            let taken = if cidr.network.is_ipv4() { &self.v4 } else { &self.v6 };
+            let allocated = if band.first <= band.last { taken.count(band.first, band.last) } else { 0 };
+            let hosts = (band.last + 1).saturating_sub(band.first);
+            Usage { range: *cidr, allocated, available: hosts - allocated }
+        })
     }
 
     fn of(&self, family: Family) -> impl Iterator<Item = &Range> {
@@ -233,6 +257,16 @@ mod tests {
         assert_eq!(pool.allocate(ip("10.0.0.9")), Err(PoolError::IpTaken));
         pool.release(ip("10.0.0.9"));
         assert_eq!(pool.allocate(ip("10.0.0.9")), Ok(()));
+    }
+
+    #[test]
+    fn usage_is_counted_by_range() {
+        let mut pool = pool(&["10.0.0.0/29", "10.0.0.0/24", "fd00::/126", "10.1.0.0/31"]);
+        for taken in ["10.0.0.1", "10.0.0.2", "10.0.0.7", "fd00::3", "10.9.0.0"] {
+            pool.take(ip(taken));
+        }
+        let usage: Vec<(u128, u128)> = pool.usage().map(|usage| (usage.allocated, usage.available)).collect();
+        assert_eq!(usage, [(2, 4), (3, 251), (1, 2), (0, 0)]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod cluster_ips;
 mod families;
 mod hooks;
 mod ip_pool;
+pub(crate) mod metrics;
 mod node_ports;
 mod pool;
 mod turn;
@@ -94,6 +95,13 @@ impl Allocators {
         let mut pools = self.lock();
         held.ips.iter().for_each(|ip| pools.ips.release(*ip));
         held.ports.iter().for_each(|port| pools.ports.release(*port));
+    }
+
+    /// For `/metrics`.
+    pub(crate) fn measure(&self, snapshot: &Snapshot) {
+        let mut pools = self.lock();
+        pools.ips.follow(snapshot, &self.config);
+        metrics::METRICS.set_usage(pools.ips.usage());
     }
 
     /// The families Services can have, the default one first.

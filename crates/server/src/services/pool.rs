@@ -41,6 +41,12 @@ impl Taken {
         self.run_of(n).is_some()
     }
 
+    /// How many of `first..=last`.
+    pub fn count(&self, first: u128, last: u128) -> u128 {
+        let runs = self.0.range(..=last).rev().take_while(|(_, end)| **end >= first);
+        runs.map(|(start, end)| end.min(&last) - start.max(&first) + 1).sum()
+    }
+
     fn run_of(&self, n: u128) -> Option<(u128, u128)> {
         let (first, last) = self.0.range(..=n).next_back()?;
         (n <= *last).then_some((*first, *last))
@@ -167,6 +173,7 @@ mod tests {
             let expanded: Vec<u128> = runs.0.iter().flat_map(|(first, last)| *first..=*last).collect();
             assert_eq!(expanded, set.iter().copied().collect::<Vec<_>>());
             assert_eq!(runs.first_free(n, 63), (n..64).find(|n| !set.contains(n)));
+            assert_eq!(runs.count(n, 63), set.range(n..64).count() as u128);
             let apart = runs.0.iter().zip(runs.0.iter().skip(1)).all(|((_, last), (first, _))| last + 1 < *first);
             assert!(apart, "neighbours are one run: {:?}", runs.0);
         }
