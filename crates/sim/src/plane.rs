@@ -200,7 +200,8 @@ async fn control(connect: impl Fn(&str) -> Client + Clone, identity: String, shu
     let terms = Terms::new("kube-controller-manager", identity);
     let signer = Signer::new(|_, _, _| Err("nobody signs in a simulation".to_owned()));
     let root_ca = "-----BEGIN CERTIFICATE-----\n".to_owned();
-    let settings = Settings { root_ca, signer, token_signer: TokenSigner::new(|_| "signed by nobody".to_owned()) };
+    let token_signer = Some(TokenSigner::new(|_| "signed by nobody".to_owned()));
+    let settings = Settings { root_ca, signer, token_signer };
     lead(manager.clone(), terms, shutdown, |leading| {
         let reader = Factory::new(manager.clone(), leading.clone());
         let account = |name: &str| match name {
