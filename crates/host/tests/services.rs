@@ -420,7 +420,8 @@ fn a_cluster_ip_of_another_range_is_reached_while_the_range_is_there() {
         let linux = Linux::new().unwrap();
         let routed = || linux.routed("orlop0").unwrap().iter().map(|cidr| cidr.address.to_string()).collect::<Vec<_>>();
         assert_eq!(routed(), ["10.96.0.0", "172.30.5.0"]);
-        node.networking.set_service_ranges(&[]).unwrap();
-        assert_eq!(routed(), ["10.96.0.0"], "what is configured stays");
+        let around_the_node = ["10.0.0.0/8".parse().unwrap(), "0.0.0.0/0".parse().unwrap()];
+        node.networking.set_service_ranges(&around_the_node).unwrap();
+        assert_eq!(routed(), ["10.96.0.0"], "what is configured stays, and nothing cuts the node off");
     });
 }

@@ -118,8 +118,16 @@ impl NodeNetworking {
     /// Services have addresses of these ranges, besides the configured ones, and of no others.
     pub fn set_service_ranges(&self, ranges: &[Cidr]) -> std::result::Result<(), DataplaneError> {
         let Inner { config, dataplane, .. } = &*self.0;
+        let own = dataplane.node_addresses()?;
         let is_served = |cidr: &Cidr| config.families.iter().any(|f| layout(f).holds(cidr.address));
-        let more = ranges.iter().copied().filter(is_served);
+        let more = ranges.iter().copied().filter(is_served).filter(|cidr| {
+            let takes = own.iter().find(|ip| cidr.contains(**ip));
+            if let Some(ip) = takes {
+                let Cidr { address, prefix } = cidr;
+                tracing::warn!(%address, prefix, %ip, "not routing this range: the machine is in it and would be cut off");
+            }
+            takes.is_none()
+        });
         let wanted = config.families.iter().map(|f| f.service_cidr).chain(more).map(to_services);
         let wanted: BTreeSet<Route> = wanted.collect();
         let known: BTreeSet<Route> = dataplane.routed(&config.bridge)?.into_iter().map(to_services).collect();

@@ -34,6 +34,22 @@ pub(crate) fn status_update(obj: &Value, old: &Value, errors: &mut ErrorList) {
     status(obj.at("status"), errors);
 }
 
+/// Requests that may exceed their limits (`WarningsOnCreate` in `pkg/registry/core/resourcequota`).
+pub(crate) fn warnings(obj: &Value, old: Option<&Value>) -> Vec<String> {
+    if old.is_some() {
+        return Vec::new();
+    }
+    let hard = ResourceList::read(obj.at("spec.hard"));
+    let warning = |name: &str| {
+        let (request, limit) = (format!("requests.{name}"), format!("limits.{name}"));
+        let bare = || hard.get(name).filter(|_| matches!(name, "cpu" | "memory")).map(|amount| (name, amount));
+        let (request, amount) = hard.get(&request).map(|amount| (&*request, amount)).or_else(bare)?;
+        let most = hard.get(&limit).filter(|most| amount > most)?;
+        Some(format!("ResourceQuota {request} ({amount}) should be less than {limit} ({most})"))
+    };
+    ["cpu", "memory", "storage", "ephemeral-storage"].into_iter().filter_map(warning).collect()
+}
+
 fn status(status: &Value, errors: &mut ErrorList) {
     for field in ["hard", "used"] {
         amounts(status.at(field), &Path::new("status").child(field), errors);

@@ -14,6 +14,7 @@ impl Kind for ResourceQuota {
         create: resource_quota::quota,
         update: resource_quota::update,
         "status": resource_quota::status_update,
+        warn: resource_quota::warnings,
     }
 
     fn returns_deleted(&self) -> bool {
