@@ -242,6 +242,7 @@ impl Attribute {
     }
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "nodes hold it in a box")]
 fn pair(args: Vec<Node>) -> Box<[Node; 2]> {
     let mut args = args.into_iter();
     let mut next = || args.next().unwrap_or(Node::Const(Value::Null));

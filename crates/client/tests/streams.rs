@@ -253,7 +253,7 @@ async fn ports_are_forwarded_over_either_protocol() {
         });
         for i in 0..20u8 {
             let mut forwarded = session.open(80).await.expect("open");
-            forwarded.to_pod.write_all(&[i; 100_000]).await.expect("write");
+            forwarded.to_pod.write_all(&vec![i; 100_000]).await.expect("write");
             forwarded.to_pod.shutdown().await.expect("shutdown");
             let mut back = Vec::new();
             forwarded.from_pod.read_to_end(&mut back).await.expect("read");

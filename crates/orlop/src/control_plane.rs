@@ -69,7 +69,7 @@ impl ControlPlane {
         let issuer = security.authentication().issuer().clone();
         let (server, stop) = (plane.server.clone(), shutdown.clone());
         tasks.spawn(orlop_base::task::boxed(async move {
-            stop.run_until_cancelled(security.run(&server)).await.unwrap_or_default()
+            stop.run_until_cancelled(security.run(&server)).await.unwrap_or_default();
         }));
         let identity = crate::identity::candidate(&paths.identity()).context("finding out who stands for leader")?;
         if !arguments.disable_controllers {

@@ -187,7 +187,7 @@ const WORTH_SAYING_BYTES: u64 = 64 << 20;
 fn progress(what: &'static str) -> Progress {
     let last = std::sync::atomic::AtomicU64::new(0);
     Arc::new(move |done, all| {
-        let tenth = if all == 0 { 0 } else { done.saturating_mul(10) / all };
+        let tenth = done.saturating_mul(10).checked_div(all).unwrap_or_default();
         if last.swap(tenth, std::sync::atomic::Ordering::Relaxed) != tenth && all > WORTH_SAYING_BYTES {
             say(format!("{what}: {}% of {:.1} MB", tenth * 10, all as f64 / 1e6));
         }

@@ -40,7 +40,7 @@ enum Role {
     /// Join a cluster as a node
     Agent(AgentArguments),
     /// Manage the images of this node
-    Image(image::Arguments),
+    Image(Box<image::Arguments>),
     /// Talk to a cluster
     Kubectl(Box<orlop_cli::Kubectl>),
     /// Remove everything that Orlop made on this machine
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
             server::run(*arguments)
         }
         Role::Agent(arguments) => agent(&arguments),
-        Role::Image(arguments) => image::run(arguments),
+        Role::Image(arguments) => image::run(*arguments),
         Role::Kubectl(kubectl) => return orlop_cli::run(*kubectl),
         Role::Reset(arguments) => reset::run(&arguments),
     };

@@ -82,7 +82,7 @@ async fn dns(
     let wanted = addons::dns(arguments.cluster_dns(), gateway);
     let (client, stop) = (plane.master(), shutdown.clone());
     tasks.spawn(orlop_base::task::boxed(async move {
-        stop.run_until_cancelled(addons::keep(client, wanted)).await.unwrap_or_default()
+        stop.run_until_cancelled(addons::keep(client, wanted)).await.unwrap_or_default();
     }));
     Ok(())
 }

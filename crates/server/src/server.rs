@@ -190,9 +190,10 @@ impl Server {
             definitions: Definitions::default(),
             aggregation: Aggregation::default(),
             front_proxy: config.front_proxy,
-            inflight: match config.limits.fair {
-                true => Inflight::new(usize::MAX, usize::MAX),
-                false => Inflight::new(config.limits.reads, config.limits.writes),
+            inflight: if config.limits.fair {
+                Inflight::new(usize::MAX, usize::MAX)
+            } else {
+                Inflight::new(config.limits.reads, config.limits.writes)
             },
             flow: Flow::new(config.limits.reads + config.limits.writes, &snapshot),
             under_way: TaskTracker::new(),

@@ -142,7 +142,7 @@ async fn a_revision_is_converted_once_for_all_who_read_it() {
         watchers.push(api.watch(&format!("{V2}?watch=true")).await);
     }
     api.post(V1, widget("a", json!({"color": "red"}))).await.is(201);
-    for next in futures_util::future::join_all(watchers.iter_mut().map(|events| events.next())).await {
+    for next in futures_util::future::join_all(watchers.iter_mut().map(harness::Events::next)).await {
         assert_eq!(next.unwrap()["object"]["spec"]["colour"], "red");
     }
     api.get(&format!("{V2}/a")).await.is(200);

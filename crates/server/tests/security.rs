@@ -375,7 +375,7 @@ async fn ports_are_forwarded_through_to_the_kubelet() {
         for transport in transports {
             let session = port_forward::connect(&*transport, path).await.expect("connected");
             let mut forwarded = session.open(80).await.expect("open");
-            forwarded.to_pod.write_all(&[9; 300_000]).await.expect("write");
+            forwarded.to_pod.write_all(&vec![9; 300_000]).await.expect("write");
             forwarded.to_pod.shutdown().await.expect("end");
             let mut back = Vec::new();
             forwarded.from_pod.read_to_end(&mut back).await.expect("read");

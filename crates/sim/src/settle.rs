@@ -157,7 +157,7 @@ fn check_job(uid: &str, job: &Value, history: &History, left: &mut Vec<String>) 
         return;
     }
     if number(&job["status"]["active"]) != 0
-        || !job["status"]["uncountedTerminatedPods"].as_object().is_none_or(|u| u.is_empty())
+        || !job["status"]["uncountedTerminatedPods"].as_object().is_none_or(orlop_api::Map::is_empty)
     {
         left.push(format!("Job {} is finished and tells {}", name(job), job["status"]));
     }

@@ -21,6 +21,7 @@ impl Value<'_> {
     }
 
     pub fn compare(&self, other: &Self) -> Result<Ordering> {
+        #[allow(clippy::enum_glob_use, reason = "a line for each pair of kinds")]
         use Value::*;
         if matches!(self, Double(a) if a.is_nan()) || matches!(other, Double(b) if b.is_nan()) && is_number(self) {
             return fail("NaN values cannot be ordered");

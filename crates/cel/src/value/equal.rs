@@ -4,7 +4,9 @@ use super::Value;
 use super::compare::{double_int, double_uint};
 
 impl Value<'_> {
+    #[expect(clippy::float_cmp, reason = "CEL's doubles are equal when IEEE 754 says so")]
     pub fn equals(&self, other: &Self) -> bool {
+        #[allow(clippy::enum_glob_use, reason = "a line for each pair of kinds")]
         use Value::*;
         match (self, other) {
             (Null, Null) => true,

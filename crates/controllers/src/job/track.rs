@@ -101,9 +101,10 @@ fn note(sync: &mut Sync, pod: &Pod) -> bool {
     };
     if succeeded {
         // An index tells that it has succeeded; no uid needs to be remembered.
-        return match sync.is_indexed() {
-            true => sync.index(pod).is_some_and(|index| !sync.told_indexes.contains(index)),
-            false => !is_known(&uncounted.succeeded) && list(sync, true),
+        return if sync.is_indexed() {
+            sync.index(pod).is_some_and(|index| !sync.told_indexes.contains(index))
+        } else {
+            !is_known(&uncounted.succeeded) && list(sync, true)
         };
     }
     fails

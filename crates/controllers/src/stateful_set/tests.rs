@@ -80,7 +80,7 @@ fn ordinals_may_start_elsewhere() {
 fn surplus_pods_go_from_the_top_once_all_below_are_well() {
     let yaml = change(&[("replicas: 2\n", "replicas: 0\n")]);
     let plan = decide(&controller(), "d/web", &yaml);
-    assert_eq!(plan.writes().map(|w| w.to_string()).collect::<Vec<_>>(), ["delete pods d/web-1"]);
+    assert_eq!(plan.writes().map(ToString::to_string).collect::<Vec<_>>(), ["delete pods d/web-1"]);
     assert_eq!(events(&plan), ["Normal SuccessfulDelete: Delete Pod web-1 in StatefulSet web successful"]);
     let unhealthy = yaml.replace("status: 'True'", "status: 'False'");
     assert!(!lines(&unhealthy).iter().any(|line| line.starts_with("delete")), "web-0 is down: it goes last");

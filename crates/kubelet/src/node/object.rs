@@ -115,7 +115,7 @@ fn info(facts: &Facts<'_>) -> NodeSystemInfo {
         operating_system: "linux".to_owned(),
         os_image: machine.os_image.clone(),
         running_in_user_namespace: None,
-        swap: (machine.swap_bytes > 0).then(|| NodeSwapStatus { capacity: Some(machine.swap_bytes) }),
+        swap: (machine.swap_bytes > 0).then_some(NodeSwapStatus { capacity: Some(machine.swap_bytes) }),
         system_uuid: machine.system_uuid.clone(),
     }
 }

@@ -143,9 +143,9 @@ impl NodePod {
 
     /// Would this container start again after leaving with `exit_code`?
     pub fn restarts_after(&self, container: &Container, exit_code: i32) -> bool {
-        match matching_rule(container, exit_code).map(|rule| rule.action.as_str()) {
-            Some(RULE_RESTART | RULE_RESTART_ALL) => return true,
-            _ => {}
+        let action = matching_rule(container, exit_code).map(|rule| rule.action.as_str());
+        if matches!(action, Some(RULE_RESTART | RULE_RESTART_ALL)) {
+            return true;
         }
         let own = RestartPolicy::parse(container.restart_policy.as_deref());
         match own.unwrap_or_else(|| self.restart_policy()) {

@@ -16,13 +16,10 @@ const UNIMPLEMENTED: &str = "12";
 
 pub async fn probe(host: &str, port: u16, service: &str, timeout: Duration) -> Answer {
     let address = tcp::join(host, port);
-    let stream = match tcp::connect(host, port, timeout).await {
-        Ok(stream) => stream,
-        Err(_) => {
-            let text = "context deadline exceeded";
-            let within = format!("{}s", timeout.as_secs());
-            return Answer::Failure(format!("timeout: failed to connect service {address:?} within {within}: {text}"));
-        }
+    let Ok(stream) = tcp::connect(host, port, timeout).await else {
+        let text = "context deadline exceeded";
+        let within = format!("{}s", timeout.as_secs());
+        return Answer::Failure(format!("timeout: failed to connect service {address:?} within {within}: {text}"));
     };
     match tokio::time::timeout(timeout, check(stream, &address, service)).await {
         Ok(answer) => answer,

@@ -56,8 +56,9 @@ async fn open(server: &Server, target: &Target, query: &[(String, String)]) -> R
     let path = instance.runtime.log_path.clone();
     let changes = if options.follow { Some(watch(server, &path).map_err(|e| bad(e.to_string()))?) } else { None };
     let reader = LogReader::open(&path, options).await;
+    let quoted = path.to_string_lossy();
     let reader =
-        reader.map_err(|error| bad(format!("failed to try resolving symlinks in path {:?}: {error}", path)))?;
+        reader.map_err(|error| bad(format!("failed to try resolving symlinks in path {quoted:?}: {error}")))?;
     Ok(Follower { server: server.context.clone(), handle, id, reader, changes, over: false })
 }
 

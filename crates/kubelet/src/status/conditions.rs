@@ -147,7 +147,7 @@ fn gates(pod: &NodePod, conditions: &[PodCondition]) -> Says {
         match conditions.iter().find(|c| &c.type_ == name) {
             None => messages.push(format!("corresponding condition of pod readiness gate \"{name}\" does not exist.")),
             Some(c) if c.status != "True" => {
-                messages.push(format!("the status of pod readiness gate \"{name}\" is not \"True\", but {}", c.status))
+                messages.push(format!("the status of pod readiness gate \"{name}\" is not \"True\", but {}", c.status));
             }
             Some(_) => {}
         }

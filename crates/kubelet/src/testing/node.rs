@@ -39,7 +39,7 @@ impl TestNode {
     pub fn new(images: &[&str]) -> Self {
         let dir = super::temp_dir();
         let api = MemoryApi::default();
-        let mut config = KubeletConfig::new("n1", IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1)));
+        let mut config = KubeletConfig::new("n1", IpAddr::V4(Ipv4Addr::LOCALHOST));
         config.dirs.root = dir.path().join("kubelet");
         config.dirs.pod_logs = dir.path().join("pods");
         config.dirs.container_logs = Some(dir.path().join("containers"));

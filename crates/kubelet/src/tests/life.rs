@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use orlop_api::status::StatusError;
+use orlop_client::DeleteOptions;
 use orlop_client::testing::Fault;
 use serde_json::json;
 
@@ -224,7 +225,7 @@ async fn a_restart_of_the_agent_disturbs_nothing() {
     node.until_pod("gone", |pod| container(pod, "a")["ready"] == true).await;
     node.stop().await;
     // While nobody looks, one pod vanishes from the API.
-    node.client.api::<crate::corev1::Pod>("default").delete("gone", &Default::default()).await.unwrap();
+    node.client.api::<crate::corev1::Pod>("default").delete("gone", &DeleteOptions::default()).await.unwrap();
     node.runtime.take_calls();
     node.start().await;
     node.until("the orphan to go", async || node.runtime.world().sandboxes.len() == 1).await;
@@ -393,7 +394,7 @@ async fn a_pod_that_the_api_has_no_more_makes_room() {
     node.until_pod("old", |pod| container(pod, "a")["ready"] == true).await;
     node.runtime.world().stubborn.insert("a".into());
     let pods = node.client.api::<crate::corev1::Pod>("default");
-    pods.delete("old", &Default::default()).await.unwrap();
+    pods.delete("old", &DeleteOptions::default()).await.unwrap();
     node.create("new", big).await;
     node.until_pod("new", |pod| container(pod, "a")["ready"] == true).await;
     node.stop().await;

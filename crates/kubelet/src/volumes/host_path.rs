@@ -50,10 +50,10 @@ fn expect(path: &Path, expected: &str, is: impl Fn(&FileType) -> bool) -> Result
     if is(&found) {
         return Ok(());
     }
-    Err(format!("hostPath type check failed: {shown} is not a {expected}, it's a {}", named(&found)))
+    Err(format!("hostPath type check failed: {shown} is not a {expected}, it's a {}", named(found)))
 }
 
-fn named(found: &FileType) -> &'static str {
+fn named(found: FileType) -> &'static str {
     if found.is_dir() {
         "directory"
     } else if found.is_socket() {

@@ -148,9 +148,9 @@ mod tests {
         let mut object = json!({"metadata": {"name": "data", "namespace": "d", "uid": "data"},
             "spec": {"storageClassName": "c", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
         for (field, value) in claim.as_object().unwrap() {
-            object[field].as_object_mut().map(|map| map.extend(value.as_object().unwrap().clone()));
-            if object[field].is_null() {
-                object[field] = value.clone();
+            match object[field].as_object_mut() {
+                Some(map) => map.extend(value.as_object().unwrap().clone()),
+                None => object[field] = value.clone(),
             }
         }
         let class =

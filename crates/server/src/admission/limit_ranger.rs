@@ -126,7 +126,7 @@ fn of_pod(range: &Value, pod: &Value) -> Vec<String> {
         match limit["type"].as_str() {
             Some("Container") => {
                 for container in
-                    ["containers", "initContainers"].iter().flat_map(|list| pod["spec"][*list].as_array()).flatten()
+                    ["containers", "initContainers"].iter().filter_map(|list| pod["spec"][*list].as_array()).flatten()
                 {
                     let list = |field: &str| ResourceList::read(&container["resources"][field]);
                     let (requests, most) = (list("requests"), list("limits"));

@@ -78,7 +78,7 @@ impl Configuration {
             return Err(format!("no kind {} is registered for version {}", value["kind"], value["apiVersion"]));
         }
         let mut config: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
-        config.dir = path.parent().unwrap_or(Path::new("")).to_owned();
+        path.parent().unwrap_or(Path::new("")).clone_into(&mut config.dir);
         Ok(config)
     }
 

@@ -140,7 +140,7 @@ fn changed_drivers(old: &Value, new: &Value) -> BTreeSet<String> {
 /// The one node that the allocation's selector names.
 fn allocated_node(claim: &Value) -> &str {
     let selector = &claim["status"]["allocation"]["nodeSelector"]["nodeSelectorTerms"];
-    let only = |list: &Value| list.as_array().filter(|list| list.len() == 1).is_some();
+    let only = |list: &Value| list.as_array().is_some_and(|list| list.len() == 1);
     let term = &selector[0];
     let field = &term["matchFields"][0];
     let no_expressions = term["matchExpressions"].as_array().is_none_or(Vec::is_empty);

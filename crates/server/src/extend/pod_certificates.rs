@@ -94,7 +94,7 @@ fn check_proof(der: &[u8], proof: &[u8], uid: &str, spec: &Path<'_>, errors: &mu
     match wrong {
         Some(Wrong::Size(bits)) => errors.invalid(&key_path, bits, "RSA keys must have modulus size 3072 or 4096"),
         Some(Wrong::Curve(curve)) => {
-            errors.invalid(&key_path, curve, "elliptic public keys must use curve P256 or P384")
+            errors.invalid(&key_path, curve, "elliptic public keys must use curve P256 or P384");
         }
         Some(Wrong::Type) => errors.invalid(&key_path, shown, UNKNOWN),
         None if algorithm.is_some_and(proves) => {}

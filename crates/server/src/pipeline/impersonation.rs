@@ -252,7 +252,7 @@ impl Mode {
         }
         let has = |group: &str| wanted.groups.iter().any(|one| one == group);
         let group = if wanted.name == ANONYMOUS { UNAUTHENTICATED } else { AUTHENTICATED };
-        if !has(group) && !(group == AUTHENTICATED && has(UNAUTHENTICATED)) {
+        if !(has(group) || group == AUTHENTICATED && has(UNAUTHENTICATED)) {
             wanted.groups.push(group.into());
         }
         wanted

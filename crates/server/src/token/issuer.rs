@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use orlop_api::Value;
 use orlop_base::clock;
 use orlop_client::transport::UserInfo;
 use orlop_store::Store;

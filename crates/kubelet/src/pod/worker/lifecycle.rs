@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::pod::plan::{Memory, Stage, is_stopped};
 use crate::pod::resize;
 use crate::pod::spec::{NodePod, RULE_RESTART_ALL, matching_rule};
+use crate::pod::view::Instance;
 use crate::pods::Wish;
 use crate::status::conditions::ALL_RESTARTING;
 use crate::status::phase::Phase;
@@ -101,7 +102,7 @@ impl Worker {
         let instances = |name: &str| self.view.containers.iter().any(|i| i.name() == name);
         let regular = || self.pod.init_containers().iter().chain(self.pod.main_containers());
         let asked = regular().any(|container| {
-            let exit = self.view.latest(&container.name).filter(|i| i.has_exited()).map(|i| i.exit_code());
+            let exit = self.view.latest(&container.name).filter(|i| i.has_exited()).map(Instance::exit_code);
             let rule = exit.and_then(|code| matching_rule(container, code));
             rule.is_some_and(|rule| rule.action == RULE_RESTART_ALL)
         });

@@ -42,7 +42,6 @@ pub async fn make(setup: &Setup<'_>, source: &PodCertificateProjection) -> Resul
         max_expiration_seconds: source.max_expiration_seconds,
         stub_pkc_s10_request: ByteString(proof),
         unverified_user_annotations: source.user_annotations.clone(),
-        ..PodCertificateRequestSpec::default()
     };
     let request = PodCertificateRequest { metadata: metadata(pod), spec, status: None };
     let made = context.client.api::<PodCertificateRequest>(pod.namespace()).create(&request).await;

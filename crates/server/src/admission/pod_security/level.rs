@@ -72,7 +72,7 @@ impl Policy {
             (bound("enforce", Level::Restricted), bound("audit", Level::Privileged), bound("warn", Level::Privileged));
         let make = |(level, version): (Option<Read<Level>>, Option<Read<Option<u32>>>)| Bound {
             level: level.map_or(Bound::NONE.level, |read| read.value),
-            version: version.map_or(None, |read| read.value),
+            version: version.and_then(|read| read.value),
         };
         let mut policy = Self { enforce: make(enforce), audit: make(audit), warn: make(warn) };
         // Who enforces more than is warned of is warned of as much.

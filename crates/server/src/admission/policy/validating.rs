@@ -316,7 +316,7 @@ fn refusal(a: &Attributes, policy: &str, binding: Option<&str>, failure: &Failur
         "RequestEntityTooLarge" => 413,
         _ => 422,
     };
-    status.reason = reason.to_owned();
+    reason.clone_into(&mut status.reason);
     if let Some(details) = status.details.as_deref_mut() {
         details["causes"] = json!([{ "message": message }]);
     }
