@@ -14,9 +14,17 @@ fn wrong<T>(why: impl Into<String>) -> Result<T> {
     Err(ParseTemplateError(why.into()))
 }
 
+/// How many values a template with several descents looks at: descents within descents see the same ones again and
+/// again. Without, every path sees a value once.
+const MOST_VALUES: usize = 1 << 20;
+
 /// A compiled template.
 #[derive(Debug)]
-pub struct Template(Vec<Part>);
+pub struct Template {
+    parts: Vec<Part>,
+    /// How many values it looks at.
+    most: usize,
+}
 
 #[derive(Debug)]
 enum Part {
@@ -50,28 +58,52 @@ impl Template {
         if ended {
             return wrong("not in range, nothing to end");
         }
-        Ok(Self(parts))
+        let most = if descents(&parts) > 1 { MOST_VALUES } else { usize::MAX };
+        Ok(Self { parts, most })
     }
 
     pub fn render(&self, value: &Value) -> String {
         let mut out = String::new();
-        render(&self.0, value, &mut out);
+        render(&self.parts, value, &mut { self.most }, &mut out);
         out
     }
 
     /// The values that the first path yields.
     pub fn values<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
-        let path = self.0.iter().find_map(|part| if let Part::Path(path) = part { Some(path) } else { None });
-        path.map(|path| walk(path, value)).unwrap_or_default()
+        let path = self.parts.iter().find_map(|part| if let Part::Path(path) = part { Some(path) } else { None });
+        path.map(|path| walk(path, value, &mut { self.most })).unwrap_or_default()
     }
 }
 
-fn render(parts: &[Part], value: &Value, out: &mut String) {
+fn descents(parts: &[Part]) -> usize {
+    let of_part = |part: &Part| match part {
+        Part::Text(_) => 0,
+        Part::Path(path) => descents_of(path),
+        Part::Range(path, inner) => descents_of(path) + descents(inner),
+    };
+    parts.iter().map(of_part).sum()
+}
+
+fn descents_of(path: &[Step]) -> usize {
+    let of_step = |step: &Step| match step {
+        Step::Descend => 1,
+        Step::Filter { path, .. } => descents_of(path),
+        _ => 0,
+    };
+    path.iter().map(of_step).sum()
+}
+
+fn render(parts: &[Part], value: &Value, left: &mut usize, out: &mut String) {
     for part in parts {
         match part {
             Part::Text(text) => out.push_str(text),
-            Part::Path(path) => out.push_str(&walk(path, value).into_iter().map(show).collect::<Vec<_>>().join(" ")),
-            Part::Range(path, inner) => walk(path, value).into_iter().for_each(|item| render(inner, item, out)),
+            Part::Path(path) => {
+                let shown: Vec<String> = walk(path, value, left).into_iter().map(show).collect();
+                out.push_str(&shown.join(" "));
+            }
+            Part::Range(path, inner) => {
+                walk(path, value, left).into_iter().for_each(|item| render(inner, item, left, out));
+            }
         }
     }
 }
@@ -163,6 +195,9 @@ fn steps(text: &str) -> Result<Vec<Step>> {
     let mut rest = text.trim_start_matches(['$', '@']);
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix("..") {
+            if matches!(found.last(), Some(Step::Descend)) {
+                return wrong("invalid multiple recursive descent");
+            }
             found.push(Step::Descend);
             rest = after;
             if !rest.starts_with('[') {
@@ -271,47 +306,68 @@ fn filter(text: &str) -> Result<Step> {
     Ok(Step::Filter { path: steps(text.trim())?, operator: "exists".into(), value: Value::Null })
 }
 
-fn walk<'a>(path: &[Step], value: &'a Value) -> Vec<&'a Value> {
+fn walk<'a>(path: &[Step], value: &'a Value, left: &mut usize) -> Vec<&'a Value> {
     let mut current = vec![value];
     for step in path {
-        current = current.into_iter().flat_map(|value| one(step, value)).collect();
+        let mut found = Vec::new();
+        for value in current {
+            one(step, value, left, &mut found);
+        }
+        current = found;
     }
     current
 }
 
-fn one<'a>(step: &Step, value: &'a Value) -> Vec<&'a Value> {
+fn one<'a>(step: &Step, value: &'a Value, left: &mut usize, found: &mut Vec<&'a Value>) {
     let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
     let position =
         |index: i64| usize::try_from(if index < 0 { index + items.len() as i64 } else { index }).unwrap_or(usize::MAX);
     match step {
-        Step::Field(name) => value.get(name).into_iter().collect(),
-        Step::Index(index) => items.get(position(*index)).into_iter().collect(),
+        Step::Field(name) => take(value.get(name), left, found),
+        Step::Index(index) => take(items.get(position(*index)), left, found),
         Step::Slice(from, to) => {
             let to = to.map_or(items.len(), position).min(items.len());
             let from = from.map_or(0, position).min(to);
-            items[from..to].iter().collect()
+            take(&items[from..to], left, found);
         }
-        Step::Wildcard => match value {
-            Value::Object(map) => map.values().collect(),
-            _ => items.iter().collect(),
-        },
-        Step::Descend => {
-            let mut all = vec![value];
-            let children: Vec<&Value> = match value {
-                Value::Object(map) => map.values().collect(),
-                _ => items.iter().collect(),
-            };
-            all.extend(children.into_iter().flat_map(|child| one(&Step::Descend, child)));
-            all
-        }
+        Step::Wildcard => take(children(value), left, found),
+        Step::Descend => descend(value, left, found),
         Step::Filter { path, operator, value: wanted } => {
-            items.iter().filter(|item| holds(path, operator, wanted, item)).collect()
+            for item in items {
+                if holds(path, operator, wanted, item, left) {
+                    take([item], left, found);
+                }
+            }
         }
     }
 }
 
-fn holds(path: &[Step], operator: &str, wanted: &Value, item: &Value) -> bool {
-    let found = walk(path, item);
+/// As long as anything is left to be looked at.
+fn take<'a>(values: impl IntoIterator<Item = &'a Value>, left: &mut usize, found: &mut Vec<&'a Value>) {
+    let before = found.len();
+    found.extend(values.into_iter().take(*left));
+    *left -= found.len() - before;
+}
+
+fn descend<'a>(value: &'a Value, left: &mut usize, found: &mut Vec<&'a Value>) {
+    take([value], left, found);
+    for child in children(value) {
+        if *left == 0 {
+            return;
+        }
+        descend(child, left, found);
+    }
+}
+
+fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
+    match value {
+        Value::Object(map) => Box::new(map.values()),
+        _ => Box::new(value.as_array().into_iter().flatten()),
+    }
+}
+
+fn holds(path: &[Step], operator: &str, wanted: &Value, item: &Value, left: &mut usize) -> bool {
+    let found = walk(path, item, left);
     let Some(left) = found.first() else { return false };
     let order = match (left.as_f64(), wanted.as_f64()) {
         (Some(a), Some(b)) => a.partial_cmp(&b),
@@ -358,8 +414,17 @@ mod tests {
         ] {
             assert_eq!(Template::parse(template).unwrap().render(&value), expected, "{template}");
         }
-        for bad in ["{.a", "{range .a}x", "{end}", "{.a[}", "{.a[x]}"] {
+        for bad in ["{.a", "{range .a}x", "{end}", "{.a[}", "{.a[x]}", "{........}", "{..}{....a}"] {
             assert!(Template::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn descents_within_descents_end() {
+        let deep = (0..100).fold(json!(1), |inner, _| json!({"a": inner, "b": 0}));
+        let again = Template::parse(&"..a".repeat(20)).unwrap();
+        assert!(again.values(&deep).len() <= MOST_VALUES);
+        let nested = format!("{}{{.b}}{}", "{range ..a}".repeat(20), "{end}".repeat(20));
+        assert!(Template::parse(&nested).unwrap().render(&deep).len() <= MOST_VALUES);
     }
 }

@@ -11,6 +11,7 @@ pub const TARGET: Target = Target {
         b".spec.containers[*].name",
         br#"{range .items[?(@.a=="b")]}{.metadata['x\.y']}{"\n"}{end}{..name}{[0:2:1]}{[-1]}{['a','b']}"#,
         b"{.a[?(@.b > 1.5)].c}{$.x}",
+        b"..k.k..k..ke{range ..}{..}{end}",
     ],
     run,
 };
