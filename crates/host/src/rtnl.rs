@@ -241,14 +241,9 @@ impl Rtnl {
     pub fn static_routes(&self, index: u32) -> io::Result<Vec<Cidr>> {
         let mut found = Vec::new();
         for family in [libc::AF_INET, libc::AF_INET6] {
-            let mut header = [0u8; 12];
-            header[0] = u8::try_from(family).expect("address families are small");
-            let mut w = Writer::default();
-            w.begin(RTM_GETROUTE, flags::DUMP, &header);
-            w.finish();
-            for reply in self.0.exchange(&w)?.iter().filter(|r| r.kind == RTM_NEWROUTE && r.payload.len() >= 12) {
-                let [_, prefix, _, _, table, protocol, ..] = reply.payload[..] else { continue };
-                let attrs = attributes(&reply.payload[12..]);
+            for reply in self.routes(family)? {
+                let [_, prefix, _, _, table, protocol, ..] = reply[..] else { continue };
+                let attrs = attributes(&reply[12..]);
                 let value = |wanted: u16| attrs.iter().find(|(kind, _)| *kind == wanted).map(|(_, value)| *value);
                 let is_ours = (table, protocol) == (RT_TABLE_MAIN, RTPROT_STATIC);
                 if let Some(address) = value(RTA_DST).and_then(address_of)
@@ -298,20 +293,26 @@ impl Rtnl {
         self.0.exchange(&w).map(drop)
     }
 
+    /// Every route of the family: `struct rtmsg` and its attributes.
+    fn routes(&self, family: i32) -> io::Result<Vec<Vec<u8>>> {
+        let mut header = [0u8; 12];
+        header[0] = u8::try_from(family).expect("address families are small");
+        let mut w = Writer::default();
+        w.begin(RTM_GETROUTE, flags::DUMP, &header);
+        w.finish();
+        let replies = self.0.exchange(&w)?.into_iter();
+        Ok(replies.filter(|r| r.kind == RTM_NEWROUTE && r.payload.len() >= 12).map(|r| r.payload).collect())
+    }
+
     /// Index of the link with the best IPv4 (else IPv6) default route.
     pub fn default_route_link(&self) -> io::Result<Option<u32>> {
         for family in [libc::AF_INET, libc::AF_INET6] {
-            let mut header = [0u8; 12];
-            header[0] = u8::try_from(family).expect("address families are small");
-            let mut w = Writer::default();
-            w.begin(RTM_GETROUTE, flags::DUMP, &header);
-            w.finish();
             let mut best: Option<(u32, u32)> = None;
-            for reply in self.0.exchange(&w)?.iter().filter(|r| r.kind == RTM_NEWROUTE && r.payload.len() >= 12) {
-                if reply.payload[1] != 0 || reply.payload[7] != 1 {
+            for reply in self.routes(family)? {
+                if reply[1] != 0 || reply[7] != 1 {
                     continue;
                 }
-                let attrs = attributes(&reply.payload[12..]);
+                let attrs = attributes(&reply[12..]);
                 let number = |wanted: u16| {
                     let value = attrs.iter().find(|(kind, _)| *kind == wanted)?.1;
                     Some(u32::from_ne_bytes(value.try_into().ok()?))
