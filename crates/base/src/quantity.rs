@@ -50,6 +50,8 @@ pub enum ParseQuantityError {
 const NANO: i32 = -9;
 /// Digits an `i128` always holds.
 const MAX_DIGITS: usize = 38;
+/// Far beyond any cluster. What is larger is taken for this, so that what is written is read as the same.
+const MAX_EXPONENT: i32 = 999_999;
 /// Digits an `i64` always holds; upstream's fast path ends there.
 const MAX_I64_DIGITS: i32 = 18;
 
@@ -210,15 +212,16 @@ impl fmt::Display for Quantity {
             let (amount, power) = strip_factors(whole, 1024);
             return write!(f, "{amount}{}", BINARY_SUFFIXES.get(power as usize).copied().unwrap_or_default());
         }
-        let (mut amount, zeros) = strip_factors(self.mantissa, 10);
-        let mut exponent = self.exponent.saturating_add(zeros);
+        let (amount, zeros) = strip_factors(self.mantissa, 10);
+        let exponent = self.exponent.saturating_add(zeros);
         let excess = exponent.rem_euclid(3);
-        amount = amount.saturating_mul(pow10(excess as u32) as i128);
-        exponent -= excess;
+        let exponent = exponent - excess;
+        // Not by a product: the number may have all the digits there are.
+        write!(f, "{amount}{}", &"00"[..excess as usize])?;
         match (self.format, exponent) {
-            (_, 0) => write!(f, "{amount}"),
-            (Format::DecimalExponent, _) => write!(f, "{amount}e{exponent}"),
-            _ => write!(f, "{amount}{}", decimal_suffix(exponent)),
+            (_, 0) => Ok(()),
+            (Format::DecimalExponent, _) => write!(f, "e{exponent}"),
+            _ => f.write_str(decimal_suffix(exponent)),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The text of a quantity, taken apart and put together as a number.
 
 use super::{
-    BINARY_SUFFIXES, DECIMAL_SUFFIXES, Format, MAX_DIGITS, MAX_I64_DIGITS, NANO, ParseQuantityError, Quantity, cmp_abs,
-    rescale,
+    BINARY_SUFFIXES, DECIMAL_SUFFIXES, Format, MAX_DIGITS, MAX_EXPONENT, MAX_I64_DIGITS, NANO, ParseQuantityError,
+    Quantity, cmp_abs, rescale, strip_factors,
 };
 
 pub enum Suffix {
@@ -81,6 +81,9 @@ impl<'a> Parts<'a> {
             mantissa = rescale(mantissa, exponent, NANO).0;
             exponent = NANO;
         }
+        if exponent > MAX_EXPONENT {
+            (mantissa, exponent) = (strip_factors(mantissa, 10).0, MAX_EXPONENT);
+        }
         let below_one = mantissa > 0 && cmp_abs(mantissa, exponent, 1).is_lt();
         let shown = if format == Format::BinarySi && below_one { Format::DecimalSi } else { format };
         let text = (text == "0" || self.is_canonical_on_sight(&suffix)).then(|| text.into());
@@ -100,6 +103,11 @@ impl<'a> Parts<'a> {
                 significant.parse().map_err(|_| ParseQuantityError::Numeric)?
             };
             return Ok((number, fraction.len() as i32));
+        }
+        let nonzero = significant.trim_end_matches('0');
+        if fraction.is_empty() && nonzero.len() <= MAX_DIGITS {
+            let number = nonzero.parse().map_err(|_| ParseQuantityError::Numeric)?;
+            return Ok((number, -((significant.len() - nonzero.len()) as i32)));
         }
         let excess = significant.len() - MAX_DIGITS;
         if excess > fraction.len() {

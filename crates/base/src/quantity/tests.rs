@@ -59,6 +59,24 @@ fn prints_the_canonical_text() {
     }
 }
 
+/// Found by fuzzing.
+#[test]
+fn what_is_written_is_read_as_the_same() {
+    for text in [
+        "-10888002100000080100100.862987483400007119e019",
+        "-102888010002000801000000100e1110214119",
+        "100e999999",
+        "99999999999999999999999999999999999999e1",
+        "99999999999999999999999999999999999999e2",
+    ] {
+        let quantity = Quantity::parse(text).unwrap();
+        let written = quantity.to_string();
+        let again = Quantity::parse(&written).unwrap_or_else(|error| panic!("{error}: {written} of {text}"));
+        assert_eq!(again.to_string(), written, "{text}");
+        assert_eq!(again, quantity, "{text}");
+    }
+}
+
 #[test]
 fn rejects_in_upstreams_words() {
     let format = ParseQuantityError::Format;
