@@ -31,8 +31,8 @@ pub struct Args {
     /// Measure Orlop and another beside it, as ratios
     #[arg(long)]
     vs: Option<Rival>,
-    /// Measure only these: start, apply, pods, idle, creates, list, watch, scale, size; of ratios api (or requests, watch,
-    /// lists, updates of it), control-plane, scheduler, node
+    /// Measure only these: start, apply, pods, idle, creates, list, watch, scale, size; of ratios api (or requests, audit,
+    /// watch, lists, updates of it), control-plane, scheduler, node
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Ask for a part only, to try the command: figures of no worth

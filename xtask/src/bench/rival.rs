@@ -25,12 +25,13 @@ use crate::terminal::{note, say};
 use crate::upstream;
 use figures::Figures;
 pub use scale::Scale;
-use side::Contenders;
+use side::{Contenders, Parts};
 
 /// What can be measured on its own.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
     Requests,
+    Audit,
     Watch,
     Lists,
     Updates,
@@ -42,7 +43,7 @@ pub enum Part {
 /// The parts that a word names: one, or those of the API together.
 pub fn parts(word: &str) -> Option<Vec<Part>> {
     match word {
-        "api" => Some(vec![Part::Requests, Part::Watch, Part::Lists, Part::Updates]),
+        "api" => Some(vec![Part::Requests, Part::Audit, Part::Watch, Part::Lists, Part::Updates]),
         one => Part::from_str(one, false).ok().map(|part| vec![part]),
     }
 }
@@ -51,6 +52,7 @@ impl Part {
     fn name(self) -> &'static str {
         match self {
             Self::Requests => "requests",
+            Self::Audit => "audit",
             Self::Watch => "watch",
             Self::Lists => "lists",
             Self::Updates => "updates",
@@ -79,7 +81,8 @@ pub async fn measure(orlop: &Path, options: &Options<'_>) -> Result<()> {
         }
         let mut figures = Figures::new();
         let measured = match part {
-            Part::Requests => api::requests(&contenders, scale, &mut figures).await,
+            Part::Requests => api::requests(&contenders, Parts::Api, scale, &mut figures).await,
+            Part::Audit => api::requests(&contenders, Parts::Audited, scale, &mut figures).await,
             Part::Watch => api::watches(&contenders, scale, &mut figures).await,
             Part::Lists => api::long_lists(&contenders, scale, &mut figures).await,
             Part::Updates => api::updates(&contenders, scale, &mut figures).await,

@@ -16,8 +16,9 @@ const CLIENTS: usize = 64;
 const UPDATED: usize = 1000;
 const UPDATES: usize = 100_000;
 
-pub async fn requests(contenders: &Contenders, scale: Scale, figures: &mut Figures) -> Result<()> {
-    let sides = contenders.both(Parts::Api).await?;
+/// With or without an audit log.
+pub async fn requests(contenders: &Contenders, parts: Parts, scale: Scale, figures: &mut Figures) -> Result<()> {
+    let sides = contenders.both(parts).await?;
     verbs::each(&sides, scale, figures).await?;
     verbs::crowds(&sides, scale, figures).await
 }

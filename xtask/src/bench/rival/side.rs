@@ -37,10 +37,34 @@ pub const BOTH: [Who; 2] = [Who::Orlop, Who::Upstream];
 pub enum Parts {
     /// The API alone.
     Api,
+    /// The API alone, which writes an audit log.
+    Audited,
     /// With a scheduler.
     Scheduling,
     /// With a scheduler and controllers.
     Whole,
+}
+
+impl Parts {
+    fn scheduler(self) -> bool {
+        matches!(self, Self::Scheduling | Self::Whole)
+    }
+
+    fn controllers(self) -> bool {
+        self == Self::Whole
+    }
+
+    /// Flags that both sides have under the same names: who did what, of every request.
+    fn audit(self, dir: &Path) -> Result<Vec<(&'static str, String)>> {
+        if self != Self::Audited {
+            return Ok(Vec::new());
+        }
+        let policy = dir.join("audit.yaml");
+        std::fs::write(&policy, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Metadata\n")
+            .with_context(|| format!("writing {}", policy.display()))?;
+        let path = |path: PathBuf| path.display().to_string();
+        Ok(vec![("audit-policy-file", path(policy)), ("audit-log-path", path(dir.join("audit.log")))])
+    }
 }
 
 /// Programs to start, and what they share.
@@ -89,10 +113,11 @@ impl Contenders {
             [format!("--secure-port={}", free_port()?), format!("--service-cidr={SERVICE_CIDR}")].map(Into::into),
         );
         args.push(format!("--node-ip={NODE_IP}").into());
-        if parts != Parts::Whole {
+        args.extend(parts.audit(dir)?.into_iter().map(|(flag, value)| format!("--{flag}={value}").into()));
+        if !parts.controllers() {
             args.push("--disable-controllers".into());
         }
-        if parts == Parts::Api {
+        if !parts.scheduler() {
             args.push("--disable-scheduler".into());
         }
         processes.push(Process::start("orlop", Command::new(&self.orlop), &args, dir)?);
@@ -122,14 +147,16 @@ impl Contenders {
         let config = Config { server: format!("https://127.0.0.1:{port}"), ..keys.clone() };
         let (run, pki) = (|name: &str| command(tool(name)?), self.pki());
         processes.push(etcd::alone(run("etcd")?, dir, etcd_port, Flush::Always)?);
-        processes.push(plane::kube_apiserver(run("kube-apiserver")?, dir, &pki, (port, etcd_port), &[])?);
+        let audit = parts.audit(dir)?;
+        let audit: Vec<_> = audit.iter().map(|(flag, value)| (*flag, value.as_str())).collect();
+        processes.push(plane::kube_apiserver(run("kube-apiserver")?, dir, &pki, (port, etcd_port), &audit)?);
         processes[1].wait(ASK_EVERY, || ready(config.clone())).await?;
-        if parts != Parts::Api {
+        if parts.scheduler() {
             let text = std::fs::read_to_string(kubeconfig(self.keys.path()))?.replace(&keys.server, &config.server);
             let kubeconfig = dir.join(ADMIN);
             std::fs::write(&kubeconfig, text)?;
             processes.push(plane::kube_scheduler(run("kube-scheduler")?, dir, &kubeconfig)?);
-            if parts == Parts::Whole {
+            if parts.controllers() {
                 processes.push(plane::kube_controller_manager(
                     run("kube-controller-manager")?,
                     dir,
