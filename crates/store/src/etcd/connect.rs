@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::grpc::Channel;
-use super::sim::SimEtcd;
 
 /// A member cut off from the others says so at once instead of trying (clientv3.WithRequireLeader).
 const METADATA: &[(&str, &str)] = &[("hasleader", "true")];
@@ -26,7 +25,8 @@ pub(crate) struct Endpoint {
 enum Way {
     Plain,
     Tls(Arc<ClientConfig>, ServerName<'static>),
-    Simulated(SimEtcd),
+    /// In this process. Behind a pointer: what nobody dials is not linked.
+    Local(Arc<dyn Fn() -> DuplexStream + Send + Sync>),
 }
 
 impl Endpoint {
@@ -52,9 +52,9 @@ impl Endpoint {
         Ok(Endpoint { authority: format!("{host}:{}", authority.port_u16().unwrap_or(2379)), way })
     }
 
-    /// A member of a simulated cluster.
-    pub fn simulated(etcd: &SimEtcd) -> Endpoint {
-        Endpoint { authority: "simulated".to_owned(), way: Way::Simulated(etcd.clone()) }
+    /// A member in this process.
+    pub fn local(authority: &str, dial: impl Fn() -> DuplexStream + Send + Sync + 'static) -> Endpoint {
+        Endpoint { authority: authority.to_owned(), way: Way::Local(Arc::new(dial)) }
     }
 
     pub fn authority(&self) -> &str {
@@ -68,7 +68,7 @@ impl Endpoint {
                 let connecting = TlsConnector::from(tls.clone()).connect(name.clone(), self.tcp().await?);
                 self.speak(connecting.await.map_err(|error| error.to_string())?).await
             }
-            Way::Simulated(etcd) => self.speak(etcd.connect()).await,
+            Way::Local(dial) => self.speak(dial()).await,
         }
     }
 

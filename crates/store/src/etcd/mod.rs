@@ -85,7 +85,11 @@ impl Etcd {
 
     /// Over as many members as `config` names servers, of a simulated cluster.
     pub fn simulated(etcd: &SimEtcd, config: EtcdConfig) -> Etcd {
-        Etcd::over(config.servers.iter().map(|_| Endpoint::simulated(etcd)).collect(), config)
+        let member = |_| {
+            let etcd = etcd.clone();
+            Endpoint::local("simulated", move || etcd.connect())
+        };
+        Etcd::over(config.servers.iter().map(member).collect(), config)
     }
 
     fn over(endpoints: Vec<Endpoint>, config: EtcdConfig) -> Etcd {
