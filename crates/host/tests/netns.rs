@@ -98,9 +98,9 @@ fn two_pods_reach_each_other_and_the_node() {
         attach(linux, &one, "orlopa", 2);
         attach(linux, &two, "orlopb", 3);
         assert_eq!(linux.links("orlop").unwrap(), ["orlop0", "orlopa", "orlopb"]);
-        one.run("busybox ping -c1 -W2 10.244.0.3");
-        two.run("busybox ping -c1 -W2 10.244.0.1");
-        run("busybox ping -c1 -W2 10.244.0.2");
+        one.run("busybox ping -c1 -W30 10.244.0.3");
+        two.run("busybox ping -c1 -W30 10.244.0.1");
+        run("busybox ping -c1 -W30 10.244.0.2");
         assert!(one.run("ip -br link show eth0").contains("0a:58:0a:f4:00:02"));
         linux.delete_link("orlopa").unwrap();
         linux.delete_link("orlopa").unwrap();

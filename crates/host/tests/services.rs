@@ -204,10 +204,13 @@ fn service(extra: Value) -> Value {
     service
 }
 
+/// Long enough for a loaded machine; reached only by a bug.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// "pod client-address" as answered, or why not.
 fn ask(to: &str) -> Result<(String, String), std::io::ErrorKind> {
     let to: SocketAddr = to.parse().unwrap();
-    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2)).map_err(|e| e.kind())?;
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).map_err(|e| e.kind())?;
     let mut text = String::new();
     stream.read_to_string(&mut text).map_err(|e| e.kind())?;
     let (pod, from) = text.split_once(' ').unwrap();
@@ -219,7 +222,7 @@ fn who(to: &str) -> String {
 }
 
 fn ask_udp(socket: &UdpSocket, to: &str) -> String {
-    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.send_to(b"?", to).unwrap();
     let mut buffer = [0; 64];
     let length = socket.recv(&mut buffer).unwrap();
