@@ -23,7 +23,8 @@ async fn serve(services: &[(Value, Value)]) -> (SocketAddr, CancellationToken) {
         let slice = EndpointSlice::decode(slice.to_string().as_bytes()).unwrap();
         server.zone.write().unwrap().set(service.namespace(), service.name(), Some(&service), &[&slice]);
     }
-    let sockets = Sockets::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    // No client's socket is at this address, so what is free for TCP is free for UDP, too.
+    let sockets = Sockets::bind("127.0.0.2:0".parse().unwrap()).await.unwrap();
     let (address, stop) = (sockets.local_addr().unwrap(), CancellationToken::new());
     tokio::spawn(server.run(sockets, stop.clone()));
     (address, stop)
