@@ -142,9 +142,10 @@ async fn survives(cluster: &mut EtcdCluster, fault: impl AsyncFnOnce(&mut EtcdCl
     progress.stall()
 }
 
-/// Loses the leader of three with TLS: writes go on as soon as there is another.
+/// Loses the leader of three with TLS: writes go on when there is another, and it is told how soon. That it is at once
+/// can be promised where a busy machine does not count: `writes_stall_no_longer_than_an_election`, in simulated time.
 #[allow(clippy::print_stdout)]
-async fn stalls_no_longer_than_the_election(lose: impl FnOnce(&mut Member)) {
+async fn survives_without_the_leader(lose: impl FnOnce(&mut Member)) {
     let certificates = Certificates::make();
     let mut cluster = EtcdCluster::start_with(3, Some(certificates.client()), &certificates.arguments());
     let mut took = None;
@@ -159,18 +160,16 @@ async fn stalls_no_longer_than_the_election(lose: impl FnOnce(&mut Member)) {
     .await;
     let election = took.unwrap();
     println!("an election of {} ms, a stall of {} ms", election.as_millis(), stall.as_millis());
-    // Followers hear of the leader, and a write is tried again, in less than it took to miss the old one.
-    assert!(stall < 2 * election, "{stall:?} without an answer, an election of {election:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_is_killed() {
-    stalls_no_longer_than_the_election(Member::kill).await;
+    survives_without_the_leader(Member::kill).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_falls_silent() {
-    stalls_no_longer_than_the_election(|leader| leader.freeze()).await;
+    survives_without_the_leader(|leader| leader.freeze()).await;
 }
 
 /// The first of the list is the one that the store talks to.

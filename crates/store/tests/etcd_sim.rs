@@ -197,6 +197,25 @@ async fn simulate(seed: u64) -> Vec<(String, Revision, Option<bytes::Bytes>)> {
     etcd.past()
 }
 
+/// A client that knows its member waits a moment between two tries.
+const RESUMES: Duration = Duration::from_millis(500);
+
+#[tokio::test(start_paused = true)]
+async fn writes_stall_no_longer_than_an_election() {
+    let etcd = SimEtcd::new(0);
+    let store = Store::in_sim_etcd(&etcd, config()).await.unwrap();
+    let key = Key { resource: "pods".into(), namespace: "a".into(), name: "x".into() };
+    let draft = || Draft::encode(&json!({"metadata": {"name": "x"}}));
+    let mut newest = store.create(key.clone(), draft(), Durability::Flushed).await.unwrap();
+    for takes in [10, 100, 1_000, 3_000, 10_000].map(Duration::from_millis) {
+        etcd.elect(takes);
+        let began = Instant::now();
+        newest = store.update(&key, newest.revision, draft(), Durability::Flushed).await.unwrap();
+        let stall = began.elapsed();
+        assert!((takes..takes + RESUMES).contains(&stall), "{stall:?} without an answer, an election of {takes:?}");
+    }
+}
+
 /// In a thread of its own, whose generator it seeds.
 fn run(seed: u64) -> std::thread::Result<Vec<(String, Revision, Option<bytes::Bytes>)>> {
     let simulation = move || {
