@@ -1,4 +1,4 @@
-//! Ground floor: time, chance, back-off, bounded queues, task ownership, disk space, gRPC. Knows nothing of
+//! Ground floor: time, chance, back-off, bounded queues, task ownership, disk space, ports, gRPC. Knows nothing of
 //! Kubernetes but the texts everything above reads: quantities, durations, names.
 //!
 //! Every component takes its clock and its randomness from here, so that the simulation can turn
@@ -12,6 +12,7 @@ pub mod error;
 pub mod grpc;
 pub mod id;
 pub mod names;
+pub mod port;
 pub mod protobuf;
 pub mod quantity;
 pub mod task;

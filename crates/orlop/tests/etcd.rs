@@ -6,11 +6,11 @@ mod etcd;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use etcd::EtcdCluster;
+use orlop_base::port::ReservedPort;
 use orlop_client::config::{Auth, Choice, Config};
 use orlop_client::https::Https;
 use orlop_client::{Client, Resource};
@@ -156,7 +156,8 @@ fn two_servers_are_one_cluster() {
     let etcd = EtcdCluster::start(1);
     let dir = tempfile::tempdir().unwrap();
     // Both listen on it, at addresses of their own.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let reserved = ReservedPort::new().unwrap();
+    let port = reserved.address.port();
     let first = Server::start(&dir.path().join("1"), 1, port, &etcd.members[0].url);
     std::fs::create_dir_all(dir.path().join("2/pki")).unwrap();
     for name in SHARED_KEYS {

@@ -2,12 +2,13 @@
 #![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use std::time::Instant;
 
+use orlop_base::port::ReservedPort;
 use orlop_store::{EtcdConfig, Store};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
@@ -40,6 +41,8 @@ pub struct EtcdCluster {
     pub members: Vec<Member>,
     pub tls: Option<rustls::ClientConfig>,
     elections: Elections,
+    /// Of members that are down, too.
+    _ports: Vec<ReservedPort>,
     _data: tempfile::TempDir,
 }
 
@@ -54,11 +57,11 @@ impl EtcdCluster {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let elections = Elections::new(None);
         let data = tempfile::tempdir().unwrap();
-        let ports = free_ports(2 * size);
-        let peers: Vec<String> = ports[size..].iter().map(|port| format!("http://127.0.0.1:{port}")).collect();
+        let ports: Vec<_> = (0..2 * size).map(|_| ReservedPort::new().unwrap()).collect();
+        let peers: Vec<String> = ports[size..].iter().map(|port| format!("http://{}", port.address)).collect();
         let initial: Vec<String> = peers.iter().enumerate().map(|(i, url)| format!("m{i}={url}")).collect();
         let member = |i: usize| {
-            let url = format!("{scheme}://127.0.0.1:{}", ports[i]);
+            let url = format!("{scheme}://{}", ports[i].address);
             let dir = data.path().join(format!("m{i}"));
             let arguments = [
                 ("name", format!("m{i}")),
@@ -76,7 +79,7 @@ impl EtcdCluster {
             Member { arguments: arguments.collect(), process: None, url, elections: elections.clone() }
         };
         let members = (0..size).map(member).collect();
-        let mut cluster = EtcdCluster { members, tls, elections: elections.clone(), _data: data };
+        let mut cluster = EtcdCluster { members, tls, elections: elections.clone(), _ports: ports, _data: data };
         // A member is ready only once most are there.
         let starting: Vec<_> = cluster.members.iter_mut().map(Member::spawn).collect();
         starting.into_iter().for_each(|ready| ready.recv().unwrap());
@@ -198,12 +201,6 @@ impl Drop for Member {
 fn elected(line: &str) -> Option<u64> {
     let (_, rest) = line.split_once(ELECTED)?;
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-}
-
-/// Ports that nobody listens on. Held together, so that they differ.
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 /// Of `ORLOP_ETCD`, of `cargo xtask conformance`, or of the system.

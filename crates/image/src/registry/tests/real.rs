@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use http::{Method, Request, StatusCode, header};
+use orlop_base::port::ReservedPort;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -23,6 +24,7 @@ const HTPASSWD: &str = "user:$2b$04$U3N1EjgnPlBtF6f48hwNsu8f8l1BAVn7nvLeEwWkW3Rg
 struct Registry {
     process: Child,
     remote: Remote,
+    _port: ReservedPort,
     _dir: tempfile::TempDir,
 }
 
@@ -30,9 +32,8 @@ impl Registry {
     async fn start() -> Self {
         assert!(Path::new(PROGRAM).exists(), "this test needs {PROGRAM}: install the package docker-registry");
         let dir = tempfile::tempdir().unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let port = ReservedPort::new().unwrap();
+        let address = port.address;
         let root = dir.path().display();
         let config = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {root}/data}}}}\n\
@@ -47,10 +48,10 @@ impl Registry {
             .spawn()
             .unwrap();
         let remote = Remote::parse(&format!("http://{address}")).unwrap();
-        let registry = Self { process, remote, _dir: dir };
+        let registry = Self { process, remote, _port: port, _dir: dir };
         let mut wait = Duration::from_millis(5);
         while TcpStream::connect(address).await.is_err() {
-            assert!(wait < Duration::from_secs(10), "the registry does not start");
+            assert!(wait < Duration::from_mins(1), "the registry does not start");
             tokio::time::sleep(wait).await;
             wait *= 2;
         }
