@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use futures_util::future::BoxFuture;
 use harness::{api, hook};
+use orlop_base::port::ReservedPort;
 use orlop_client::transport::UserInfo;
 use orlop_server::auth::{Authorizer, Decision};
 use orlop_server::authz::ClaimStatus;
@@ -84,10 +85,8 @@ async fn webhooks_change_and_refuse() {
 #[tokio::test]
 async fn a_webhook_that_cannot_be_reached_fails_as_its_policy_says() {
     let api = api().await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let client = json!({"url": format!("https://127.0.0.1:{port}/")});
+    let port = ReservedPort::new().unwrap();
+    let client = json!({"url": format!("https://{}/", port.address)});
     let mut closed = a_hook("c.example.com", client);
     api.post(VALIDATING, json!({"metadata": {"name": "v"}, "webhooks": [closed]})).await.is(201);
     let refused = api.post(MAPS, json!({"metadata": {"name": "a"}})).await.is(500).json();

@@ -5,6 +5,7 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use orlop_base::port::ReservedPort;
 use orlop_client::transport::{Body, empty, full};
 use tokio::net::TcpListener;
 
@@ -71,9 +72,8 @@ async fn requests_pass_and_answers_come_back_rewritten() {
 
 #[tokio::test]
 async fn a_backend_that_is_not_there_is_told_in_gos_words() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-    let port = listener.local_addr().expect("address").port();
-    drop(listener);
+    let reserved = ReservedPort::new().expect("a port");
+    let port = reserved.address.port();
     let target = Target { encrypted: false, host: "127.0.0.1".into(), port };
     let dialer = Dialer::new(tls::unchecked_client_config(None).expect("tls"));
     let mut head = Request::get("/x").body(()).expect("request").into_parts().0;
