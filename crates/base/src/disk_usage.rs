@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn hard_links_count_once() {
-        let dir = std::env::temp_dir().join(format!("orlop-usage-{}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("orlop-usage-{}", crate::id::uuid()));
         std::fs::create_dir_all(dir.join("sub")).unwrap();
         std::fs::write(dir.join("sub/a"), vec![1; 10_000]).unwrap();
         std::fs::hard_link(dir.join("sub/a"), dir.join("b")).unwrap();

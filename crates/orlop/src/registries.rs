@@ -26,14 +26,12 @@ mod tests {
 
     #[test]
     fn a_mirror_is_read_and_a_mistake_is_named() {
-        let dir = std::env::temp_dir().join(format!("orlop-registries-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let path = dir.join("registries.yaml");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("registries.yaml");
         assert_eq!(read(&path).unwrap(), Hosts::default());
         std::fs::write(&path, "mirrors:\n  docker.io:\n    endpoint: [http://127.0.0.1:5000]\n").unwrap();
         assert_eq!(read(&path).unwrap().mirrors["docker.io"].endpoints, ["http://127.0.0.1:5000"]);
         std::fs::write(&path, "mirors: {}\n").unwrap();
         assert!(format!("{:#}", read(&path).unwrap_err()).contains("mirors"));
-        std::fs::remove_dir_all(dir).unwrap();
     }
 }
