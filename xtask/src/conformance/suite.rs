@@ -88,7 +88,8 @@ pub fn run(
 ) -> Result<Vec<Outcome>> {
     let name = part.name();
     let mut ginkgo = machine.command(upstream::tool("ginkgo")?)?;
-    ginkgo.args(["run", "-v", "--no-color", "--keep-going", "--timeout=6h"]).args(selection.flags(part));
+    // Always in the same order.
+    ginkgo.args(["run", "-v", "--no-color", "--keep-going", "--timeout=6h", "--seed=1"]).args(selection.flags(part));
     let procs = if part == Part::Parallel { parallel } else { 1 };
     ginkgo.arg(format!("--procs={procs}")).arg("--output-dir").arg(reports);
     ginkgo.args([format!("--json-report={name}.json"), format!("--junit-report={name}.xml")]);
