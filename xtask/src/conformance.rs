@@ -1,6 +1,7 @@
 //! `cargo xtask conformance`: the official suite, built from upstream's sources, run against a release binary
 //! that is started as a user would, on a machine of its own.
 
+mod cache;
 pub mod images;
 mod passed;
 mod report;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use orlop_image::{Hosts, ImageConfig, ImageStore};
 use serde_json::json;
 
+use super::cache;
 use super::root::Root;
 use crate::terminal::note;
 use crate::upstream;
@@ -54,7 +55,7 @@ const RECIPES: &[Recipe] = &[
 
 /// The archives for these tests; assembles those that no run before has.
 pub async fn archives(tests: &[String]) -> Result<Vec<PathBuf>> {
-    let dir = directory()?;
+    let dir = cache::directory(&upstream::cache()?, concat!(include_str!("images.rs"), include_str!("root.rs")))?;
     let mut archives = Vec::new();
     for reference in references()? {
         let Some(recipe) = RECIPES.iter().find(|recipe| name(&reference) == recipe.name) else { continue };
@@ -69,22 +70,6 @@ pub async fn archives(tests: &[String]) -> Result<Vec<PathBuf>> {
         archives.push(archive);
     }
     Ok(archives)
-}
-
-/// Emptied when the recipes have changed since it was filled.
-fn directory() -> Result<PathBuf> {
-    let dir = upstream::cache()?.join("images");
-    let recipes = concat!(include_str!("images.rs"), include_str!("root.rs"));
-    let made_by = dir.join("made-by");
-    if std::fs::read_to_string(&made_by).is_ok_and(|text| text == recipes) {
-        return Ok(dir);
-    }
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir).with_context(|| format!("emptying {}", dir.display()))?;
-    }
-    std::fs::create_dir_all(&dir)?;
-    std::fs::write(made_by, recipes)?;
-    Ok(dir)
 }
 
 /// Every image that the suite may ask for, with registry and tag.

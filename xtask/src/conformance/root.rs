@@ -152,7 +152,7 @@ fn succeed(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-fn absent_is_fine(outcome: std::io::Result<()>) -> Result<()> {
+pub(super) fn absent_is_fine(outcome: std::io::Result<()>) -> Result<()> {
     match outcome {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         outcome => Ok(outcome?),
