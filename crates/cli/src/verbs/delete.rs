@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use orlop_client::{DeleteOptions, Propagation, WatchEvent, WatchOptions};
+use orlop_client::{DeleteOptions, Propagation};
 
 use super::selection::{Found, Selectors, find};
+use super::wait::gone;
 use crate::manifest::Files;
 use crate::print::Printer;
 use crate::session::{Session, is_not_found};
@@ -83,29 +84,4 @@ fn kind(found: &Found) -> String {
 
 fn place<'a>(session: &'a Session, found: &'a Found) -> &'a str {
     if found.namespace.is_empty() { &session.namespace } else { &found.namespace }
-}
-
-/// Returns when this very object is no more.
-async fn gone(session: &Session, found: &Found) -> Result<()> {
-    let uid = orlop_api::meta::uid(&found.object).to_owned();
-    let api = found.api(session);
-    loop {
-        let Some(current) = api.get_opt(found.name()).await? else { return Ok(()) };
-        if orlop_api::meta::uid(&current.0) != uid {
-            return Ok(());
-        }
-        let options = WatchOptions {
-            field_selector: format!("metadata.name={}", found.name()),
-            resource_version: orlop_api::meta::resource_version(&current.0).to_owned(),
-            ..WatchOptions::default()
-        };
-        let mut watch = api.watch(&options).await?;
-        while let Some(event) = watch.next().await {
-            match event {
-                Ok(WatchEvent::Deleted(_)) => return Ok(()),
-                Ok(_) => {}
-                Err(_) => break,
-            }
-        }
-    }
 }

@@ -137,6 +137,11 @@ fn is_unreachable(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(orlop_client::Error::Transport { .. }))
 }
 
+/// Returns when this very object is no more.
+pub async fn gone(session: &Session, found: &Found) -> Result<()> {
+    one(session, found, &Condition::Delete).await
+}
+
 /// Follows one object until the condition holds.
 async fn one(session: &Session, found: &Found, condition: &Condition) -> Result<()> {
     let (api, uid) = (found.api(session), orlop_api::meta::uid(&found.object).to_owned());
@@ -162,6 +167,7 @@ async fn one(session: &Session, found: &Found, condition: &Condition) -> Result<
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) if condition.met_by(&object.0) => {
                     return Ok(());
                 }
+                Ok(WatchEvent::Deleted(_)) if matches!(condition, Condition::Delete) => return Ok(()),
                 Ok(WatchEvent::Deleted(_)) | Err(_) => break,
                 Ok(_) => {}
             }
