@@ -171,11 +171,11 @@ mod tests {
                 tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
             }
         });
-        let second = Duration::from_secs(5);
-        assert_eq!(probe("127.0.0.1", port, "", second).await, Answer::Success);
+        let minute = Duration::from_mins(1);
+        assert_eq!(probe("127.0.0.1", port, "", minute).await, Answer::Success);
         let unhealthy = "service unhealthy (responded with \"NOT_SERVING\")".to_owned();
-        assert_eq!(probe("127.0.0.1", port, "n", second).await, Answer::Failure(unhealthy));
+        assert_eq!(probe("127.0.0.1", port, "n", minute).await, Answer::Failure(unhealthy));
         let failed = "error: health rpc probe failed: rpc error: code = NotFound desc = m".to_owned();
-        assert_eq!(probe("127.0.0.1", port, "zz", second).await, Answer::Failure(failed));
+        assert_eq!(probe("127.0.0.1", port, "zz", minute).await, Answer::Failure(failed));
     }
 }

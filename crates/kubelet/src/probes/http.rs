@@ -257,6 +257,7 @@ impl rustls::client::danger::ServerCertVerifier for Unverified {
 
 #[cfg(test)]
 mod tests {
+    use orlop_base::port::ReservedPort;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -292,7 +293,7 @@ mod tests {
 
     #[tokio::test]
     async fn statuses() {
-        let timeout = Duration::from_secs(5);
+        let timeout = Duration::from_mins(1);
         for (status, expected) in [
             ("204 No Content", Answer::Success),
             ("500 Oops", Answer::Failure("HTTP probe failed with statuscode: 500".into())),
@@ -310,7 +311,7 @@ mod tests {
 
     #[tokio::test]
     async fn redirects_stay_on_the_host() {
-        let timeout = Duration::from_secs(5);
+        let timeout = Duration::from_mins(1);
         let to = |location: &str| format!("HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
         let (port, _) = server(vec![to("/there"), "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".into()]).await;
         assert_eq!(probe(get(port, "/"), timeout).await, Answer::Success);
@@ -320,12 +321,11 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_home() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let reserved = ReservedPort::new().unwrap();
+        let port = reserved.address.port();
         let expected =
             format!("Get \"http://127.0.0.1:{port}/\": dial tcp 127.0.0.1:{port}: connect: connection refused");
-        assert_eq!(probe(get(port, ""), Duration::from_secs(1)).await, Answer::Failure(expected));
+        assert_eq!(probe(get(port, ""), Duration::from_mins(1)).await, Answer::Failure(expected));
     }
 
     #[test]

@@ -49,16 +49,19 @@ pub fn in_gos_words(error: &io::Error, call: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use orlop_base::port::ReservedPort;
+
     use super::*;
 
     #[tokio::test]
     async fn open_and_closed_ports() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let second = Duration::from_secs(1);
-        assert_eq!(probe("127.0.0.1", port, second).await, Answer::Success);
+        let reserved = ReservedPort::new().unwrap();
+        let port = reserved.address.port();
+        let listener = tokio::net::TcpListener::bind(reserved.address).await.unwrap();
+        let minute = Duration::from_mins(1);
+        assert_eq!(probe("127.0.0.1", port, minute).await, Answer::Success);
         drop(listener);
         let refused = format!("dial tcp 127.0.0.1:{port}: connect: connection refused");
-        assert_eq!(probe("127.0.0.1", port, second).await, Answer::Failure(refused));
+        assert_eq!(probe("127.0.0.1", port, minute).await, Answer::Failure(refused));
     }
 }

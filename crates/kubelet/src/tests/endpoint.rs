@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
+use orlop_base::port::ReservedPort;
 use orlop_client::streams::remote_command::{self, Options, Outcome};
 use orlop_client::streams::{port_forward, upgrade, websocket};
 use orlop_client::transport::{Body, BoxError, Transport, empty};
@@ -84,7 +85,7 @@ impl Caller {
 struct Endpoint {
     node: TestNode,
     ca: Ca,
-    address: SocketAddr,
+    port: ReservedPort,
 }
 
 impl Endpoint {
@@ -92,8 +93,7 @@ impl Endpoint {
     async fn start() -> Self {
         let ca = Ca::new();
         let mut node = TestNode::new(&["nginx:1"]);
-        // The port is free until it is bound again, as far as tests can tell.
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let port = ReservedPort::new().unwrap();
         let (chain, key) = ca.sign("system:node:n1", None);
         let verifier = || rustls::server::WebPkiClientVerifier::builder_with_provider(ca.roots(), provider());
         let tls = rustls::ServerConfig::builder_with_provider(provider())
@@ -104,14 +104,14 @@ impl Endpoint {
             .unwrap();
         let server = &mut node.config.server;
         server.enabled = true;
-        server.address = address;
+        server.address = port.address;
         server.tls = Some(Arc::new(tls));
         server.client_verifier = Some(verifier().build().unwrap());
         node.start().await;
         let spec = json!({"containers": [{"name": "a", "image": "nginx:1", "imagePullPolicy": "IfNotPresent"}]});
         node.create("web", spec).await;
         node.until_pod("web", |pod| container(pod, "a")["ready"] == true).await;
-        Self { node, ca, address }
+        Self { node, ca, port }
     }
 
     fn caller(&self, name: Option<&str>, group: Option<&str>) -> Caller {
@@ -126,7 +126,7 @@ impl Endpoint {
             }
             None => builder.with_no_client_auth(),
         };
-        Caller { address: self.address, tls: Arc::new(tls) }
+        Caller { address: self.port.address, tls: Arc::new(tls) }
     }
 
     fn admin(&self) -> Caller {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use orlop_api::status::StatusError;
+use orlop_base::port::ReservedPort;
 use orlop_client::DeleteOptions;
 use orlop_client::testing::Fault;
 use serde_json::json;
@@ -261,8 +262,9 @@ async fn readiness_follows_its_probe() {
     virtual_time();
     let mut node = TestNode::new(&["nginx:1"]);
     node.start().await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let reserved = ReservedPort::new().unwrap();
+    let listener = tokio::net::TcpListener::bind(reserved.address).await.unwrap();
+    let port = reserved.address.port();
     let probe = json!({"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 1});
     node.create("web", one(json!({"container": {"readinessProbe": probe}}))).await;
     node.until_pod("web", |pod| condition(pod, "Ready") == "True").await;
