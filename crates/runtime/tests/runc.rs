@@ -24,8 +24,7 @@ async fn an_agent_that_dies_while_a_container_starts() {
         begun.display(),
         go.display()
     );
-    std::fs::write(&script, text).unwrap();
-    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    support::write_program(&script, &text);
     node.options.oci_runtime = Some(script);
     node.runtime = Runtime::open(node.options.clone()).await.unwrap();
     let sandbox = node.sandbox().await;

@@ -5,10 +5,11 @@
 
 use std::fs;
 use std::future::Future;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -185,10 +186,18 @@ fn oci_runtime(dir: &Path, name: &str) -> PathBuf {
     if !script.exists() {
         let inside = "umount /sys/fs/cgroup/unified 2>/dev/null; exec crun \"$@\"";
         let text = format!("#!/bin/sh\nexec unshare --mount --propagation slave sh -c '{inside}' crun \"$@\"\n");
-        fs::write(&script, text).unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&script, &text);
     }
     script
+}
+
+/// By another process: a file that is open for writing here would be so, for a moment, in every child that another
+/// test starts meanwhile, and what is being written cannot be executed.
+pub fn write_program(path: &Path, text: &str) {
+    let mut install = Command::new("install");
+    let mut install = install.args(["-m", "755", "/dev/stdin"]).arg(path).stdin(Stdio::piped()).spawn().unwrap();
+    install.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(install.wait().unwrap().success());
 }
 
 /// Fails, and says what to install, where a program is missing.
@@ -263,7 +272,7 @@ fn make_image(root: &Path) {
     }
     needs("busybox", "busybox-static");
     fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-    let applets = std::process::Command::new("/bin/busybox").arg("--list").output().unwrap();
+    let applets = Command::new("/bin/busybox").arg("--list").output().unwrap();
     for applet in String::from_utf8(applets.stdout).unwrap().lines().filter(|name| *name != "busybox") {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
