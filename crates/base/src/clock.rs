@@ -1,46 +1,30 @@
 //! Wall-clock time that follows tokio's clock, so that paused (virtual) time moves it too.
 
 use std::cell::Cell;
-use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::{Duration, Instant};
 
-struct Origin {
-    instant: Instant,
-    unix: Duration,
-}
-
-static ORIGIN: LazyLock<Origin> = LazyLock::new(|| Origin {
-    instant: Instant::now(),
-    unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-});
-
-/// When tests pause time, wall time is derived from tokio's instant; else it is the system's.
-fn since_epoch() -> Duration {
-    if VIRTUAL.load(std::sync::atomic::Ordering::Relaxed) {
-        let origin = VIRTUAL_ORIGIN.get().unwrap_or(ORIGIN.instant);
-        VIRTUAL_EPOCH + Instant::now().duration_since(origin)
-    } else {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(ORIGIN.unix)
-    }
-}
-
 /// Start of virtual wall time: 2026-01-01T00:00:00Z.
 const VIRTUAL_EPOCH: Duration = Duration::from_secs(1_767_225_600);
-static VIRTUAL: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
 thread_local! {
-    /// Each thread may run a simulation of its own, on a clock of its own.
+    /// Each thread may run a simulation of its own, on a clock of its own; to all others it is what it is.
     static VIRTUAL_ORIGIN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Derives wall time from tokio's (paused) clock from now on, for this process. For simulations: to
-/// this thread it is the start of virtual time right now, so that each one begins at the same instant.
+/// Where this thread pauses time, wall time is derived from tokio's instant; else it is the system's.
+fn since_epoch() -> Duration {
+    VIRTUAL_ORIGIN.get().map_or_else(
+        || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+        |origin| VIRTUAL_EPOCH + Instant::now().duration_since(origin),
+    )
+}
+
+/// Derives wall time from tokio's (paused) clock from now on, for this thread: a runtime of one thread is all on
+/// it. For simulations: it is the start of virtual time right now, so that each one begins at the same instant.
 pub fn use_virtual_time() {
-    LazyLock::force(&ORIGIN);
     VIRTUAL_ORIGIN.set(Some(Instant::now()));
-    VIRTUAL.store(true, std::sync::atomic::Ordering::Relaxed);
 }
 
 /// Nanoseconds since the Unix epoch.
