@@ -89,6 +89,18 @@ async fn bodies_and_answers() {
 }
 
 #[tokio::test]
+async fn pages_about_the_process() {
+    let api = api().await;
+    let flags = api.get_as("/flagz", "application/cbor;v=v1beta1;g=config.k8s.io;as=Flagz").await.is(200);
+    has(&flags, &json!({"kind": "Flagz", "apiVersion": "config.k8s.io/v1beta1", "metadata": {"name": "apiserver"}}));
+    let status = api.get_as("/statusz", "application/cbor;v=v1alpha1;g=config.k8s.io;as=Statusz").await.is(200);
+    has(&status, &json!({"kind": "Statusz", "binaryVersion": "1.37"}));
+    let refused = api.get_as("/statusz", CBOR).await.is(406);
+    let accepted = "application/json, application/yaml, text/plain, application/cbor";
+    has(&refused, &json!({"message": format!("only the following media types are accepted: {accepted}")}));
+}
+
+#[tokio::test]
 async fn bytes_go_as_they_are() {
     let api = api().await;
     let secret = json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "s"}, "data": {"k": "AAH/"}});

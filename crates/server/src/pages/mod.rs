@@ -23,6 +23,7 @@ const GROUP: &str = "config.k8s.io";
 const COMPONENT: &str = "apiserver";
 const TEXT: &str = "text/plain";
 const MEDIA: &str = "application/json, application/yaml, text/plain";
+const MEDIA_WITH_CBOR: &str = "application/json, application/yaml, text/plain, application/cbor";
 
 /// What a page says.
 struct Page {
@@ -51,15 +52,15 @@ pub fn serve(server: &Server, head: &Parts, info: &RequestInfo) -> Result<Respon
         "/statusz" => statusz::page(server),
         _ => return Ok(no_page()),
     };
-    match form(&head.headers, page.kind) {
+    match form(&head.headers, page.kind, info.cbor) {
         Some(Form::Text) => Ok(text(&page)),
         Some(Form::Object { media, version }) => object(&page, media, version),
-        None => Err(StatusError::not_acceptable(MEDIA)),
+        None => Err(StatusError::not_acceptable(if info.cbor { MEDIA_WITH_CBOR } else { MEDIA })),
     }
 }
 
 /// Objects only go to those who name kind, group and version; all others who take text get text.
-fn form(headers: &HeaderMap, kind: &str) -> Option<Form> {
+fn form(headers: &HeaderMap, kind: &str, cbor: bool) -> Option<Form> {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accept.trim().is_empty() {
         return Some(Form::Text);
@@ -72,7 +73,8 @@ fn form(headers: &HeaderMap, kind: &str) -> Option<Form> {
             [named, GROUP, "v1alpha1"] if named == kind => "v1alpha1",
             _ => return None,
         };
-        let media = [Media::Json, Media::Yaml].into_iter().find(|media| clause.covers(media.name()))?;
+        let mut medias = [Media::Json, Media::Yaml].into_iter().chain(cbor.then_some(Media::Cbor));
+        let media = medias.find(|media| clause.covers(media.name()))?;
         Some(Form::Object { media, version })
     })
 }
@@ -105,8 +107,12 @@ fn object(page: &Page, media: Media, version: &str) -> Result<Response<Body>, St
 mod tests {
     use super::*;
 
+    fn asked_with(accept: &'static str, cbor: bool) -> Option<Form> {
+        form(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]), "Statusz", cbor)
+    }
+
     fn asked(accept: &'static str) -> Option<Form> {
-        form(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]), "Statusz")
+        asked_with(accept, false)
     }
 
     #[test]
@@ -123,5 +129,9 @@ mod tests {
         assert_eq!(asked("application/json;v=v1beta1;g=config.k8s.io;as=Flagz"), None);
         assert_eq!(asked("application/json;v=v2;g=config.k8s.io;as=Statusz"), None);
         assert_eq!(asked("text/plain;v=v1beta1;g=config.k8s.io;as=Statusz"), None);
+        let cbor = "application/cbor;v=v1beta1;g=config.k8s.io;as=Statusz";
+        assert_eq!(asked(cbor), None);
+        assert_eq!(asked_with(cbor, true), object(Media::Cbor, "v1beta1"));
+        assert_eq!(asked_with("application/cbor", true), None);
     }
 }
