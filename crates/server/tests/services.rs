@@ -383,6 +383,40 @@ async fn the_default_range_grows_by_a_family_and_is_else_left_alone() {
 }
 
 #[tokio::test]
+async fn a_default_range_that_may_not_grow_yet_is_told_once_and_grows_later() {
+    let api = ranged("10.96.0.0/24").await;
+    api.server.bootstrap().await.unwrap();
+    let rule = json!({"apiGroups": ["networking.k8s.io"], "apiVersions": ["v1"], "operations": ["UPDATE"],
+        "resources": ["servicecidrs"]});
+    let spec = json!({"matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "false", "message": "not now"}]});
+    let policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+    api.post(policies, json!({"metadata": {"name": "p"}, "spec": spec})).await.is(201);
+    let bindings = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
+    let spec = json!({"policyName": "p", "validationActions": ["Deny"]});
+    api.post(bindings, json!({"metadata": {"name": "p"}, "spec": spec})).await.is(201);
+    let with = |cidrs: &'static [&'static str]| {
+        let cidrs = cidrs.iter().map(|cidr| Cidr::parse(cidr).unwrap()).collect();
+        harness::over_with(api.server.store().clone(), |config| config.services.cidrs = cidrs)
+    };
+    let mut events = api.watch("/api/v1/namespaces/default/events?watch=true").await;
+    let dual = with(&["10.96.0.0/24", "fd00::/112"]);
+    for _ in 0..2 {
+        dual.server.bootstrap().await.unwrap();
+    }
+    let (_, reason, message) = told(&mut events).await;
+    let want =
+        "The default ServiceCIDR can not be upgraded from 10.96.0.0/24 to dual stack [10.96.0.0/24 fd00::/112] : ";
+    assert!(reason == "KubernetesDefaultServiceCIDRError" && message.starts_with(want), "{reason} {message}");
+    assert!(message.ends_with("denied request: not now"), "{message}");
+    api.delete(&format!("{bindings}/p")).await.is(200);
+    dual.server.bootstrap().await.unwrap();
+    api.get(&format!("{RANGES}/kubernetes")).await.has(json!({"spec": {"cidrs": ["10.96.0.0/24", "fd00::/112"]}}));
+    with(&["10.97.0.0/24"]).server.bootstrap().await.unwrap();
+    assert_eq!(told(&mut events).await.1, "KubernetesDefaultServiceCIDRInconsistent");
+}
+
+#[tokio::test]
 async fn metrics_tell_how_full_the_ranges_are() {
     let api = ranged("10.99.0.0/29").await;
     api.post(SERVICES, service("a", json!({}))).await.is(201);

@@ -5,7 +5,7 @@
 //! become, because servers are configured differently or somebody wanted it so, is told in an event and left alone.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Method;
 use orlop_api::status::StatusError;
@@ -36,6 +36,19 @@ pub struct Told(Mutex<BTreeSet<Lasting>>);
 enum Lasting {
     OtherRanges,
     NotReady,
+    /// Somebody did not let it be changed.
+    Refused,
+}
+
+impl Told {
+    /// Whether the last change to it was refused, which nothing that is followed may undo.
+    pub fn refused(&self) -> bool {
+        self.known().contains(&Lasting::Refused)
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeSet<Lasting>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -80,8 +93,7 @@ fn decide(stored: &Value, cidrs: &[String]) -> Step {
     }
 }
 
-/// Makes it, or takes the next step with it. What others refuse is told and not tried again before something
-/// changes: the server can do without.
+/// Makes it, or takes the next step with it. What others refuse is told, and no failure: the server can do without.
 pub(super) async fn keep(server: &Arc<Server>, me: &Component) -> Result<(), StatusError> {
     let cidrs: Vec<String> = server.allocators.config().cidrs.iter().map(ToString::to_string).collect();
     let find = || server.store.snapshot().get(SERVICE_CIDRS, "", DEFAULT_SERVICE_CIDR).cloned();
@@ -91,37 +103,46 @@ pub(super) async fn keep(server: &Arc<Server>, me: &Component) -> Result<(), Sta
     }
     let Some(entry) = find() else { return Ok(()) };
     let stored: Value = crate::resource::parse_stored(&entry)?;
-    let path = format!("{PATH}/{DEFAULT_SERVICE_CIDR}");
-    let tell = |kind: &str, message: &str| tell(me, &stored, kind, message);
-    match decide(&stored, &cidrs) {
-        Step::Nothing => {}
+    let told = &server.default_range;
+    let tell_once = |lasting, reason: &str, message: &str| {
+        if told.known().insert(lasting) {
+            tell(me, &stored, reason, message);
+        }
+    };
+    let changed = match decide(&stored, &cidrs) {
+        Step::Nothing => Ok(()),
         Step::Tell(lasting, reason, message) => {
-            if server.default_range.0.lock().unwrap_or_else(PoisonError::into_inner).insert(lasting) {
-                tell(&reason, &message);
-            }
+            tell_once(lasting, &reason, &message);
+            Ok(())
         }
-        Step::MakeReady => {
-            let ready =
-                json!({"type": "Ready", "status": "True", "message": READY, "lastTransitionTime": clock::rfc3339()});
-            let status = object("status", json!({"conditions": [ready]}));
-            let path = format!("{path}/status?force=true&fieldManager={CONTROLLER}");
-            if send_as(me, Method::PATCH, "application/apply-patch+yaml", &path, &status).await.is_err() {
-                tell(FAILED, "The default ServiceCIDR Status can not be set to Ready=True");
-            }
+        Step::MakeReady => make_ready(me).await,
+        Step::Grow => grow(me, &stored, &cidrs).await,
+    };
+    match changed {
+        Ok(()) => {
+            told.known().remove(&Lasting::Refused);
         }
-        Step::Grow => {
-            let mut grown = stored.clone();
-            grown["spec"]["cidrs"] = json!(cidrs);
-            if let Err(error) = send(me, Method::PUT, &path, &grown).await {
-                let (from, to) = (&cidrs[0], cidrs.join(" "));
-                let why = &error.message;
-                let message =
-                    format!("The default ServiceCIDR can not be upgraded from {from} to dual stack [{to}] : {why}");
-                tell(FAILED, &message);
-            }
-        }
+        Err(message) => tell_once(Lasting::Refused, FAILED, &message),
     }
     Ok(())
+}
+
+async fn make_ready(me: &Component) -> Result<(), String> {
+    let ready = json!({"type": "Ready", "status": "True", "message": READY, "lastTransitionTime": clock::rfc3339()});
+    let status = object("status", json!({"conditions": [ready]}));
+    let path = format!("{PATH}/{DEFAULT_SERVICE_CIDR}/status?force=true&fieldManager={CONTROLLER}");
+    let made = send_as(me, Method::PATCH, "application/apply-patch+yaml", &path, &status).await;
+    made.map_err(|_| "The default ServiceCIDR Status can not be set to Ready=True".to_owned())
+}
+
+async fn grow(me: &Component, stored: &Value, cidrs: &[String]) -> Result<(), String> {
+    let mut grown = stored.clone();
+    grown["spec"]["cidrs"] = json!(cidrs);
+    let put = send(me, Method::PUT, &format!("{PATH}/{DEFAULT_SERVICE_CIDR}"), &grown).await;
+    put.map_err(|error| {
+        let (from, to, why) = (&cidrs[0], cidrs.join(" "), &error.message);
+        format!("The default ServiceCIDR can not be upgraded from {from} to dual stack [{to}] : {why}")
+    })
 }
 
 fn object(field: &str, content: Value) -> Value {

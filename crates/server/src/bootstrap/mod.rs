@@ -68,6 +68,7 @@ impl Server {
                         tokio::select! {
                             changed = changes.next() => if changed.is_none() { return },
                             () = self.peers.bell.notified() => {}
+                            () = tokio::time::sleep(RETRY.max), if self.default_range.refused() => {}
                         }
                     }
                     Err(error) => {
