@@ -176,6 +176,11 @@ pub async fn in_store<T>(
     timed(Layer::Storage, step(name, attributes, work)).await
 }
 
+/// Reading from memory, upstream's cache, is a step of the trace.
+pub fn in_cache<F: Future>(name: &'static str, resource: &Resource, work: F) -> impl Future<Output = F::Output> {
+    step(name, move || vec![("type", Value::Text(resource.group_resource().to_string()))], work)
+}
+
 /// Serializes an answer. Another shape may be made of it on the way, whose time counts for itself.
 pub fn serialized<T>(attributes: impl FnOnce() -> Vec<Attribute>, work: impl FnOnce() -> T) -> T {
     let Ok(observed) = REQUEST.try_with(Clone::clone) else { return work() };

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use orlop_client::transport::{Transport as _, UserInfo, empty};
 use orlop_server::trace::{Configuration, Tracer};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -75,6 +76,13 @@ async fn steps_are_told_and_the_last_of_them_at_the_end() {
     assert!(onward.starts_with(&PARENT[..36]) && onward.ends_with("-01") && onward != PARENT, "{onward}");
     assert_eq!(told("tracestate").as_deref(), Some("a=b"));
 
+    for path in ["/api/v1/namespaces/traced?resourceVersion=0", "/api/v1/namespaces"] {
+        api.send("GET", path, &headers[1..], "").await.is(200);
+    }
+    let administrator = UserInfo { groups: vec!["system:masters".into()], ..UserInfo::default() };
+    let watch = Request::get("/api/v1/namespaces?watch=true").header("traceparent", PARENT).body(empty()).unwrap();
+    assert_eq!(api.server.component(administrator).send(watch).await.unwrap().status(), 200);
+
     tracer.close().await;
     let kept = String::from_utf8_lossy(&kept.lock().unwrap()).into_owned();
     for part in [
@@ -90,6 +98,9 @@ async fn steps_are_told_and_the_last_of_them_at_the_end() {
         "HTTP POST",
         "url.full",
         "user-agent",
+        "resource-version",
+        "cacher.GetList",
+        "cacher.Watch",
     ] {
         assert!(kept.contains(part), "{part} is not in {kept}");
     }

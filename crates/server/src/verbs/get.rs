@@ -11,10 +11,11 @@ use serde_json::json;
 
 use crate::Server;
 use crate::call::Call;
-use crate::observe::in_store;
+use crate::observe::{in_store, step};
 use crate::options;
 use crate::resource::Resource;
 use crate::server::store_failed;
+use crate::trace;
 use crate::wire::respond::Content;
 
 /// How long a read waits for a revision that is not here yet (upstream's `blockTimeout`).
@@ -30,9 +31,17 @@ pub(crate) async fn get(server: &Arc<Server>, call: &Call) -> Result<Response<Bo
 pub(super) async fn read(server: &Server, call: &Call) -> Result<Arc<Entry>, StatusError> {
     let version = call.info.query("resourceVersion").unwrap_or_default();
     check_revision(version)?;
-    let snapshot = snapshot_not_older(server, &call.resource, version).await?;
-    let found = snapshot.get(call.resource.storage_key(), call.namespace(), &call.info.name);
-    server.present_one(&call.resource, found.cloned().ok_or_else(|| call.not_found())?).await
+    let attributes = || {
+        let key = call.resource.key(call.namespace(), &call.info.name).path();
+        let text = |text: &str| trace::Value::Text(text.to_owned());
+        vec![("key", text(&key)), ("resource-version", text(version))]
+    };
+    let reading = async {
+        let snapshot = snapshot_not_older(server, &call.resource, version).await?;
+        let found = snapshot.get(call.resource.storage_key(), call.namespace(), &call.info.name);
+        server.present_one(&call.resource, found.cloned().ok_or_else(|| call.not_found())?).await
+    };
+    step("cacher.Get", attributes, reading).await
 }
 
 /// Refuses what is no revision, as upstream does where it asks its cache for one object or follows it.

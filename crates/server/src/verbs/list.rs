@@ -14,7 +14,7 @@ use super::get;
 use crate::Server;
 use crate::call::Call;
 use crate::filter::Filter;
-use crate::observe::{Layer, counted};
+use crate::observe::{Layer, counted, in_cache};
 use crate::options::{Continue, ListOptions, VersionMatch};
 use crate::resource::Resource;
 use crate::wire::negotiate::{Media, MetaVersion, Output, Shape};
@@ -59,6 +59,10 @@ pub(super) async fn collect(
     options: &ListOptions,
     filter: &Filter,
 ) -> Result<Page, StatusError> {
+    in_cache("cacher.GetList", &call.resource, gather(server, call, options, filter)).await
+}
+
+async fn gather(server: &Server, call: &Call, options: &ListOptions, filter: &Filter) -> Result<Page, StatusError> {
     let (snapshot, start) = find_snapshot(server, call, options).await?;
     let revision = snapshot.revision();
     let namespace = scope(call, filter);

@@ -27,6 +27,7 @@ use crate::events::{Encoder, EventType};
 use crate::filter::Filter;
 use crate::flow::WatchGuard;
 use crate::metrics::LongRunning;
+use crate::observe::in_cache;
 use crate::options::{ListOptions, VersionMatch};
 use crate::resource::Resource;
 use crate::server::store_failed;
@@ -48,7 +49,7 @@ pub(crate) async fn watch(server: &Arc<Server>, call: &Call) -> Result<Response<
     let include = Include::parse(call.info.query("includeObject").unwrap_or_default())?;
     let encoder = Encoder::new(server.clone(), call.resource.clone(), output, include);
     get::check_revision(&options.resource_version)?;
-    let started = start(server, call, &options, &filter).await;
+    let started = in_cache("cacher.Watch", &call.resource, start(server, call, &options, &filter)).await;
     let end = Instant::now() + timeout(&options, server.limits.min_watch_seconds);
     let mut stream = EventStream {
         server: server.clone(),
