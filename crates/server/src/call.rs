@@ -15,7 +15,7 @@ const UNKNOWN: &str = "unknown";
 
 /// An authenticated, authorized request for a resource. The body travels beside it.
 pub struct Call {
-    pub info: RequestInfo,
+    pub info: Arc<RequestInfo>,
     pub user: Arc<UserInfo>,
     pub resource: Resource,
     /// Head of the HTTP request; its extensions hold the `Peer` and a possible `OnUpgrade`.

@@ -215,8 +215,8 @@ impl Metrics {
         let (reads, writes) = server.inflight.busy();
         self.inflight.get_or_create(&LaneLabels { request_kind: "readOnly" }).set(reads as i64);
         self.inflight.get_or_create(&LaneLabels { request_kind: "mutating" }).set(writes as i64);
-        crate::flow::metrics::set_levels(&server.flow.describe());
-        crate::flow::metrics::set_wishes(&server.flow.wishes());
+        crate::flow::metrics::levels::set(server.flow.describe());
+        crate::flow::metrics::levels::set_wishes(&server.flow.wishes());
         let snapshot = server.store.snapshot();
         for resource in server.resources().iter().filter(|r| r.is_stored_version()) {
             let count = snapshot.count(resource.storage_key(), None) as i64;

@@ -16,6 +16,8 @@ use orlop_server::{Component, Limits};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+/// When those who wait were begun.
+const NOT_YET: &str = " 0001-01-01T00:00:00Z";
 const GROUP: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
 
 /// Holds requests for Services until it is let go.
@@ -92,7 +94,7 @@ async fn requests_wait_for_their_turn_and_are_marked() {
     let second = tokio::spawn(async move { get(&alice, "/api/v1/pods").await });
     let waiting = || async {
         let text = api.get("/debug/api_priority_and_fairness/dump_requests").await.is(200).text();
-        text.lines().filter(|line| line.starts_with("few,")).count()
+        text.lines().filter(|line| line.starts_with("few,") && line.ends_with(NOT_YET)).count()
     };
     while waiting().await == 0 {
         tokio::task::yield_now().await;
@@ -101,12 +103,38 @@ async fn requests_wait_for_their_turn_and_are_marked() {
     let requests = dump("dump_requests").await;
     let head = "PriorityLevelName, FlowSchemaName, QueueIndex, RequestIndexInQueue, FlowDistingsher, ArriveTime,";
     assert!(requests.starts_with(head) && requests.contains(" alice, "), "{requests}");
-    assert!(requests.lines().all(|line| line.ends_with("StartTime") || line.ends_with(" 0001-01-01T00:00:00Z")));
+    let cells = |text: &str| -> Vec<Vec<String>> {
+        let cells = |line: &str| line.split(',').map(|cell| cell.trim().to_owned()).collect();
+        text.lines().filter(|line| line.starts_with("few,")).map(cells).collect()
+    };
+    let rows = cells(&requests);
+    let [waiter, served] = &rows[..] else { panic!("{requests}") };
+    assert_eq!((&*waiter[1], &*waiter[3], &*waiter[9]), ("alices", "0", NOT_YET.trim()));
+    assert_eq!((&*served[2], &*served[3], &*served[4], &served[9]), ("-1", "-1", "alice", &served[5]));
+    let detailed = dump("dump_requests?includeRequestDetails=1").await;
+    let titles = "UserName, Verb, APIPath, Namespace, Name, APIVersion, Resource, SubResource\n";
+    let head = detailed.split_inclusive('\n').next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(head.ends_with(titles.trim()), "{head}");
+    let details = ["alice", "list", "/api/v1/services", "", "", "v1", "services", ""];
+    assert!(cells(&detailed).iter().any(|row| row[10..] == details), "{detailed}");
     let queues = dump("dump_queues").await;
     let waits = |line: &&str| line.starts_with("few,") && line.ends_with("0.00300000ss");
     assert_eq!(queues.lines().filter(waits).count(), 1, "{queues}");
     let metrics = api.get("/metrics").await.is(200).text();
-    assert!(metrics.contains("apiserver_flowcontrol_demand_seats_high_watermark{priority_level=\"few\"} 2\n"));
+    let few = "priority_level=\"few\"";
+    for (name, labels) in [
+        ("demand_seats_sum", few.to_owned()),
+        ("priority_level_seat_utilization_sum", format!("phase=\"executing\",{few}")),
+        ("priority_level_request_utilization_sum", format!("phase=\"executing\",{few}")),
+        ("priority_level_request_utilization_sum", format!("phase=\"waiting\",{few}")),
+        ("read_vs_write_current_requests_sum", "phase=\"waiting\",request_kind=\"readOnly\"".to_owned()),
+        ("request_dispatch_no_accommodation_total", format!("flow_schema=\"alices\",{few}")),
+    ] {
+        let start = format!("apiserver_flowcontrol_{name}{{{labels}}} ");
+        let number = metrics.lines().find_map(|line| line.strip_prefix(&start));
+        assert!(number.is_some_and(|number| number.parse::<f64>().unwrap() > 0.0), "{start}{number:?}");
+    }
+    assert!(metrics.contains(&format!("apiserver_flowcontrol_demand_seats_average{{{few}}} ")));
     gate.add_permits(1);
     for answer in [first.await.unwrap(), second.await.unwrap()] {
         assert_eq!(answer.status(), 200);

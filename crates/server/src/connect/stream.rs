@@ -43,7 +43,7 @@ impl Connector for Stream {
             // Browsers open WebSockets with GET; that must not make a right to read one to run
             // (`AuthorizePodWebsocketUpgradeCreatePermission`, issue 133515).
             if call.info.verb != "create" {
-                let create = RequestInfo { verb: "create".into(), ..call.info.clone() };
+                let create = RequestInfo { verb: "create".into(), ..RequestInfo::clone(&call.info) };
                 server.permit(&call.user, &create).await?;
             }
             let pod = connections.get("pods", &call.info.namespace, &call.info.name)?;

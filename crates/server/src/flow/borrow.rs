@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
+use super::demand::Statistics;
 use super::level::{Level, Settings};
 
 /// Halvings of the interval in which the proportion lies: more than a seat's worth of precision.
@@ -20,18 +23,25 @@ struct Item {
 
 /// Sets every level's seats anew; true when nobody waits and all have their own again.
 pub fn adjust(levels: &[Arc<Level>]) -> bool {
-    let limited: Vec<_> = levels.iter().filter(|level| !level.settings().exempt).collect();
-    let total: usize = limited.iter().map(|level| level.settings().nominal).sum();
-    let items: Vec<Item> = limited.iter().map(|level| Item::of(&level.settings(), level.take_demand())).collect();
-    let quiet = limited.iter().all(|level| level.waiting_now() == 0 && level.figures().taken <= level.settings().min);
+    let (limited, items, total) = read(levels);
+    let quiet = limited.iter().all(|level| level.waiting_now() == 0 && level.taken_now() <= level.settings().min);
     if quiet {
         limited.iter().for_each(|level| level.set_limit(level.settings().nominal));
         return true;
     }
-    for (level, seats) in limited.iter().zip(allocate(total as f64, &items)) {
+    for (level, seats) in limited.iter().zip(allocate(total, &items)) {
         level.set_limit(seats.round() as usize);
     }
     false
+}
+
+/// All levels that have limits, and the seats they have together.
+fn read(levels: &[Arc<Level>]) -> (Vec<&Arc<Level>>, Vec<Item>, f64) {
+    let limited: Vec<_> = levels.iter().filter(|level| !level.settings().exempt).collect();
+    let total: usize = limited.iter().map(|level| level.settings().nominal).sum();
+    let now = Instant::now();
+    let items = limited.iter().map(|level| Item::of(&level.settings(), level.demand(now))).collect();
+    (limited, items, total as f64)
 }
 
 impl Item {
@@ -39,31 +49,24 @@ impl Item {
         (self.target * proportion).clamp(self.lower, self.upper)
     }
 
-    fn of(settings: &Settings, demand: usize) -> Self {
-        let lower = settings.min.max(settings.nominal.min(demand)) as f64;
-        Self { lower, upper: (settings.max as f64).max(lower), target: lower.max(demand as f64).max(MIN_TARGET) }
+    fn of(settings: &Settings, demand: Statistics) -> Self {
+        let lower = settings.min.max(settings.nominal.min(demand.most)) as f64;
+        Self { lower, upper: (settings.max as f64).max(lower), target: lower.max(demand.smoothed).max(MIN_TARGET) }
     }
 }
 
-/// What a level would get next: the most it lately wanted, and the seats meant for it before all must fit.
+/// The seats meant for a level before all must fit.
 #[derive(Clone, Debug)]
 pub struct Wish {
     pub name: Arc<str>,
-    pub demand: usize,
     pub target: f64,
 }
 
 /// Of all levels that have limits, with the proportion in which they would get them.
 pub fn wishes(levels: &[Arc<Level>]) -> (Vec<Wish>, f64) {
-    let limited: Vec<_> = levels.iter().filter(|level| !level.settings().exempt).collect();
-    let total: usize = limited.iter().map(|level| level.settings().nominal).sum();
-    let items: Vec<Item> = limited.iter().map(|level| Item::of(&level.settings(), level.demand())).collect();
-    let wishes = limited.iter().zip(&items).map(|(level, item)| Wish {
-        name: level.name.clone(),
-        demand: level.demand(),
-        target: item.target,
-    });
-    (wishes.collect(), proportion(total as f64, &items))
+    let (limited, items, total) = read(levels);
+    let wish = |(level, item): (&&Arc<Level>, &Item)| Wish { name: level.name.clone(), target: item.target };
+    (limited.iter().zip(&items).map(wish).collect(), proportion(total, &items))
 }
 
 /// `target` times one proportion for all, within each one's bounds, so that the sum is `total`.
@@ -83,7 +86,15 @@ fn proportion(total: f64, items: &[Item]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::flow::asked::Asked;
+    use crate::flow::demand::next_end;
+    use crate::flow::metrics::Tallies;
+    use crate::flow::schema::Distinguisher;
+    use crate::flow::width::Width;
+    use crate::request::RequestInfo;
 
     #[test]
     fn seats_go_where_they_are_wanted() {
@@ -94,5 +105,41 @@ mod tests {
         assert_eq!(rounded(100.0, &[item(50.0, 100.0, 50.0), item(0.0, 30.0, 60.0)]), [70.0, 30.0]);
         assert_eq!(rounded(100.0, &[item(90.0, 100.0, 90.0), item(10.0, 100.0, 10.0)]), [90.0, 10.0]);
         assert_eq!(rounded(10.0, &[item(0.0, 10.0, MIN_TARGET), item(0.0, 10.0, MIN_TARGET)]), [5.0, 5.0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_wanted_in_the_last_period_decides() {
+        let start = Instant::now();
+        let level = |name: &str, waits: bool| {
+            let object = serde_json::json!({"spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 1,
+                "lendablePercent": 50, "limitResponse": {"type": if waits { "Queue" } else { "Reject" }}}}});
+            let level = Arc::new(Level::new(name, start));
+            level.set(Settings::read(&object, 20, 2));
+            level
+        };
+        let levels = [level("busy", true), level("idle", false)];
+        let info = Arc::new(RequestInfo::default());
+        let asked = Asked {
+            user: Arc::default(),
+            tally: Tallies::new(&"s".into(), &"busy".into()).of(&info).clone(),
+            info,
+            distinguisher: Distinguisher::Nothing,
+            width: Width { seats: 10, ..Width::ONE },
+            arrived: start,
+        };
+        let held = levels[0].try_enter(asked.clone());
+        let waiting = levels[0].wait(1, asked, Duration::from_secs(15));
+        let limits = || levels.each_ref().map(|level| level.figures().limit);
+        let (served, ()) = tokio::join!(waiting, async {
+            tokio::time::sleep_until(next_end(start, Instant::now())).await;
+            assert_eq!(limits(), [10, 10]);
+            assert!(!adjust(&levels));
+            assert_eq!(limits(), [15, 5]);
+            drop(held);
+        });
+        assert_eq!(levels[0].figures().demand.most, 20);
+        drop(served);
+        assert!(adjust(&levels));
+        assert_eq!(limits(), [10, 10]);
     }
 }

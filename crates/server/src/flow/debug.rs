@@ -1,12 +1,16 @@
-//! `/debug/api_priority_and_fairness/`: levels, queues and those who wait in them, as tables
+//! `/debug/api_priority_and_fairness/`: levels, queues, and requests that wait or are being served, as tables
 //! (`flowcontrol/apf_controller_debug.go`).
 
 use http::Response;
+use jiff::Timestamp;
 use orlop_base::{clock, duration};
 use orlop_client::transport::Body;
+use tokio::time::Instant;
 
-use super::level::WaiterFigures;
+use super::asked::{Asked, Served};
+use super::level::Level;
 use super::plan::Plan;
+use crate::request::RequestInfo;
 use crate::wire::respond;
 
 const ROOT: &str = "/debug/api_priority_and_fairness/";
@@ -14,11 +18,14 @@ const MIN_WIDTH: usize = 8;
 /// Go's time of nothing: it has not begun.
 const NOT_YET: &str = "0001-01-01T00:00:00Z";
 
-pub fn serve(plan: &Plan, path: &str) -> Option<Response<Body>> {
-    let rows = match path.strip_prefix(ROOT)? {
+pub fn serve(plan: &Plan, info: &RequestInfo) -> Option<Response<Body>> {
+    let rows = match info.path.strip_prefix(ROOT)? {
         "dump_priority_levels" => levels(plan),
         "dump_queues" => queues(plan),
-        "dump_requests" => requests(plan),
+        "dump_requests" => {
+            let details = info.query("includeRequestDetails").is_some_and(|value| !value.is_empty());
+            requests(plan, details)
+        }
         _ => return None,
     };
     Some(respond::text(200, "text/plain; charset=utf-8", table(&rows)))
@@ -76,7 +83,7 @@ fn queues(plan: &Plan) -> Rows {
     ]);
     for level in plan.levels() {
         for (index, queue) in level.queue_figures().into_iter().enumerate() {
-            let sum = |seats: fn(&WaiterFigures) -> usize| queue.waiting.iter().map(seats).sum::<usize>();
+            let sum = |seats: fn(&Asked) -> usize| queue.waiting.iter().map(seats).sum::<usize>();
             let work: f64 = queue.waiting.iter().map(|waiter| waiter.width.work()).sum();
             rows.push(vec![
                 level.name.to_string(),
@@ -86,7 +93,7 @@ fn queues(plan: &Plan) -> Rows {
                 queue.taken.to_string(),
                 format!("{:.8}ss", queue.next),
                 sum(|waiter| waiter.width.seats).to_string(),
-                sum(|waiter| waiter.width.seats.max(waiter.width.final_seats)).to_string(),
+                sum(|waiter| waiter.width.most()).to_string(),
                 format!("{work:.8}ss"),
             ]);
         }
@@ -94,41 +101,78 @@ fn queues(plan: &Plan) -> Rows {
     rows
 }
 
-/// Those who wait; who is being served is not remembered one by one.
-fn requests(plan: &Plan) -> Rows {
-    let mut rows = head(&[
-        "PriorityLevelName",
-        "FlowSchemaName",
-        "QueueIndex",
-        "RequestIndexInQueue",
-        "FlowDistingsher",
-        "ArriveTime",
-        "InitialSeats",
-        "FinalSeats",
-        "AdditionalLatency",
-        "StartTime",
-    ]);
-    let now = clock::now();
+/// Those who wait, each with its place in its queue, then those who are being served; -1 where there is no such thing.
+fn requests(plan: &Plan, details: bool) -> Rows {
+    let more = DETAILS.into_iter().filter(|_| details);
+    let mut rows = head(&REQUEST.into_iter().chain(more).collect::<Vec<_>>());
+    let now = (clock::now(), Instant::now());
+    let row = |level: &Level, place: [String; 2], asked: &Asked, since: Option<Instant>| {
+        let mut row = request(level, place, asked, since, now);
+        if details {
+            row.extend(described(asked));
+        }
+        row
+    };
+    let none = || "-1".to_owned();
     for level in plan.levels() {
-        for (queue, figures) in level.queue_figures().into_iter().enumerate() {
-            for (place, waiter) in figures.waiting.into_iter().enumerate() {
-                let extra = i64::try_from(waiter.width.extra.as_nanos()).unwrap_or(i64::MAX);
-                rows.push(vec![
-                    level.name.to_string(),
-                    waiter.schema.to_string(),
-                    queue.to_string(),
-                    place.to_string(),
-                    waiter.distinguisher,
-                    (now - waiter.waited).to_string(),
-                    waiter.width.seats.to_string(),
-                    waiter.width.final_seats.to_string(),
-                    duration::format(extra),
-                    NOT_YET.to_owned(),
-                ]);
+        let (queued, at_once): (Vec<_>, Vec<_>) = level.served_now().into_iter().partition(|one| one.queue.is_some());
+        for (index, queue) in level.queue_figures().into_iter().enumerate() {
+            for (place, asked) in queue.waiting.iter().enumerate() {
+                rows.push(row(&level, [index.to_string(), place.to_string()], asked, None));
             }
+            for Served { asked, since, .. } in queued.iter().filter(|one| one.queue == Some(index)) {
+                rows.push(row(&level, [index.to_string(), none()], asked, Some(*since)));
+            }
+        }
+        for Served { asked, since, .. } in &at_once {
+            rows.push(row(&level, [none(), none()], asked, Some(*since)));
         }
     }
     rows
+}
+
+const REQUEST: [&str; 10] = [
+    "PriorityLevelName",
+    "FlowSchemaName",
+    "QueueIndex",
+    "RequestIndexInQueue",
+    "FlowDistingsher",
+    "ArriveTime",
+    "InitialSeats",
+    "FinalSeats",
+    "AdditionalLatency",
+    "StartTime",
+];
+const DETAILS: [&str; 8] =
+    ["UserName", "Verb", "APIPath", "Namespace", "Name", "APIVersion", "Resource", "SubResource"];
+
+fn request(
+    level: &Level,
+    [queue, place]: [String; 2],
+    asked: &Asked,
+    since: Option<Instant>,
+    (now, instant): (Timestamp, Instant),
+) -> Vec<String> {
+    let time = |then: Instant| (now - (instant - then)).to_string();
+    let extra = i64::try_from(asked.width.extra.as_nanos()).unwrap_or(i64::MAX);
+    vec![
+        level.name.to_string(),
+        asked.tally.name.to_string(),
+        queue,
+        place,
+        asked.flow().to_owned(),
+        time(asked.arrived),
+        asked.width.seats.to_string(),
+        asked.width.final_seats.to_string(),
+        duration::format(extra),
+        since.map_or_else(|| NOT_YET.to_owned(), time),
+    ]
+}
+
+fn described(asked: &Asked) -> [String; DETAILS.len()] {
+    let RequestInfo { verb, path, namespace, name, api_group, api_version, resource, subresource, .. } = &*asked.info;
+    let version = if api_group.is_empty() { api_version.clone() } else { format!("{api_group}/{api_version}") };
+    [&asked.user.name, verb, path, namespace, name, &version, resource, subresource].map(String::clone)
 }
 
 /// Columns with commas between them, padded, as Go's tabwriter lays them out.

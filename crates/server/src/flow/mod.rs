@@ -5,13 +5,17 @@
 //! an atomic operation or two. Only where it has none are there [`queues`]: each flow has a few of them to choose
 //! from, and they take turns by the work they have had. Levels [`borrow`] each other's free seats.
 
+mod asked;
 mod borrow;
 mod debug;
+mod demand;
 mod level;
 pub mod metrics;
 mod plan;
 mod queues;
 mod schema;
+mod timing;
+mod usage;
 mod width;
 
 use std::sync::Arc;
@@ -24,22 +28,24 @@ use http::{HeaderMap, Response};
 use orlop_api::status::StatusError;
 use orlop_client::transport::{Body, UserInfo};
 use orlop_store::{Snapshot, Store};
+use tokio::time::Instant;
 
 use crate::request::RequestInfo;
+use asked::Asked;
 pub use level::Seats;
 use plan::Plan;
 pub use width::{WatchGuard, Watchers};
 
 const SCHEMA_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
 const LEVEL_UID: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
-/// Between two looks at who needs whose seats.
-const BORROWING_PERIOD: Duration = Duration::from_secs(10);
 
 pub struct Flow {
     plan: ArcSwap<Plan>,
     /// Seats of all levels together.
     total: usize,
     pub watchers: Watchers,
+    /// Periods of demand are counted from here.
+    start: Instant,
     /// Somebody looks after borrowing: there is a rush, or was a moment ago.
     lending: AtomicBool,
 }
@@ -60,11 +66,13 @@ impl Marks {
 
 impl Flow {
     pub fn new(total: usize, snapshot: &Snapshot) -> Arc<Self> {
-        let plan = Plan::read(snapshot, None, total);
+        let start = Instant::now();
+        let plan = Plan::read(snapshot, None, total, start);
         Arc::new(Self {
             plan: ArcSwap::from_pointee(plan),
             total,
             watchers: Watchers::default(),
+            start,
             lending: AtomicBool::new(false),
         })
     }
@@ -72,28 +80,34 @@ impl Flow {
     /// A request's seats, at once or when it is its turn; 429 when there is no room to wait or no end to it.
     pub async fn enter(
         self: &Arc<Self>,
-        user: &UserInfo,
-        info: &RequestInfo,
+        user: &Arc<UserInfo>,
+        info: &Arc<RequestInfo>,
         store: &Store,
         patience: Duration,
     ) -> Result<(Seats, Marks), StatusError> {
         let plan = self.plan.load();
         let schema = plan.classify(user, info);
         let level = schema.level.clone();
-        let width = width::estimate(info, store, &self.watchers, level.max_width());
         let tally = schema.tally(info).clone();
-        tally.estimated(width.seats);
+        let width = width::estimate(info, store, &self.watchers, &tally, level.max_width());
+        tally.estimated(width.most());
         let marks = Marks { schema: schema.uid.clone(), level: level.uid() };
-        if self.lending.load(Ordering::Relaxed) {
-            level.note_demand(width.seats);
-        }
-        if let Some(seats) = level.try_enter(width, &tally) {
-            return Ok((seats, marks));
-        }
+        let asked = Asked {
+            user: user.clone(),
+            info: info.clone(),
+            tally,
+            distinguisher: schema.distinguisher,
+            width,
+            arrived: Instant::now(),
+        };
+        let asked = match level.try_enter(asked) {
+            Ok(seats) => return Ok((seats, marks)),
+            Err(asked) => asked,
+        };
         let flow = schema.flow(user, info);
         drop(plan);
         self.lend();
-        match level.wait(flow, &tally, width, patience).await {
+        match level.wait(flow, asked, patience).await {
             Some(seats) => Ok((seats, marks)),
             None => Err(StatusError::too_many_requests("Too many requests, please try again later.", 1)),
         }
@@ -107,7 +121,7 @@ impl Flow {
         let flow = self.clone();
         orlop_base::task::spawn(async move {
             loop {
-                tokio::time::sleep(BORROWING_PERIOD).await;
+                tokio::time::sleep_until(demand::next_end(flow.start, Instant::now())).await;
                 if borrow::adjust(&flow.plan.load().levels()) {
                     break;
                 }
@@ -139,12 +153,12 @@ impl Flow {
 
     pub fn reread(&self, store: &Store) {
         let before = self.plan.load();
-        self.plan.store(Arc::new(Plan::read(&store.snapshot(), Some(&**before), self.total)));
+        self.plan.store(Arc::new(Plan::read(&store.snapshot(), Some(&**before), self.total, self.start)));
     }
 
     /// `/debug/api_priority_and_fairness/...`
-    pub fn dump(&self, path: &str) -> Option<Response<Body>> {
-        debug::serve(&self.plan.load(), path)
+    pub fn dump(&self, info: &RequestInfo) -> Option<Response<Body>> {
+        debug::serve(&self.plan.load(), info)
     }
 
     pub(crate) fn wishes(&self) -> (Vec<borrow::Wish>, f64) {

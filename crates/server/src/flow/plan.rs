@@ -6,8 +6,10 @@ use std::sync::Arc;
 use orlop_api::{Value, meta};
 use orlop_client::transport::UserInfo;
 use orlop_store::Snapshot;
+use tokio::time::Instant;
 
 use super::level::{Level, Settings};
+use super::metrics;
 use super::schema::Schema;
 use crate::bootstrap::flow_control;
 use crate::request::RequestInfo;
@@ -25,8 +27,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Levels that were there `before` keep their queues and those who sit in them.
-    pub fn read(snapshot: &Snapshot, before: Option<&Self>, total: usize) -> Self {
+    /// Levels that were there `before` keep their queues and those who sit in them; what others want is counted by
+    /// periods from `start`.
+    pub fn read(snapshot: &Snapshot, before: Option<&Self>, total: usize, start: Instant) -> Self {
         let objects = |key: &str| -> Vec<Value> {
             snapshot.range(key, None, None).filter_map(|entry| serde_json::from_slice(&entry.json).ok()).collect()
         };
@@ -43,10 +46,14 @@ impl Plan {
         for object in &levels {
             let settings = Settings::read(object, total, shares);
             let old = before.and_then(|before| before.levels.get(meta::name(object)));
-            let level = old.cloned().unwrap_or_else(|| Arc::new(Level::new(meta::name(object))));
+            let level = old.cloned().unwrap_or_else(|| Arc::new(Level::new(meta::name(object), start)));
             level.set(settings);
             known.insert(level.name.clone(), level);
         }
+        metrics::set_room(
+            known.values().map(|level| level.settings().nominal).sum(),
+            known.values().filter_map(|level| level.settings().room()).sum(),
+        );
         let read = |object: &Value| Schema::read(object, |name| known.get(name).cloned());
         let mut applying: Vec<Schema> = schemas.iter().filter_map(read).collect();
         applying.sort_by(|a, b| (a.precedence, &a.name).cmp(&(b.precedence, &b.name)));

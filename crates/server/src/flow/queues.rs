@@ -93,8 +93,8 @@ impl<T> Queues<T> {
         self.queues[place.queue].waiting.len()
     }
 
-    /// Takes the request whose turn it is, if `fits` agrees with its seats.
-    pub fn pop(&mut self, fits: impl FnOnce(usize) -> bool) -> Option<(usize, usize, T)> {
+    /// Takes the request whose turn it is, if `fits` agrees.
+    pub fn pop(&mut self, fits: impl FnOnce(usize, &T) -> bool) -> Option<(usize, usize, T)> {
         let count = self.queues.len();
         let ends = |index: usize| {
             let queue = &self.queues[index];
@@ -104,7 +104,8 @@ impl<T> Queues<T> {
         let due = order.filter_map(|index| Some((index, ends(index)?)));
         let (index, _) = due.reduce(|best, other| if other.1 < best.1 { other } else { best })?;
         let queue = &mut self.queues[index];
-        if !fits(queue.waiting.front()?.seats) {
+        let first = queue.waiting.front()?;
+        if !fits(first.seats, &first.token) {
             return None;
         }
         let Waiter { seats, token, .. } = queue.waiting.pop_front()?;
@@ -191,7 +192,7 @@ mod tests {
         }
         queues.push(few, 1, "few 0".to_owned()).expect("room");
         queues.push(few, 1, "few 1".to_owned()).expect("room");
-        let order: Vec<String> = (0..4).map(|_| queues.pop(|_| true).expect("somebody").2).collect();
+        let order: Vec<String> = (0..4).map(|_| queues.pop(|_, _| true).expect("somebody").2).collect();
         let of_few = order.iter().filter(|who| who.starts_with("few")).count();
         assert_eq!(of_few, 2, "{order:?}");
     }
@@ -204,7 +205,7 @@ mod tests {
             queues.push(1, 10, format!("wide {n}")).expect("room");
             queues.push(2, 1, format!("narrow {n}")).expect("room");
         }
-        let order: Vec<String> = (0..5).map(|_| queues.pop(|_| true).expect("somebody").2).collect();
+        let order: Vec<String> = (0..5).map(|_| queues.pop(|_, _| true).expect("somebody").2).collect();
         assert_eq!(order.iter().filter(|who| who.starts_with("narrow")).count(), 4, "{order:?}");
     }
 
@@ -215,8 +216,8 @@ mod tests {
         let first = queues.push(1, 1, ()).expect("room");
         assert!(queues.push(1, 1, ()).is_some() && queues.push(1, 1, ()).is_none());
         assert!(queues.remove(first) && !queues.remove(first));
-        assert!(queues.pop(|_| false).is_none());
-        let (queue, seats, ()) = queues.pop(|_| true).expect("somebody");
+        assert!(queues.pop(|_, ()| false).is_none());
+        let (queue, seats, ()) = queues.pop(|_, ()| true).expect("somebody");
         queues.done(queue, seats, 1.0);
         assert_eq!(queues.figures().next().map(|figures| (figures.3.len(), figures.1)), Some((0, 0)));
     }

@@ -9,7 +9,7 @@ use orlop_client::transport::UserInfo;
 use serde::Deserialize;
 
 use super::level::Level;
-use super::metrics::Tally;
+use super::metrics::{Tallies, Tally};
 use crate::request::RequestInfo;
 
 /// Seeds each flow's choice of queues.
@@ -20,16 +20,27 @@ pub struct Schema {
     pub uid: HeaderValue,
     pub level: Arc<Level>,
     pub precedence: i64,
-    distinguisher: Distinguisher,
+    pub distinguisher: Distinguisher,
     rules: Vec<Rule>,
-    tallies: [Arc<Tally>; 2],
+    tallies: Tallies,
 }
 
+/// What tells a schema's flows apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Distinguisher {
+pub enum Distinguisher {
     Nothing,
     User,
     Namespace,
+}
+
+impl Distinguisher {
+    pub fn of<'a>(self, user: &'a UserInfo, info: &'a RequestInfo) -> &'a str {
+        match self {
+            Self::Nothing => "",
+            Self::User => &user.name,
+            Self::Namespace => &info.namespace,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -81,7 +92,7 @@ impl Schema {
         let name: Arc<str> = meta::name(object).into();
         let level = level(spec["priorityLevelConfiguration"]["name"].as_str()?)?;
         Some(Self {
-            tallies: Tally::both(&name, &level.name),
+            tallies: Tallies::new(&name, &level.name),
             name,
             uid: HeaderValue::from_str(meta::uid(object)).ok()?,
             level,
@@ -97,24 +108,19 @@ impl Schema {
 
     /// What its requests are counted by.
     pub fn tally(&self, info: &RequestInfo) -> &Arc<Tally> {
-        &self.tallies[usize::from(info.verb == "watch")]
+        self.tallies.of(info)
     }
 
     pub fn matches(&self, user: &UserInfo, info: &RequestInfo) -> bool {
         self.rules.iter().any(|rule| rule.matches(user, info))
     }
 
-    /// Which of the schema's flows a request belongs to, and what tells them apart.
-    pub fn flow<'a>(&self, user: &'a UserInfo, info: &'a RequestInfo) -> (FlowHash, &'a str) {
+    /// Which of the schema's flows a request belongs to.
+    pub fn flow(&self, user: &UserInfo, info: &RequestInfo) -> FlowHash {
         let mut hasher = DefaultHasher::new();
         self.name.hash(&mut hasher);
-        let distinguisher = match self.distinguisher {
-            Distinguisher::Nothing => "",
-            Distinguisher::User => &user.name,
-            Distinguisher::Namespace => &info.namespace,
-        };
-        distinguisher.hash(&mut hasher);
-        (hasher.finish(), distinguisher)
+        self.distinguisher.of(user, info).hash(&mut hasher);
+        hasher.finish()
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use orlop_store::Store;
 
+use super::metrics::Tally;
 use super::queues::EXPECTED_SECONDS;
 use crate::request::RequestInfo;
 
@@ -33,14 +34,19 @@ pub struct Width {
 impl Width {
     pub const ONE: Self = Self { seats: 1, extra: Duration::ZERO, final_seats: 0 };
 
+    /// The most it takes at once.
+    pub fn most(self) -> usize {
+        self.seats.max(self.final_seats)
+    }
+
     /// Seat-seconds that it is expected to take.
     pub fn work(self) -> f64 {
         EXPECTED_SECONDS * self.seats as f64 + self.extra.as_secs_f64() * self.final_seats as f64
     }
 }
 
-/// `most` is what the level allows one request.
-pub fn estimate(info: &RequestInfo, store: &Store, watchers: &Watchers, most: usize) -> Width {
+/// `most` is what the level allows one request; how many watch what it writes is counted.
+pub fn estimate(info: &RequestInfo, store: &Store, watchers: &Watchers, tally: &Tally, most: usize) -> Width {
     match &*info.verb {
         "list" | "watch" => {
             Width { seats: list_seats(info, store).clamp(1, most.clamp(1, MAX_LIST_SEATS)), ..Width::ONE }
@@ -48,7 +54,9 @@ pub fn estimate(info: &RequestInfo, store: &Store, watchers: &Watchers, most: us
         "create" | "update" | "patch" | "delete"
             if !(info.resource == "serviceaccounts" && info.subresource == "token") =>
         {
-            after_write(watchers.of(&info.resource), most.min(MAX_WRITE_SEATS))
+            let watchers = watchers.of(&info.resource);
+            tally.watched(watchers);
+            after_write(watchers, most.min(MAX_WRITE_SEATS))
         }
         _ => Width::ONE,
     }

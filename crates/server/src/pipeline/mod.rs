@@ -38,7 +38,7 @@ const AUDIT_ID_MAX_LENGTH: usize = 64;
 pub(crate) struct Incoming {
     pub head: http::request::Parts,
     pub body: Body,
-    pub info: RequestInfo,
+    pub info: Arc<RequestInfo>,
     pub warnings: Warnings,
     pub audit_id: Arc<str>,
     pub trail: Trail,
@@ -49,7 +49,7 @@ impl Server {
     pub async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let info = RequestInfo { cbor: self.features.cbor, ..RequestInfo::parse(&head.method, path) };
+        let info = Arc::new(RequestInfo { cbor: self.features.cbor, ..RequestInfo::parse(&head.method, path) });
         let audit_id = audit_id(&head);
         let warnings = Warnings::default();
         // Authentication may have something to say.
@@ -171,8 +171,8 @@ impl Server {
     /// The request's seats, and whose turn it is; waiting takes no more than a quarter of its time.
     async fn seats(
         &self,
-        user: &UserInfo,
-        info: &RequestInfo,
+        user: &Arc<UserInfo>,
+        info: &Arc<RequestInfo>,
         allotted: Duration,
         marks: &mut Option<Marks>,
     ) -> Result<Option<Seats>, StatusError> {

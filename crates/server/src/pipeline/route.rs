@@ -81,7 +81,7 @@ impl Server {
             "metrics" if info.path.trim_end_matches('/') == "/metrics/slis" => Ok(self.health.slis.serve()),
             "metrics" => Ok(self.metrics.serve(self)),
             "flagz" | "statusz" => pages::serve(self, head, info),
-            "debug" => self.flow.dump(&info.path).ok_or_else(StatusError::path_not_found),
+            "debug" => self.flow.dump(info).ok_or_else(StatusError::path_not_found),
             // Documents are answered whatever the method, upstream's too.
             _ => discovery::serve(self, head, info),
         }

@@ -38,7 +38,7 @@ async fn fixture() -> Fixture {
 fn call(user: UserInfo, namespace: &str) -> Call {
     let kind = orlop_api::kinds::all().iter().find(|kind| kind.info().kind == "SelfSubjectReview");
     Call {
-        info: RequestInfo { namespace: namespace.into(), ..RequestInfo::default() },
+        info: Arc::new(RequestInfo { namespace: namespace.into(), ..RequestInfo::default() }),
         user: Arc::new(user),
         resource: Resource::new(KindRef::Static(*kind.expect("a kind")), "v1"),
         head: http::Request::new(()).into_parts().0,

@@ -64,7 +64,7 @@ async fn create_missing(server: &Server, change: &mut Change<'_>) -> Result<Cont
         );
         return Err(StatusError::conflict(call.resource.group_resource(), &call.info.name, &why));
     }
-    server.permit(&call.user, &RequestInfo { verb: "create".into(), ..call.info.clone() }).await?;
+    server.permit(&call.user, &RequestInfo { verb: "create".into(), ..RequestInfo::clone(&call.info) }).await?;
     wipe_system_fields(&mut object);
     meta::remove(&mut object, "resourceVersion");
     call.resource.to_stored(&mut object);

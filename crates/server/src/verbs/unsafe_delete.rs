@@ -53,7 +53,7 @@ pub async fn unsafe_delete(server: &Server, call: &Call, options: &DeleteOptions
 }
 
 async fn permit(server: &Server, call: &Call) -> Result<(), StatusError> {
-    let wanted = RequestInfo { verb: VERB.into(), ..call.info.clone() };
+    let wanted = RequestInfo { verb: VERB.into(), ..RequestInfo::clone(&call.info) };
     match server.authorizer.authorize(&call.user, &wanted).await {
         Decision::Allow { .. } => Ok(()),
         Decision::Deny { reason } | Decision::NoOpinion { reason } | Decision::Failed { reason, .. } => {

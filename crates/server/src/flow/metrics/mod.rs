@@ -2,7 +2,8 @@
 //!
 //! A schema has its numbers ready: counting a request looks nothing up.
 
-use std::sync::atomic::AtomicU64;
+pub mod levels;
+
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -12,13 +13,21 @@ use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tokio::time::Instant;
 
-use super::borrow::Wish;
-use super::level::Figures;
+use super::timing::{TimingHistogram, Timings};
+use crate::request::RequestInfo;
 
 const DURATION_BUCKETS: [f64; 13] = [0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0];
 const SEAT_BUCKETS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 100.0];
 const LENGTH_BUCKETS: [f64; 8] = [0.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
+const WATCH_BUCKETS: [f64; 6] = [0.0, 1.0, 10.0, 100.0, 1000.0, 10_000.0];
+const LANE_BOUNDS: &[f64] = &[0.0, 0.001, 0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0];
+
+const WAITING: &str = "waiting";
+const EXECUTING: &str = "executing";
+const READS: &str = "readOnly";
+const WRITES: &str = "mutating";
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::default);
 
@@ -33,13 +42,9 @@ struct Metrics {
     executions: Family<ExecutionLabels, Histogram, Durations>,
     widths: Family<SchemaLabels, Histogram, Seats>,
     lengths: Family<SchemaLabels, Histogram, Lengths>,
-    nominal: Family<LevelLabels, Gauge>,
-    lower: Family<LevelLabels, Gauge>,
-    upper: Family<LevelLabels, Gauge>,
-    current: Family<LevelLabels, Gauge>,
-    demand: Family<LevelLabels, Gauge>,
-    target: Family<LevelLabels, Gauge<f64, AtomicU64>>,
-    fair_share: Gauge<f64, AtomicU64>,
+    watchers: Family<SchemaLabels, Histogram, WatchCounts>,
+    too_wide: Family<SchemaLabels, Counter>,
+    lanes: Family<LaneLabels, TimingHistogram, Timings>,
 }
 
 impl Default for Metrics {
@@ -55,13 +60,9 @@ impl Default for Metrics {
             executions: Family::new_with_constructor(Durations),
             widths: Family::new_with_constructor(Seats),
             lengths: Family::new_with_constructor(Lengths),
-            nominal: Family::default(),
-            lower: Family::default(),
-            upper: Family::default(),
-            current: Family::default(),
-            demand: Family::default(),
-            target: Family::default(),
-            fair_share: Gauge::default(),
+            watchers: Family::new_with_constructor(WatchCounts),
+            too_wide: Family::default(),
+            lanes: Family::new_with_constructor(Timings(LANE_BOUNDS)),
         }
     }
 }
@@ -82,10 +83,12 @@ macro_rules! buckets {
 buckets!(Durations, DURATION_BUCKETS);
 buckets!(Seats, SEAT_BUCKETS);
 buckets!(Lengths, LENGTH_BUCKETS);
+buckets!(WatchCounts, WATCH_BUCKETS);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LevelLabels {
-    priority_level: Arc<str>,
+struct LaneLabels {
+    phase: &'static str,
+    request_kind: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -126,7 +129,7 @@ pub enum Rejection {
 
 const REASONS: [&str; 4] = ["queue-full", "concurrency-limit", "time-out", "cancelled"];
 
-/// The numbers of one schema's requests, watches apart.
+/// The numbers of one schema's reads, writes or watches.
 #[derive(Debug)]
 pub struct Tally {
     /// The schema.
@@ -142,15 +145,37 @@ pub struct Tally {
     executions: Histogram,
     widths: Histogram,
     lengths: Histogram,
+    watchers: Histogram,
+    too_wide: Counter,
+    lane_waiting: TimingHistogram,
+    lane_executing: TimingHistogram,
+}
+
+/// One schema's numbers, told apart as metrics do.
+pub struct Tallies {
+    reads: Arc<Tally>,
+    writes: Arc<Tally>,
+    /// What watches take until they have begun.
+    watches: Arc<Tally>,
+}
+
+impl Tallies {
+    pub fn new(schema: &Arc<str>, level: &Arc<str>) -> Self {
+        let tally = |kind, lane| Arc::new(Tally::new(schema, level, kind, lane));
+        Self { reads: tally("regular", READS), writes: tally("regular", WRITES), watches: tally("watch", READS) }
+    }
+
+    pub fn of(&self, info: &RequestInfo) -> &Arc<Tally> {
+        match &*info.verb {
+            "watch" => &self.watches,
+            "get" | "list" => &self.reads,
+            _ => &self.writes,
+        }
+    }
 }
 
 impl Tally {
-    /// Of requests, and of what watches take until they have begun.
-    pub fn both(schema: &Arc<str>, level: &Arc<str>) -> [Arc<Self>; 2] {
-        ["regular", "watch"].map(|kind| Arc::new(Self::new(schema, level, kind)))
-    }
-
-    fn new(schema: &Arc<str>, level: &Arc<str>, kind: &'static str) -> Self {
+    fn new(schema: &Arc<str>, level: &Arc<str>, kind: &'static str, request_kind: &'static str) -> Self {
         let m = &*METRICS;
         let labels = SchemaLabels { flow_schema: schema.clone(), priority_level: level.clone() };
         let (flow_schema, priority_level) = (|| schema.clone(), || level.clone());
@@ -176,6 +201,10 @@ impl Tally {
             executions: m.executions.get_or_create_owned(&execution),
             widths: m.widths.get_or_create_owned(&labels),
             lengths: m.lengths.get_or_create_owned(&labels),
+            watchers: m.watchers.get_or_create_owned(&labels),
+            too_wide: m.too_wide.get_or_create_owned(&labels),
+            lane_waiting: m.lanes.get_or_create_owned(&LaneLabels { phase: WAITING, request_kind }),
+            lane_executing: m.lanes.get_or_create_owned(&LaneLabels { phase: EXECUTING, request_kind }),
         }
     }
 
@@ -183,14 +212,26 @@ impl Tally {
         self.widths.observe(seats as f64);
     }
 
+    /// So many watch what it writes.
+    pub fn watched(&self, watchers: usize) {
+        self.watchers.observe(watchers as f64);
+    }
+
+    /// It was its turn, and there were not seats enough.
+    pub fn too_wide(&self) {
+        self.too_wide.inc();
+    }
+
     /// `length`: of the queue, with this request.
-    pub fn queued(&self, seats: usize, length: usize) {
+    pub fn queued(&self, seats: usize, length: usize, now: Instant) {
+        self.lane_waiting.add(1, now);
         self.waiting.inc();
         self.waiting_seats.inc_by(seats as i64);
         self.lengths.observe(length as f64);
     }
 
     pub fn left_queue(&self, seats: usize) {
+        self.lane_waiting.add(-1, Instant::now());
         self.waiting.dec();
         self.waiting_seats.dec_by(seats as i64);
     }
@@ -200,49 +241,36 @@ impl Tally {
         self.waited_in_vain.observe(waited.as_secs_f64());
     }
 
-    pub fn dispatched(&self, seats: usize, waited: Duration) {
+    pub fn dispatched(&self, seats: usize, waited: Duration, now: Instant) {
+        self.lane_executing.add(1, now);
         self.dispatched.inc();
         self.waited.observe(waited.as_secs_f64());
         self.executing.inc();
         self.executing_seats.inc_by(seats as i64);
     }
 
-    pub fn done(&self, seats: usize, took: Duration) {
+    pub fn done(&self, seats: usize, took: Duration, now: Instant) {
+        self.lane_executing.add(-1, now);
         self.executing.dec();
         self.executing_seats.dec_by(seats as i64);
         self.executions.observe(took.as_secs_f64());
     }
 }
 
-/// Seats that levels have now.
-pub fn set_levels(levels: &[Figures]) {
-    for figures in levels {
-        let labels = LevelLabels { priority_level: figures.name.clone() };
-        let seats = [
-            (&METRICS.nominal, figures.nominal),
-            (&METRICS.lower, figures.min),
-            (&METRICS.upper, figures.max),
-            (&METRICS.current, figures.limit),
-        ];
-        for (gauges, seats) in seats {
-            gauges.get_or_create(&labels).set(seats as i64);
-        }
+/// As many requests as all levels together may serve, and keep waiting.
+pub fn set_room(executing: usize, waiting: usize) {
+    for request_kind in [READS, WRITES] {
+        METRICS.lanes.get_or_create(&LaneLabels { phase: EXECUTING, request_kind }).of(executing);
+        METRICS.lanes.get_or_create(&LaneLabels { phase: WAITING, request_kind }).of(waiting);
     }
 }
 
-/// What levels want.
-pub fn set_wishes((wishes, proportion): &(Vec<Wish>, f64)) {
-    for wish in wishes {
-        let labels = LevelLabels { priority_level: wish.name.clone() };
-        METRICS.demand.get_or_create(&labels).set(wish.demand as i64);
-        METRICS.target.get_or_create(&labels).set(wish.target);
-    }
-    METRICS.fair_share.set(*proportion);
+fn name(rest: &str) -> String {
+    format!("apiserver_flowcontrol_{rest}")
 }
 
 pub fn register(r: &mut Registry) {
     let m = &*METRICS;
-    let name = |rest: &str| format!("apiserver_flowcontrol_{rest}");
     r.register(name("dispatched_requests"), "Requests whose turn it was", m.dispatched.clone());
     r.register(name("rejected_requests"), "Requests turned away", m.rejected.clone());
     r.register(name("current_inqueue_requests"), "Requests that wait", m.waiting.clone());
@@ -253,11 +281,10 @@ pub fn register(r: &mut Registry) {
     r.register(name("request_execution_seconds"), "Time on a seat", m.executions.clone());
     r.register(name("work_estimated_seats"), "Seats a request takes", m.widths.clone());
     r.register(name("request_queue_length_after_enqueue"), "Length of a queue with a newcomer", m.lengths.clone());
-    r.register(name("nominal_limit_seats"), "Seats of a priority level", m.nominal.clone());
-    r.register(name("lower_limit_seats"), "Seats it keeps", m.lower.clone());
-    r.register(name("upper_limit_seats"), "Seats it may have", m.upper.clone());
-    r.register(name("current_limit_seats"), "Seats it has now", m.current.clone());
-    r.register(name("demand_seats_high_watermark"), "Most seats that it lately wanted at once", m.demand.clone());
-    r.register(name("target_seats"), "Seats meant for it", m.target.clone());
-    r.register(name("seat_fair_frac"), "Share of those that all levels can get", m.fair_share.clone());
+    r.register(name("watch_count_samples"), "Watches that a write has to tell", m.watchers.clone());
+    let too_wide = "Turns that passed for want of seats";
+    r.register(name("request_dispatch_no_accommodation"), too_wide, m.too_wide.clone());
+    let lanes = "Nanoseconds by share of the requests that may be served, or wait";
+    r.register(name("read_vs_write_current_requests"), lanes, m.lanes.clone());
+    levels::register(r);
 }
