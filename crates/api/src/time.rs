@@ -1,7 +1,7 @@
 //! `metav1.Time` and `metav1.MicroTime`: RFC 3339 in UTC, with whole seconds or exactly six digits.
 
+use jiff::SignedDuration;
 use jiff::civil::DateTime;
-use jiff::tz::Offset;
 
 /// How fine a time is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,22 +57,29 @@ pub fn parse(text: &str, precision: Precision) -> Result<Moment, ParseTimeError>
     Scan { text, rest: text, precision }.moment()
 }
 
-/// Writes a moment in UTC; what is finer than `precision` is cut off.
-pub fn format(moment: Moment, precision: Precision) -> String {
-    let civil = jiff::Timestamp::from_second(moment.seconds)
-        .map_or_else(|_| DateTime::constant(1970, 1, 1, 0, 0, 0, 0), |t| Offset::UTC.to_datetime(t));
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
+/// Unix seconds of the years 0000 to 9999 in UTC. Go goes on to write years of other than four digits, which neither
+/// it nor anybody else can read: Orlop refuses such a time.
+const SECONDS: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
+
+/// Writes a moment in UTC; what is finer than `precision` is cut off. `None` for a year of more than four digits or
+/// before 0000.
+pub fn format(moment: Moment, precision: Precision) -> Option<String> {
+    let since = SECONDS.contains(&moment.seconds).then(|| SignedDuration::from_secs(moment.seconds))?;
+    let civil = EPOCH.checked_add(since).ok()?;
     let (y, mo, d) = (civil.year(), civil.month(), civil.day());
     let (h, mi, s) = (civil.hour(), civil.minute(), civil.second());
-    match precision {
+    Some(match precision {
         Precision::Seconds => format!("{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}Z"),
         Precision::Micros => format!("{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}.{:06}Z", moment.nanos / 1000),
-    }
+    })
 }
 
 /// The text as upstream would write it back after reading it; `None` for Go's zero time.
 pub fn normalise(text: &str, precision: Precision) -> Result<Option<String>, ParseTimeError> {
     let moment = parse(text, precision)?;
-    Ok((moment != GO_ZERO).then(|| format(moment, precision)))
+    Ok(if moment == GO_ZERO { None } else { format(moment, precision) })
 }
 
 /// 0001-01-01T00:00:00Z, which upstream takes for "not set".
@@ -106,8 +113,8 @@ impl Scan<'_> {
         }
         let civil = DateTime::new(year as i16, month as i8, day as i8, hour as i8, minute as i8, second as i8, 0)
             .map_err(|_| self.fail_range("day"))?;
-        let utc = Offset::UTC.to_timestamp(civil).map_err(|_| self.fail_range("year"))?;
-        Ok(Moment { seconds: utc.as_second() - i64::from(offset), nanos })
+        let seconds = civil.duration_since(EPOCH).as_secs() - i64::from(offset);
+        if SECONDS.contains(&seconds) { Ok(Moment { seconds, nanos }) } else { Err(self.fail_range("year")) }
     }
 
     fn number(
@@ -200,6 +207,8 @@ mod tests {
             ("2024-02-29T01:00:00+02:00", "2024-02-28T23:00:00Z"),
             ("1969-12-31T23:59:59-01:30", "1970-01-01T01:29:59Z"),
             ("0001-01-01T00:00:01Z", "0001-01-01T00:00:01Z"),
+            ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00Z"),
+            ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
         ] {
             assert_eq!(normalise(text, Precision::Seconds).unwrap().unwrap(), want, "{text}");
         }
@@ -223,6 +232,9 @@ mod tests {
             error("2024-13-01T00:00:00Z", Precision::Seconds),
             r#"parsing time "2024-13-01T00:00:00Z": month out of range"#
         );
+        for text in ["0000-01-01T00:08:59+00:09", "9999-12-31T23:59:59-00:01"] {
+            assert_eq!(error(text, Precision::Seconds), format!("parsing time {text:?}: year out of range"));
+        }
         assert_eq!(
             error("2024-01-01T0:00:00Zé", Precision::Seconds),
             r#"parsing time "2024-01-01T0:00:00Z\xc3\xa9": extra text: "\xc3\xa9""#

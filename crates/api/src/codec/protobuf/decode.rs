@@ -234,8 +234,8 @@ fn scalar(ty: &Type, payload: &Payload<'_>, name: &str) -> Decoded<Value> {
             canonical(text(quantity, name)?.into(), ty, name)?
         }
         Type::IntOrString => int_or_string(payload.bytes(name)?, name)?,
-        Type::Time => moment(payload.bytes(name)?, Precision::Seconds)?,
-        Type::MicroTime => moment(payload.bytes(name)?, Precision::Micros)?,
+        Type::Time => moment(payload.bytes(name)?, Precision::Seconds, name)?,
+        Type::MicroTime => moment(payload.bytes(name)?, Precision::Micros, name)?,
         Type::Duration => duration::format(timestamp(payload.bytes(name)?)?.0).into(),
         // No type nests a map in a list or map.
         _ => Value::Null,
@@ -299,11 +299,12 @@ fn timestamp(bytes: &[u8]) -> Decoded<(i64, i64)> {
 }
 
 /// An empty message is an unset time.
-fn moment(bytes: &[u8], precision: Precision) -> Decoded<Value> {
+fn moment(bytes: &[u8], precision: Precision, name: &str) -> Decoded<Value> {
     if bytes.is_empty() {
         return Ok(Value::Null);
     }
     let (seconds, nanos) = timestamp(bytes)?;
     let nanos = u32::try_from(nanos).ok().filter(|n| *n < 1_000_000_000).unwrap_or_default();
-    Ok(time::format(Moment { seconds, nanos }, precision).into())
+    let text = time::format(Moment { seconds, nanos }, precision);
+    text.map(Value::from).ok_or_else(|| content(name, format!("the year of {seconds} s is out of range")))
 }

@@ -47,6 +47,16 @@ fn writes_and_reads_the_envelope() {
     assert_eq!(event, json!({ "type": "ADDED", "object": object }));
 }
 
+/// Nobody could read it again once it is text.
+#[test]
+fn a_time_of_no_year_is_refused() {
+    // metadata: creationTimestamp: seconds: i64::MAX
+    let message = [b"\x0a\x0c\x42\x0a\x08".as_slice(), &[0xff; 8], b"\x7f"].concat();
+    let refused = super::decode_message(&message, builtin().of("v1", "ConfigMap").unwrap().get()).unwrap_err();
+    let why = format!("the year of {} s is out of range", i64::MAX);
+    assert_eq!(refused, ProtobufError::Content { field: "creationTimestamp".to_owned(), why }.into());
+}
+
 /// Every special rule of the wire, there and back.
 #[test]
 fn round_trips_special_types() {
