@@ -129,10 +129,17 @@ pub struct Machine {
     pub addresses: Vec<IpAddr>,
 }
 
+/// After how many tasks of its own a worker looks for those that another thread woke: the writes that the committer
+/// made durable. Left to itself the runtime looks after two or three, so that whoever is answered first sends its next
+/// request before others are answered at all, and the slowest wait half as long again.
+const OWN_TASKS_IN_A_ROW: u32 = 61;
+
 pub fn run(arguments: Arguments) -> Result<()> {
     arguments.logs.clone().start()?;
     raise_open_files();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime =
+        runtime.enable_all().global_queue_interval(OWN_TASKS_IN_A_ROW).build().context("starting the runtime")?;
     runtime.block_on(serve(arguments))
 }
 
