@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
 use orlop_base::disk_usage::disk_usage;
 use orlop_client::config::{Choice, Config};
 use tempfile::TempDir;
@@ -190,8 +191,12 @@ pub struct Side {
 }
 
 impl Side {
+    /// Each has been answered once: the server looks at a client's certificate after the client's part of the
+    /// handshake, and the first request would wait for all of those.
     pub async fn clients(&self, count: usize) -> Result<Vec<Connection>> {
-        Connection::several(&self.config, Protocol::Http1, count).await
+        let mut clients = Connection::several(&self.config, Protocol::Http1, count).await?;
+        try_join_all(clients.iter_mut().map(|client| client.get("/version"))).await?;
+        Ok(clients)
     }
 
     pub async fn client(&self) -> Result<Connection> {

@@ -20,7 +20,7 @@ const CLIENTS: usize = 16;
 const ROUNDS: usize = 3;
 const OBJECTS: usize = 1000;
 /// Clients at once, and requests in a round of theirs.
-const CROWDS: [(usize, usize); 4] = [(1, 300), (16, 1000), (64, 2000), (256, 2000)];
+const CROWDS: [(usize, usize); 4] = [(1, 300), (16, 2000), (64, 5000), (256, 10_000)];
 const CROWD_ROUNDS: usize = 3;
 
 struct Verb {
