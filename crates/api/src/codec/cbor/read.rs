@@ -321,7 +321,8 @@ impl<'a> Reader<'a> {
             tag = self.head()?.argument;
         }
         self.depth = depth;
-        if tag == head::EPOCH { self.epoch() } else { self.item(later) }
+        // Around the document itself a tag means nothing: what it stands before must be an object all the same.
+        if tag == head::EPOCH && depth > 0 { self.epoch() } else { self.item(later) }
     }
 
     /// What the tags that stand for a time stand before.

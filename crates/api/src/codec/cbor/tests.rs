@@ -148,6 +148,7 @@ fn refusals_in_upstreams_words() {
         ("ba00200001", "cbor: exceeded max number of key-value pairs 2097152 for CBOR map"),
         ("5bffffffffffffffff", "cbor: byte string length 18446744073709551615 is too large, causing integer overflow"),
         ("80", "cbor: cannot unmarshal array into Go value of type map[string]interface {}"),
+        ("c1 2f", "cbor: cannot unmarshal negative integer into Go value of type map[string]interface {}"),
     ];
     for (bytes, want) in cases {
         assert_eq!(from_cbor(&hex(bytes)), Err(want.to_owned()), "{bytes}");
