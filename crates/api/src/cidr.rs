@@ -1,26 +1,32 @@
-//! Address ranges as ServiceCIDRs name them (`10.96.0.0/12`).
+//! Address ranges, of pods and of Services (`10.96.0.0/12`).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cidr {
-    pub network: IpAddr,
-    pub prefix: u8,
+    network: IpAddr,
+    prefix: u8,
 }
 
 impl Cidr {
-    /// `None` for anything but an address, a slash and a fitting prefix length.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = text.split_once('/')?;
-        let (address, prefix): (IpAddr, u8) = (address.parse().ok()?, prefix.parse().ok()?);
-        (prefix <= bits(address)).then(|| {
-            let whole = Self { network: address, prefix };
-            Self { network: address_of(number_of(address) & !whole.host_mask(), address.is_ipv6()), prefix }
-        })
+    /// The range of this prefix length that the address is in.
+    pub fn of(address: IpAddr, prefix: u8) -> Self {
+        let own = Self { network: address, prefix: prefix.min(bits(address)) };
+        Self { network: address_of(number_of(address) & !own.host_mask(), address.is_ipv6()), ..own }
     }
 
-    /// The address `n` after the network's own.
+    /// The first address.
+    pub fn network(&self) -> IpAddr {
+        self.network
+    }
+
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// The address `n` places behind the network's own.
     pub fn nth(&self, n: u128) -> IpAddr {
         address_of(number_of(self.network).saturating_add(n), self.network.is_ipv6())
     }
@@ -42,6 +48,10 @@ impl Cidr {
     pub fn has_host(&self, ip: IpAddr) -> bool {
         let (first, last) = self.hosts();
         self.network.is_ipv4() == ip.is_ipv4() && (first..=last).contains(&number_of(ip))
+    }
+
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        self.covers(&Self { network: ip, prefix: bits(ip) })
     }
 
     /// Whether every address of `other` is of this range.
@@ -67,6 +77,21 @@ impl fmt::Display for Cidr {
     }
 }
 
+impl FromStr for Cidr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("{text:?} is not an address with a prefix length, like 10.244.0.0/16");
+        let (address, prefix) = text.split_once('/').ok_or_else(bad)?;
+        let address: IpAddr = address.parse().map_err(|_| bad())?;
+        let prefix: u8 = prefix.parse().map_err(|_| bad())?;
+        if prefix > bits(address) {
+            return Err(bad());
+        }
+        Ok(Self::of(address, prefix))
+    }
+}
+
 fn bits(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 32 } else { 128 }
 }
@@ -87,7 +112,7 @@ mod tests {
     use super::*;
 
     fn cidr(text: &str) -> Cidr {
-        Cidr::parse(text).unwrap()
+        text.parse().unwrap()
     }
 
     #[test]
@@ -97,7 +122,7 @@ mod tests {
         assert_eq!(cidr("fd00::/112").nth(10).to_string(), "fd00::a");
         assert_eq!(cidr("::/0").size(), u128::MAX);
         for bad in ["10.0.0.0", "10.0.0.0/33", "::/129", "x/8"] {
-            assert_eq!(Cidr::parse(bad), None, "{bad}");
+            assert!(bad.parse::<Cidr>().unwrap_err().contains(bad));
         }
     }
 
@@ -114,6 +139,18 @@ mod tests {
         ] {
             inside.iter().for_each(|ip| assert!(cidr(range).has_host(ip.parse().unwrap()), "{range} {ip}"));
             outside.iter().for_each(|ip| assert!(!cidr(range).has_host(ip.parse().unwrap()), "{range} {ip}"));
+        }
+    }
+
+    #[test]
+    fn addresses_in_ranges() {
+        for (range, inside, outside) in [
+            ("10.244.0.0/16", "10.244.255.255", "10.245.0.1"),
+            ("0.0.0.0/0", "1.2.3.4", "::1"),
+            ("fd00:10::/64", "fd00:10::", "fd00:10:0:1::5"),
+        ] {
+            assert!(cidr(range).contains(inside.parse().unwrap()), "{range} {inside}");
+            assert!(!cidr(range).contains(outside.parse().unwrap()), "{range} {outside}");
         }
     }
 

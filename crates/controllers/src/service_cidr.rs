@@ -59,7 +59,7 @@ pub fn controller() -> Controller {
 
 fn cidrs(range: &ServiceCIDR) -> impl Iterator<Item = Cidr> {
     let texts = range.spec.iter().flat_map(|spec| spec.cidrs.iter().flatten());
-    texts.filter_map(|text| Cidr::parse(text))
+    texts.filter_map(|text| text.parse().ok())
 }
 
 /// The address, if it is a Service's.

@@ -7,7 +7,8 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Mutex;
 
-use orlop_network::dataplane::{Cidr, Dataplane, DataplaneError, PodLink, Result, Route};
+use orlop_api::cidr::Cidr;
+use orlop_network::dataplane::{Dataplane, DataplaneError, InterfaceAddress, PodLink, Result, Route};
 use orlop_network::nft::{Batch, Family, Op};
 
 use crate::netlink::Socket;
@@ -51,21 +52,20 @@ impl Dataplane for Linux {
         self.rtnl(&format!("labelling {link}"), |rtnl| rtnl.set_alias(rtnl.index(link)?, label))
     }
 
-    fn ensure_bridge(&self, name: &str, mtu: u32, addresses: &[Cidr]) -> Result<()> {
+    fn ensure_bridge(&self, name: &str, mtu: u32, addresses: &[InterfaceAddress]) -> Result<()> {
         self.rtnl(&format!("making bridge {name}"), |rtnl| {
             match rtnl.create_bridge(name, mtu) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 result => result?,
             }
             let index = rtnl.index(name)?;
-            for (_, old) in rtnl.addresses()?.iter().filter(|(link, cidr)| *link == index && !addresses.contains(cidr))
-            {
+            for (_, old) in rtnl.addresses()?.iter().filter(|(link, old)| *link == index && !addresses.contains(old)) {
                 let is_link_local = matches!(old.address, IpAddr::V6(v6) if v6.is_unicast_link_local());
                 if !is_link_local {
                     rtnl.delete_address(index, *old)?;
                 }
             }
-            addresses.iter().try_for_each(|cidr| rtnl.add_address(index, *cidr))?;
+            addresses.iter().try_for_each(|address| rtnl.add_address(index, *address))?;
             rtnl.set_up(index)
         })
     }
@@ -83,7 +83,7 @@ impl Dataplane for Linux {
             netns::within(netns, move || {
                 let rtnl = Rtnl::open()?;
                 let index = rtnl.index(&inside.pod_name)?;
-                inside.addresses.iter().try_for_each(|cidr| rtnl.add_address(index, *cidr))?;
+                inside.addresses.iter().try_for_each(|address| rtnl.add_address(index, *address))?;
                 rtnl.set_up(index)?;
                 inside.routes.iter().try_for_each(|route| rtnl.set_route(index, route))
             })
@@ -101,13 +101,11 @@ impl Dataplane for Linux {
     }
 
     fn ensure_route(&self, link: &str, route: &Route) -> Result<()> {
-        self.rtnl(&format!("routing {:?} to {link}", route.destination), |rtnl| {
-            rtnl.set_route(rtnl.index(link)?, route)
-        })
+        self.rtnl(&format!("routing {} to {link}", route.destination), |rtnl| rtnl.set_route(rtnl.index(link)?, route))
     }
 
     fn delete_route(&self, link: &str, route: &Route) -> Result<()> {
-        self.rtnl(&format!("unrouting {:?} from {link}", route.destination), |rtnl| match rtnl.index(link) {
+        self.rtnl(&format!("unrouting {} from {link}", route.destination), |rtnl| match rtnl.index(link) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             index => rtnl.delete_route(index?, route),
         })
@@ -141,9 +139,10 @@ impl Dataplane for Linux {
             let mut found: Vec<(bool, IpAddr)> = rtnl
                 .addresses()?
                 .into_iter()
-                .filter(|(_, cidr)| !cidr.address.is_loopback())
-                .filter(|(_, cidr)| !matches!(cidr.address, IpAddr::V6(v6) if v6.is_unicast_link_local()))
-                .map(|(link, cidr)| (Some(link) != preferred, cidr.address))
+                .map(|(link, own)| (link, own.address))
+                .filter(|(_, address)| !address.is_loopback())
+                .filter(|(_, address)| !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()))
+                .map(|(link, address)| (Some(link) != preferred, address))
                 .collect();
             found.sort_by_key(|(other, address)| (*other, address.is_ipv6()));
             Ok(found.into_iter().map(|(_, address)| address).collect())

@@ -3,7 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use orlop_network::dataplane::{Cidr, Route};
+use orlop_api::cidr::Cidr;
+use orlop_network::dataplane::{InterfaceAddress, Route};
 
 use crate::netlink::{Open, Socket, Writer, attributes, flags};
 
@@ -185,23 +186,23 @@ impl Rtnl {
     }
 
     /// Idempotent.
-    pub fn add_address(&self, index: u32, cidr: Cidr) -> io::Result<()> {
-        self.address(RTM_NEWADDR, flags::CREATE | flags::REPLACE | flags::ACK, index, cidr)
+    pub fn add_address(&self, index: u32, own: InterfaceAddress) -> io::Result<()> {
+        self.address(RTM_NEWADDR, flags::CREATE | flags::REPLACE | flags::ACK, index, own)
     }
 
-    pub fn delete_address(&self, index: u32, cidr: Cidr) -> io::Result<()> {
-        self.address(RTM_DELADDR, flags::ACK, index, cidr)
+    pub fn delete_address(&self, index: u32, own: InterfaceAddress) -> io::Result<()> {
+        self.address(RTM_DELADDR, flags::ACK, index, own)
     }
 
-    fn address(&self, kind: u16, flags: u16, index: u32, cidr: Cidr) -> io::Result<()> {
-        let mut header = vec![family(cidr.address), cidr.prefix, 0, 0];
+    fn address(&self, kind: u16, flags: u16, index: u32, own: InterfaceAddress) -> io::Result<()> {
+        let mut header = vec![family(own.address), own.prefix, 0, 0];
         header.extend_from_slice(&index.to_ne_bytes());
-        let bytes = octets(cidr.address);
+        let bytes = octets(own.address);
         let mut w = Writer::default();
         w.begin(kind, flags, &header);
         w.attr(IFA_LOCAL, &bytes);
         w.attr(IFA_ADDRESS, &bytes);
-        if cidr.address.is_ipv6() {
+        if own.address.is_ipv6() {
             w.u32(IFA_FLAGS, IFA_F_NODAD);
         }
         w.finish();
@@ -209,7 +210,7 @@ impl Rtnl {
     }
 
     /// Every address with the index of its link.
-    pub fn addresses(&self) -> io::Result<Vec<(u32, Cidr)>> {
+    pub fn addresses(&self) -> io::Result<Vec<(u32, InterfaceAddress)>> {
         let mut w = Writer::default();
         w.begin(RTM_GETADDR, flags::DUMP, &[0; 8]);
         w.finish();
@@ -219,7 +220,7 @@ impl Rtnl {
             let attrs = attributes(&reply.payload[8..]);
             let value = |wanted: u16| attrs.iter().find(|(kind, _)| *kind == wanted).and_then(|(_, v)| address_of(v));
             if let Some(address) = value(IFA_LOCAL).or_else(|| value(IFA_ADDRESS)) {
-                found.push((index, Cidr { address, prefix: reply.payload[1] }));
+                found.push((index, InterfaceAddress { address, prefix: reply.payload[1] }));
             }
         }
         Ok(found)
@@ -250,7 +251,7 @@ impl Rtnl {
                     && is_ours
                     && value(RTA_OIF) == Some(&index.to_ne_bytes()[..])
                 {
-                    found.push(Cidr { address, prefix });
+                    found.push(Cidr::of(address, prefix));
                 }
             }
         }
@@ -264,8 +265,8 @@ impl Rtnl {
         let scope = if route.via.is_some() { RT_SCOPE_UNIVERSE } else { RT_SCOPE_LINK };
         let destination = route.destination;
         let header = [
-            family(destination.address),
-            destination.prefix,
+            family(destination.network()),
+            destination.prefix(),
             0,
             0,
             RT_TABLE_MAIN,
@@ -279,8 +280,8 @@ impl Rtnl {
         ];
         let mut w = Writer::default();
         w.begin(kind, flags, &header);
-        if destination.prefix > 0 {
-            w.attr(RTA_DST, &octets(destination.address));
+        if destination.prefix() > 0 {
+            w.attr(RTA_DST, &octets(destination.network()));
         }
         w.u32(RTA_OIF, index);
         if let Some(via) = route.via {

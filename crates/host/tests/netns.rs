@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use orlop_api::cidr::Cidr;
 use orlop_host::linux::Linux;
-use orlop_network::dataplane::{Cidr, Dataplane, PodLink, Route};
+use orlop_network::dataplane::{Dataplane, InterfaceAddress, PodLink, Route};
 use orlop_network::nft::{
     BaseChain, Batch, CmpOp, CtKey, DataType, Element, ElementValue, Expr, Family, Hook, MapValue, MetaKey, Op,
     PayloadBase, Set, Verdict,
@@ -77,12 +78,8 @@ fn attach(linux: &Linux, pod: &Pod, host_name: &str, last: u8) {
         pod_name: "eth0".into(),
         bridge: "orlop0".into(),
         mtu: 1450,
-        addresses: vec![Cidr { address: v4(10, 244, 0, last), prefix: 24 }],
-        routes: vec![Route {
-            destination: Cidr { address: v4(0, 0, 0, 0), prefix: 0 },
-            via: Some(v4(10, 244, 0, 1)),
-            source: None,
-        }],
+        addresses: vec![InterfaceAddress { address: v4(10, 244, 0, last), prefix: 24 }],
+        routes: vec![Route { destination: Cidr::of(v4(0, 0, 0, 0), 0), via: Some(v4(10, 244, 0, 1)), source: None }],
         mac: [0x0a, 0x58, 10, 244, 0, last],
     };
     linux.attach_pod(&pod.netns(), &link).unwrap();
@@ -92,8 +89,8 @@ fn attach(linux: &Linux, pod: &Pod, host_name: &str, last: u8) {
 fn two_pods_reach_each_other_and_the_node() {
     in_new_netns(|linux| {
         run("ip link set lo up");
-        linux.ensure_bridge("orlop0", 1450, &[Cidr { address: v4(10, 244, 0, 1), prefix: 24 }]).unwrap();
-        linux.ensure_bridge("orlop0", 1450, &[Cidr { address: v4(10, 244, 0, 1), prefix: 24 }]).unwrap();
+        linux.ensure_bridge("orlop0", 1450, &[InterfaceAddress { address: v4(10, 244, 0, 1), prefix: 24 }]).unwrap();
+        linux.ensure_bridge("orlop0", 1450, &[InterfaceAddress { address: v4(10, 244, 0, 1), prefix: 24 }]).unwrap();
         let (one, two) = (Pod::new(), Pod::new());
         attach(linux, &one, "orlopa", 2);
         attach(linux, &two, "orlopb", 3);

@@ -421,7 +421,8 @@ fn a_cluster_ip_of_another_range_is_reached_while_the_range_is_there() {
         assert_eq!(who("172.30.5.9:80"), "a", "from the node");
         assert_eq!(node.outside.within(|| ask("172.30.5.9:80")), Ok(("a".into(), "10.244.0.1".into())));
         let linux = Linux::new().unwrap();
-        let routed = || linux.routed("orlop0").unwrap().iter().map(|cidr| cidr.address.to_string()).collect::<Vec<_>>();
+        let routed =
+            || linux.routed("orlop0").unwrap().iter().map(|cidr| cidr.network().to_string()).collect::<Vec<_>>();
         assert_eq!(routed(), ["10.96.0.0", "172.30.5.0"]);
         let around_the_node = ["10.0.0.0/8".parse().unwrap(), "0.0.0.0/0".parse().unwrap()];
         node.networking.set_service_ranges(&around_the_node).unwrap();

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use orlop_api::cidr::Cidr;
+
 use crate::nft::Batch;
 
 /// What went wrong, with what was attempted.
@@ -16,9 +18,9 @@ pub struct DataplaneError {
 
 pub type Result<T> = std::result::Result<T, DataplaneError>;
 
-/// An address with its prefix length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Cidr {
+/// An address that a link has, with the prefix length of its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceAddress {
     pub address: IpAddr,
     pub prefix: u8,
 }
@@ -42,7 +44,7 @@ pub struct PodLink {
     pub pod_name: String,
     pub bridge: String,
     pub mtu: u32,
-    pub addresses: Vec<Cidr>,
+    pub addresses: Vec<InterfaceAddress>,
     pub routes: Vec<Route>,
     /// The pod's end gets this MAC, derived from its address, so that neighbours stay valid.
     pub mac: [u8; 6],
@@ -55,7 +57,7 @@ pub trait Dataplane: Send + Sync + 'static {
     /// Labels a link, for people and for [`label`](Self::label).
     fn set_label(&self, link: &str, label: &str) -> Result<()>;
     /// Makes sure of a bridge that is up with these addresses.
-    fn ensure_bridge(&self, name: &str, mtu: u32, addresses: &[Cidr]) -> Result<()>;
+    fn ensure_bridge(&self, name: &str, mtu: u32, addresses: &[InterfaceAddress]) -> Result<()>;
     /// Makes a veth pair between the bridge (hairpin on) and the network namespace at `netns`.
     fn attach_pod(&self, netns: &Path, link: &PodLink) -> Result<()>;
     /// Deletes a link; no error when it is gone.

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
+use orlop_api::cidr::Cidr;
 use orlop_runtime::{PodNetwork, PortMapping, Result, RuntimeError, Sandbox};
 
-use crate::dataplane::{Cidr, Dataplane, DataplaneError, PodLink, Route};
+use crate::dataplane::{Dataplane, DataplaneError, InterfaceAddress, PodLink, Route};
 use crate::ipam::{Ipam, Lease};
 use crate::nft::{ElementValue, Family, Op};
 use crate::ruleset::{HOST_PORTS, HOST_PORTS_AT, Layout, NodeNetwork};
@@ -43,8 +44,8 @@ pub struct FamilyConfig {
 
 impl FamilyConfig {
     /// The bridge's own address: the pods' gateway.
-    pub fn gateway(&self) -> Cidr {
-        Cidr { address: self.node_cidr.nth(1), prefix: self.node_cidr.prefix }
+    pub fn gateway(&self) -> InterfaceAddress {
+        InterfaceAddress { address: self.node_cidr.nth(1), prefix: self.node_cidr.prefix() }
     }
 }
 
@@ -83,7 +84,7 @@ impl NodeNetworking {
 
     fn set_up(&self) -> std::result::Result<(), DataplaneError> {
         let Inner { config, dataplane, .. } = &*self.0;
-        let gateways: Vec<Cidr> = config.families.iter().map(FamilyConfig::gateway).collect();
+        let gateways: Vec<InterfaceAddress> = config.families.iter().map(FamilyConfig::gateway).collect();
         if let Some(other) = stranger(&**dataplane, &config.bridge, &config.owner)? {
             let why = format!("{} belongs to the node of {other}: reset that one first", config.bridge);
             return Err(DataplaneError { doing: "setting up the pod network".into(), source: io::Error::other(why) });
@@ -91,7 +92,7 @@ impl NodeNetworking {
         dataplane.ensure_bridge(&config.bridge, config.mtu, &gateways)?;
         dataplane.set_label(&config.bridge, label(&config.owner))?;
         for family in &config.families {
-            if family.node_cidr.address.is_ipv4() {
+            if family.node_cidr.network().is_ipv4() {
                 dataplane.sysctl("net/ipv4/ip_forward", "1")?;
                 // A node port asked for on 127.0.0.1 leaves through the bridge.
                 dataplane.sysctl(&format!("net/ipv4/conf/{}/route_localnet", config.bridge), "1")?;
@@ -119,12 +120,11 @@ impl NodeNetworking {
     pub fn set_service_ranges(&self, ranges: &[Cidr]) -> std::result::Result<(), DataplaneError> {
         let Inner { config, dataplane, .. } = &*self.0;
         let own = dataplane.node_addresses()?;
-        let is_served = |cidr: &Cidr| config.families.iter().any(|f| layout(f).holds(cidr.address));
+        let is_served = |cidr: &Cidr| config.families.iter().any(|f| layout(f).holds(cidr.network()));
         let more = ranges.iter().copied().filter(is_served).filter(|cidr| {
             let takes = own.iter().find(|ip| cidr.contains(**ip));
             if let Some(ip) = takes {
-                let Cidr { address, prefix } = cidr;
-                tracing::warn!(%address, prefix, %ip, "not routing this range: the machine is in it and would be cut off");
+                tracing::warn!(%cidr, %ip, "not routing this range: the machine is in it and would be cut off");
             }
             takes.is_none()
         });
@@ -224,12 +224,11 @@ impl NodeNetworking {
         if !linked {
             let prefixed = |address: &IpAddr| {
                 let family = config.families.iter().find(|f| f.node_cidr.contains(*address));
-                Cidr { address: *address, prefix: family.map_or(32, |f| f.node_cidr.prefix) }
+                InterfaceAddress { address: *address, prefix: family.map_or(32, |f| f.node_cidr.prefix()) }
             };
             let default = |f: &FamilyConfig| {
-                let any = if f.node_cidr.address.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
-                let destination = any.parse().expect("a valid prefix");
-                Route { destination, via: Some(f.gateway().address), source: None }
+                let anywhere = Cidr::of(f.node_cidr.network(), 0);
+                Route { destination: anywhere, via: Some(f.gateway().address), source: None }
             };
             let link = PodLink {
                 host_name: lease.link.clone(),
@@ -333,12 +332,11 @@ fn label(owner: &str) -> &str {
 
 /// The node's own connections to a cluster IP need a way out before they are translated.
 fn to_services(range: Cidr) -> Route {
-    let destination = Cidr { address: range.nth(0), prefix: range.prefix };
-    Route { destination, via: None, source: None }
+    Route { destination: range, via: None, source: None }
 }
 
 fn layout(family: &FamilyConfig) -> Layout {
-    Layout { family: if family.node_cidr.address.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 } }
+    Layout { family: if family.node_cidr.network().is_ipv4() { Family::Ipv4 } else { Family::Ipv6 } }
 }
 
 /// At most 15 bytes, as the kernel wants it, and the same after a restart.

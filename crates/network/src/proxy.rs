@@ -2,12 +2,12 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use orlop_api::cidr::Cidr;
 use orlop_api::typed::kinds::{EndpointSlice, ServiceCIDR};
 use orlop_client::cache::{Cache, Factory};
 use orlop_client::services::{ServiceFeed, ServiceState};
 use tokio_util::sync::CancellationToken;
 
-use crate::dataplane::Cidr;
 use crate::node::NodeNetworking;
 use crate::service::{Contribution, decide};
 

@@ -11,9 +11,10 @@
 //! refused    addr . proto . port            -> goto refuse, or drop    (no endpoint stands behind)
 //! ```
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use crate::dataplane::Cidr;
+use orlop_api::cidr::Cidr;
+
 use crate::nft::{
     BaseChain, CmpOp, CtKey, DataType, Expr, Family, Hook, MapValue, MetaKey, Op, PayloadBase, Reg, Set, Verdict,
 };
@@ -98,9 +99,8 @@ impl Layout {
 
     /// Stops the rule unless the source (or destination) address is (not) in `cidr`.
     fn match_cidr(load: Expr, op: CmpOp, cidr: Cidr) -> Vec<Expr> {
-        let address = octets(cidr.address);
-        let mask = prefix_mask(cidr.prefix, address.len());
-        let value = address.iter().zip(&mask).map(|(a, m)| a & m).collect();
+        let value = octets(cidr.network());
+        let mask = prefix_mask(cidr.prefix(), value.len());
         let zero = vec![0; mask.len()];
         vec![load, Expr::Bitwise { from: 0, to: 0, mask, xor: zero }, Expr::Cmp { op, reg: 0, value }]
     }
@@ -188,7 +188,7 @@ fn nat_rules(ops: &mut Vec<Op>, layout: Layout, node: &NodeNetwork) {
     ];
     ops.push(rule("postrouting", with(with(masked(CtKey::Status, DESTINATION_NAT_DONE), itself), masquerade.clone())));
     if layout.family == Family::Ipv4 {
-        let loopback = Cidr { address: std::net::Ipv4Addr::LOCALHOST.into(), prefix: 8 };
+        let loopback = Cidr::of(Ipv4Addr::LOCALHOST.into(), 8);
         let from_loopback = Layout::match_cidr(layout.load_source(0), CmpOp::Eq, loopback);
         ops.push(rule(
             "postrouting",

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use orlop_api::cidr::Cidr;
 use orlop_api::typed::kinds::{EndpointSlice, Service};
 
-use crate::dataplane::Cidr;
 use crate::nft::{DataType, ElementValue, Expr, MapValue, Op, Set, Verdict};
 use crate::ruleset::{self, Layout, octets, rule, with};
 

@@ -228,8 +228,7 @@ fn server(arguments: &Arguments, machine: &Machine, security: &Security, watchin
     config.advertise_address = machine.node_ip;
     config.secure_port = arguments.secure_port;
     config.flags.clone_from(&arguments.flags);
-    let cidr = arguments.service_cidr;
-    config.services.cidrs = vec![orlop_server::Cidr { network: cidr.nth(0), prefix: cidr.prefix }];
+    config.services.cidrs = vec![arguments.service_cidr];
     Ok(Server::new(config))
 }
 

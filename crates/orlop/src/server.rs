@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use orlop_api::cidr::Cidr;
 use orlop_host::linux::Linux;
-use orlop_network::dataplane::{Cidr, Dataplane};
+use orlop_network::dataplane::Dataplane;
 use orlop_network::node::FamilyConfig;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -109,8 +110,8 @@ impl Arguments {
 
     /// The first /24 of the cluster's range: that of its only node.
     pub fn family(&self) -> FamilyConfig {
-        let bits = if self.cluster_cidr.address.is_ipv4() { 24 } else { 64 };
-        let node_cidr = Cidr { address: self.cluster_cidr.nth(0), prefix: bits.max(self.cluster_cidr.prefix) };
+        let bits = if self.cluster_cidr.network().is_ipv4() { 24 } else { 64 };
+        let node_cidr = Cidr::of(self.cluster_cidr.network(), bits.max(self.cluster_cidr.prefix()));
         FamilyConfig { cluster_cidr: self.cluster_cidr, node_cidr, service_cidr: self.service_cidr }
     }
 

@@ -56,5 +56,5 @@ pub use features::Features;
 pub use filter::field_terms;
 pub use security::{Security, SecurityConfig};
 pub use server::{Limits, PathHandler, Server, ServerConfig};
-pub use services::{Cidr, ServiceConfig};
+pub use services::ServiceConfig;
 pub use transport::Component;

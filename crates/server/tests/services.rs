@@ -7,7 +7,6 @@ mod harness;
 use std::sync::Arc;
 
 use harness::{AllowAll, Api, api};
-use orlop_server::Cidr;
 use serde_json::{Value, json};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
@@ -23,7 +22,7 @@ fn service(name: &str, spec: Value) -> Value {
 
 /// A server with this range, and the namespace `default`.
 async fn ranged(cidr: &str) -> Api {
-    let range = Cidr::parse(cidr).unwrap();
+    let range = cidr.parse().unwrap();
     let api = harness::with(Arc::new(AllowAll::default()), |config| config.services.cidrs = vec![range]).await;
     api.post("/api/v1/namespaces", json!({"metadata": {"name": "default"}})).await.is(201);
     api
@@ -359,7 +358,7 @@ async fn the_default_range_grows_by_a_family_and_is_else_left_alone() {
         {"type": "Ready", "status": "True", "message": "Kubernetes default Service CIDR is ready"}]}});
     api.get(&kubernetes).await.has(ready.clone()).has(json!({"spec": {"cidrs": ["10.96.0.0/24"]}}));
     let with = |cidrs: &'static [&'static str]| {
-        let cidrs = cidrs.iter().map(|cidr| Cidr::parse(cidr).unwrap()).collect();
+        let cidrs = cidrs.iter().map(|cidr| cidr.parse().unwrap()).collect();
         harness::over_with(api.server.store().clone(), |config| config.services.cidrs = cidrs)
     };
     let dual = with(&["10.96.0.0/24", "fd00::/112"]);
@@ -396,7 +395,7 @@ async fn a_default_range_that_may_not_grow_yet_is_told_once_and_grows_later() {
     let spec = json!({"policyName": "p", "validationActions": ["Deny"]});
     api.post(bindings, json!({"metadata": {"name": "p"}, "spec": spec})).await.is(201);
     let with = |cidrs: &'static [&'static str]| {
-        let cidrs = cidrs.iter().map(|cidr| Cidr::parse(cidr).unwrap()).collect();
+        let cidrs = cidrs.iter().map(|cidr| cidr.parse().unwrap()).collect();
         harness::over_with(api.server.store().clone(), |config| config.services.cidrs = cidrs)
     };
     let mut events = api.watch("/api/v1/namespaces/default/events?watch=true").await;

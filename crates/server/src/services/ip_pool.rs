@@ -127,7 +127,7 @@ impl IpPool {
 
     /// What a dry run shows instead of an address: a network's own.
     pub fn try_allocate_next(&self, family: Family) -> Result<IpAddr, PoolError> {
-        self.of(family).next().map(|range| range.cidr.network).ok_or(PoolError::NotReady)
+        self.of(family).next().map(|range| range.cidr.network()).ok_or(PoolError::NotReady)
     }
 
     /// The range that an address is, or would be, drawn from.
@@ -141,7 +141,7 @@ impl IpPool {
 
     pub fn usage(&self) -> impl Iterator<Item = Usage> {
         self.ranges.iter().map(|Range { cidr, band }| {
-            let taken = if cidr.network.is_ipv4() { &self.v4 } else { &self.v6 };
+            let taken = if cidr.network().is_ipv4() { &self.v4 } else { &self.v6 };
             let allocated = if band.first <= band.last { taken.count(band.first, band.last) } else { 0 };
             let hosts = (band.last + 1).saturating_sub(band.first);
             Usage { range: *cidr, allocated, available: hosts - allocated }
@@ -149,7 +149,7 @@ impl IpPool {
     }
 
     fn of(&self, family: Family) -> impl Iterator<Item = &Range> {
-        self.ranges.iter().filter(move |range| Family::of(range.cidr.network) == family)
+        self.ranges.iter().filter(move |range| Family::of(range.cidr.network()) == family)
     }
 
     fn taken(&mut self, family: Family) -> &mut Taken {
@@ -162,7 +162,7 @@ impl IpPool {
 
 impl Range {
     fn new(cidr: Cidr) -> Option<Self> {
-        if cidr.network.is_ipv6() && cidr.prefix < SHORTEST_IPV6_PREFIX {
+        if cidr.network().is_ipv6() && cidr.prefix() < SHORTEST_IPV6_PREFIX {
             return None;
         }
         let ((first, last), size) = (cidr.hosts(), cidr.size());
@@ -191,7 +191,7 @@ fn read(snapshot: &Snapshot) -> Vec<Value> {
 }
 
 fn cidrs_of(object: &Value) -> impl Iterator<Item = Cidr> {
-    texts(&object["spec"]["cidrs"]).filter_map(Cidr::parse)
+    texts(&object["spec"]["cidrs"]).filter_map(|text| text.parse().ok())
 }
 
 /// The default ServiceCIDR's ranges while it is not there: this server is about to make it.
@@ -208,7 +208,7 @@ mod tests {
 
     fn pool(cidrs: &[&str]) -> IpPool {
         let mut pool = IpPool::default();
-        pool.set_ranges(cidrs.iter().map(|text| Cidr::parse(text).unwrap()));
+        pool.set_ranges(cidrs.iter().map(|text| text.parse().unwrap()));
         pool
     }
 
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(pool.allocate(ip("10.0.0.15")), Ok(()), "only the smaller range's broadcast address");
         pool.set_ranges(std::iter::empty());
         assert_eq!(pool.allocate(ip("10.0.0.8")), Err(PoolError::IpElsewhere));
-        pool.set_ranges([Cidr::parse("10.0.0.8/29").unwrap()].into_iter());
+        pool.set_ranges(["10.0.0.8/29".parse().unwrap()].into_iter());
         assert_eq!(pool.allocate(ip("10.0.0.9")), Err(PoolError::IpTaken));
         pool.release(ip("10.0.0.9"));
         assert_eq!(pool.allocate(ip("10.0.0.9")), Ok(()));

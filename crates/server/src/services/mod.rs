@@ -18,7 +18,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orlop_api::Value;
-pub use orlop_api::cidr::Cidr;
+use orlop_api::cidr::Cidr;
 use orlop_store::{Entry, Snapshot, Watch};
 
 pub use hooks::ServiceHooks;
@@ -36,7 +36,7 @@ pub struct ServiceConfig {
 
 impl Default for ServiceConfig {
     fn default() -> Self {
-        let cidr = Cidr { network: IpAddr::V4(Ipv4Addr::new(10, 96, 0, 0)), prefix: 12 };
+        let cidr = Cidr::of(Ipv4Addr::new(10, 96, 0, 0).into(), 12);
         Self { cidrs: vec![cidr], node_ports: 30000..=32767 }
     }
 }
@@ -106,7 +106,7 @@ impl Allocators {
 
     /// The families Services can have, the default one first.
     fn families(&self) -> Vec<Family> {
-        self.config.cidrs.iter().map(|cidr| Family::of(cidr.network)).collect()
+        self.config.cidrs.iter().map(|cidr| Family::of(cidr.network())).collect()
     }
 }
 
