@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use orlop_api::cidr::Cidr;
 use orlop_network::dataplane::{InterfaceAddress, Route};
+use orlop_network::ruleset::octets;
 
 use crate::netlink::{Open, Socket, Writer, attributes, flags};
 
@@ -345,13 +346,6 @@ fn link_header(index: u32, flags: u32, change: u32) -> [u8; 16] {
 fn family(address: IpAddr) -> u8 {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     u8::try_from(family).expect("address families are small")
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    }
 }
 
 fn address_of(bytes: &[u8]) -> Option<IpAddr> {
