@@ -59,15 +59,15 @@ pub fn parse(text: &str, precision: Precision) -> Result<Moment, ParseTimeError>
 
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
-/// Unix seconds of the years 0000 to 9999 in UTC. Go goes on to write years of other than four digits, which neither
-/// it nor anybody else can read: Orlop refuses such a time.
-const SECONDS: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
+/// The date and time in UTC so long after 1970 began. `None` for a year before 0000 or of five digits: Go goes on to
+/// write those, but neither it nor anybody else can read them again, so Orlop refuses such times.
+pub fn utc(since: SignedDuration) -> Option<DateTime> {
+    EPOCH.checked_add(since).ok().filter(|civil| civil.year() >= 0)
+}
 
-/// Writes a moment in UTC; what is finer than `precision` is cut off. `None` for a year of more than four digits or
-/// before 0000.
+/// Writes a moment in UTC; what is finer than `precision` is cut off. `None` as of [`utc`].
 pub fn format(moment: Moment, precision: Precision) -> Option<String> {
-    let since = SECONDS.contains(&moment.seconds).then(|| SignedDuration::from_secs(moment.seconds))?;
-    let civil = EPOCH.checked_add(since).ok()?;
+    let civil = utc(SignedDuration::from_secs(moment.seconds))?;
     let (y, mo, d) = (civil.year(), civil.month(), civil.day());
     let (h, mi, s) = (civil.hour(), civil.minute(), civil.second());
     Some(match precision {
@@ -114,7 +114,8 @@ impl Scan<'_> {
         let civil = DateTime::new(year as i16, month as i8, day as i8, hour as i8, minute as i8, second as i8, 0)
             .map_err(|_| self.fail_range("day"))?;
         let seconds = civil.duration_since(EPOCH).as_secs() - i64::from(offset);
-        if SECONDS.contains(&seconds) { Ok(Moment { seconds, nanos }) } else { Err(self.fail_range("year")) }
+        utc(SignedDuration::from_secs(seconds)).ok_or_else(|| self.fail_range("year"))?;
+        Ok(Moment { seconds, nanos })
     }
 
     fn number(

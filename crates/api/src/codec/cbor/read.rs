@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
+use jiff::SignedDuration;
 
 use super::head::{self, BREAK, Head, INDEFINITE, Major};
 use crate::codec::MAX_DEPTH;
 use crate::codec::json::base64 as standard;
 use crate::quote::quote;
+use crate::time;
 
 /// Upstream's bounds for what a head may announce; the body's own bound comes first.
 const MAX_ITEMS: u64 = i32::MAX as u64;
@@ -342,23 +343,22 @@ impl<'a> Reader<'a> {
     fn epoch(&mut self) -> Result<()> {
         let start = self.at;
         let head = self.head()?;
-        let seconds = match (head.major, head.float()) {
-            (_, Some(float)) => Some((float.trunc() as i64, (float.fract() * 1e9) as i32)),
-            (Major::Positive, _) => i64::try_from(head.argument).ok().map(|seconds| (seconds, 0)),
-            (Major::Negative, _) => i64::try_from(head.argument).ok().map(|before| (-1 - before, 0)),
+        let since = match (head.major, head.float()) {
+            (_, Some(float)) => Some(SignedDuration::new(float.trunc() as i64, (float.fract() * 1e9) as i32)),
+            (Major::Positive, _) => i64::try_from(head.argument).ok().map(SignedDuration::from_secs),
+            (Major::Negative, _) => i64::try_from(head.argument).ok().map(|n| SignedDuration::from_secs(-1 - n)),
             _ => {
                 self.at = start;
                 return self.item(None);
             }
         };
-        let moment = seconds.and_then(|(seconds, nanos)| Timestamp::new(seconds, nanos).ok());
-        let Some(moment) = moment else {
+        let Some(moment) = since.and_then(time::utc) else {
             let why = "decoded time cannot be represented in RFC3339 format with sub-second precision";
             self.wrong(false, format!("cbor: {why}: Time.MarshalText: year outside of range [0,9999]"));
             self.write("null");
             return Ok(());
         };
-        self.write_string(&moment.to_string());
+        self.write_string(&format!("{moment}Z"));
         Ok(())
     }
 }

@@ -96,6 +96,8 @@ fn more_is_read_than_written() {
         ("a1 4161 d7 42fbff", json!({"a": "fbff"})),
         ("a1 4161 c1 1a514b67b0", json!({"a": "2013-03-21T20:04:00Z"})),
         ("a1 4161 c1 fb41d452d9ec200000", json!({"a": "2013-03-21T20:04:00.5Z"})),
+        ("a1 4161 c1 1b0000003afff4417f", json!({"a": "9999-12-31T23:59:59Z"})),
+        ("a1 4161 c1 3b0000000e79747bff", json!({"a": "0000-01-01T00:00:00Z"})),
         ("a1 4161 c0 74323031332d30332d32315432303a30343a30305a", json!({"a": "2013-03-21T20:04:00Z"})),
         ("d9d9f7 d9d9f7 a1 4161 d8 64 01", json!({"a": 1})),
         // No UTF-8 becomes what JSON would make of it.
@@ -110,6 +112,8 @@ fn more_is_read_than_written() {
 
 #[test]
 fn refusals_in_upstreams_words() {
+    let no_year = "cbor: decoded time cannot be represented in RFC3339 format with sub-second precision: \
+                   Time.MarshalText: year outside of range [0,9999]";
     let cases = [
         ("", "EOF"),
         ("a1", "unexpected EOF"),
@@ -148,6 +152,8 @@ fn refusals_in_upstreams_words() {
         ("ba00200001", "cbor: exceeded max number of key-value pairs 2097152 for CBOR map"),
         ("5bffffffffffffffff", "cbor: byte string length 18446744073709551615 is too large, causing integer overflow"),
         ("80", "cbor: cannot unmarshal array into Go value of type map[string]interface {}"),
+        ("a1 4161 c1 1b0000003afff44180", no_year),
+        ("a1 4161 c1 3b0000000e79747c00", no_year),
         ("c1 2f", "cbor: cannot unmarshal negative integer into Go value of type map[string]interface {}"),
     ];
     for (bytes, want) in cases {
