@@ -207,11 +207,8 @@ pub fn set_hostname(name: &str) -> io::Result<()> {
     check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
 }
 
-/// Gives freed heap back to the system.
+/// Gives freed heap back to the system, where the program's allocator is mimalloc.
 pub fn trim_heap() {
-    #[cfg(target_env = "gnu")]
     // SAFETY: takes no pointers.
-    unsafe {
-        libc::malloc_trim(0);
-    }
+    unsafe { libmimalloc_sys::mi_collect(true) };
 }
