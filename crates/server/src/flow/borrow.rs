@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::demand::Statistics;
-use super::level::{Level, Settings};
+use super::level::Level;
+use super::settings::Settings;
 
 /// Halvings of the interval in which the proportion lies: more than a seat's worth of precision.
 const STEPS: usize = 64;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use orlop_api::{Value, meta};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
@@ -16,6 +15,7 @@ use super::demand::Statistics;
 use super::metrics::{Rejection, Tally};
 use super::queues::{Place, Queues};
 use super::schema::FlowHash;
+use super::settings::Settings;
 use super::usage::Usage;
 
 pub struct Level {
@@ -56,22 +56,6 @@ pub struct QueueFigures {
     pub waiting: Vec<Asked>,
 }
 
-/// What the level's object says.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    uid: HeaderValue,
-    pub exempt: bool,
-    pub nominal: usize,
-    /// What stays when everything lendable is lent.
-    pub min: usize,
-    /// What it may have with everything borrowed.
-    pub max: usize,
-    /// A tenth of the server's seats: what a level's use is measured by while it has none.
-    tenth: usize,
-    /// Queues, hand size and queue length; `None` refuses what finds no seat.
-    queuing: Option<(usize, usize, usize)>,
-}
-
 /// Figures for metrics and dumps.
 #[derive(Clone, Debug)]
 pub struct Figures {
@@ -88,40 +72,6 @@ pub struct Figures {
     pub cancelled: usize,
     pub demand: Statistics,
     pub usage: Usage,
-}
-
-impl Settings {
-    /// Requests that may wait.
-    pub fn room(&self) -> Option<usize> {
-        self.queuing.map(|(queues, _, length)| queues * length)
-    }
-
-    /// Shares of the server's seats.
-    pub fn shares(object: &Value) -> u64 {
-        let spec = &object["spec"];
-        let (own, default) = if spec["type"] == "Exempt" { (&spec["exempt"], 0) } else { (&spec["limited"], 30) };
-        own["nominalConcurrencyShares"].as_u64().unwrap_or(default)
-    }
-
-    pub fn read(object: &Value, total: usize, all_shares: u64) -> Self {
-        let spec = &object["spec"];
-        let exempt = spec["type"] == "Exempt";
-        let own = if exempt { &spec["exempt"] } else { &spec["limited"] };
-        let nominal = (total as u64 * Self::shares(object)).div_ceil(all_shares.max(1)) as usize;
-        let percent = |field: &str| own[field].as_u64().map(|percent| (nominal as u64 * percent + 50) as usize / 100);
-        let queuing = &own["limitResponse"]["queuing"];
-        let number = |field: &str, default: u64| queuing[field].as_u64().unwrap_or(default) as usize;
-        Self {
-            uid: HeaderValue::from_str(meta::uid(object)).unwrap_or_else(|_| HeaderValue::from_static("")),
-            exempt,
-            nominal,
-            min: nominal - percent("lendablePercent").unwrap_or(0).min(nominal),
-            max: nominal + percent("borrowingLimitPercent").unwrap_or(total),
-            tenth: (total + 5) / 10,
-            queuing: (own["limitResponse"]["type"] == "Queue")
-                .then(|| (number("queues", 64), number("handSize", 8), number("queueLengthLimit", 50))),
-        }
-    }
 }
 
 impl Level {
@@ -408,8 +358,6 @@ impl Drop for Leaving<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::flow::metrics::Tallies;
     use crate::flow::schema::Distinguisher;
@@ -431,18 +379,6 @@ mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(15);
-
-    #[test]
-    fn settings_are_read_as_upstream_reads_them() {
-        let object = |spec: Value| json!({"metadata": {"name": "x", "uid": "u"}, "spec": spec});
-        let limited = object(json!({"type": "Limited", "limited": {
-            "nominalConcurrencyShares": 30, "lendablePercent": 33, "limitResponse": {"type": "Queue"}}}));
-        let settings = Settings::read(&limited, 600, 245);
-        assert_eq!((settings.nominal, settings.min, settings.max), (74, 50, 674));
-        assert_eq!(settings.queuing, Some((64, 8, 50)));
-        let exempt = object(json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0}}));
-        assert!(Settings::read(&exempt, 600, 245).exempt);
-    }
 
     #[tokio::test(start_paused = true)]
     async fn seats_pass_from_hand_to_hand() {

@@ -14,6 +14,7 @@ pub mod metrics;
 mod plan;
 mod queues;
 mod schema;
+mod settings;
 mod timing;
 mod usage;
 mod width;

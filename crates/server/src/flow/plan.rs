@@ -8,9 +8,10 @@ use orlop_client::transport::UserInfo;
 use orlop_store::Snapshot;
 use tokio::time::Instant;
 
-use super::level::{Level, Settings};
+use super::level::Level;
 use super::metrics;
 use super::schema::Schema;
+use super::settings::Settings;
 use crate::bootstrap::flow_control;
 use crate::request::RequestInfo;
 
