@@ -20,7 +20,8 @@ const UPDATES: usize = 100_000;
 pub async fn requests(contenders: &Contenders, parts: Parts, scale: Scale, figures: &mut Figures) -> Result<()> {
     let sides = contenders.both(parts).await?;
     verbs::each(&sides, scale, figures).await?;
-    verbs::crowds(&sides, scale, figures).await
+    verbs::crowds(&sides, scale, figures).await?;
+    verbs::steady(&sides, scale, figures).await
 }
 
 pub async fn watches(contenders: &Contenders, scale: Scale, figures: &mut Figures) -> Result<()> {

@@ -11,7 +11,7 @@ use super::figures::{Figures, Unit};
 use super::scale::Scale;
 use super::side::Side;
 use crate::bench::connection::Call;
-use crate::bench::flood::flood;
+use crate::bench::flood::{flood, steadily};
 use crate::bench::load::config_map;
 use crate::bench::report::quantile;
 
@@ -19,9 +19,13 @@ pub const PATH: &str = "/api/v1/namespaces/default/configmaps";
 const CLIENTS: usize = 16;
 const ROUNDS: usize = 3;
 const OBJECTS: usize = 1000;
-/// Clients at once, and requests in a round of theirs.
-const CROWDS: [(usize, usize); 4] = [(1, 300), (16, 2000), (64, 5000), (256, 10_000)];
+/// Clients at once, and requests in a round of theirs: all that wait for one slow flush must be less than a hundredth.
+const CROWDS: [(usize, usize); 4] = [(1, 500), (16, 4000), (64, 20_000), (256, 40_000)];
 const CROWD_ROUNDS: usize = 3;
+/// Requests that fall due in a second, for how long, and the clients who send them. Upstream can just do the most.
+const STEADY: [usize; 3] = [100, 300, 900];
+const STEADY_SECONDS: usize = 10;
+const STEADY_CLIENTS: usize = 64;
 
 struct Verb {
     name: &'static str,
@@ -71,18 +75,38 @@ pub async fn crowds(sides: &[Side; 2], scale: Scale, figures: &mut Figures) -> R
                     let began = Instant::now();
                     let (_, mut took) = flood(all, count, move |n| call(&format!("t{clients}-{round}-{n}"))).await?;
                     let rate = count as f64 / began.elapsed().as_secs_f64();
-                    took.sort_by(f64::total_cmp);
-                    let figure = format!("{}, {clients} clients", verb.name);
-                    figures.add(side.who, &format!("throughput: {figure}"), Unit::PerSecond, rate)?;
-                    for (name, q) in [("p50", 0.5), ("p99", 0.99)] {
-                        let figure = format!("throughput: {figure}, {name}");
-                        figures.add(side.who, &figure, Unit::Milliseconds, quantile(&took, q))?;
-                    }
+                    let figure = format!("throughput: {}, {clients} clients", verb.name);
+                    figures.add(side.who, &figure, Unit::PerSecond, rate)?;
+                    delays(side, &figure, &mut took, figures)?;
                 }
             }
         }
     }
     Ok(())
+}
+
+/// As many creates a second for either side, below what it can do.
+pub async fn steady(sides: &[Side; 2], scale: Scale, figures: &mut Figures) -> Result<()> {
+    for per_second in STEADY {
+        let count = scale.of(per_second * STEADY_SECONDS);
+        for round in 0..scale.rounds(CROWD_ROUNDS) {
+            for side in sides {
+                let all = side.clients(STEADY_CLIENTS).await?;
+                let call = move |n| create(&format!("s{per_second}-{round}-{n}"));
+                let (_, mut took) = steadily(all, count, per_second as f64, call).await?;
+                delays(side, &format!("steady: {per_second} creates a second"), &mut took, figures)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How long the middle one and the slowest hundredth took, in milliseconds.
+fn delays(side: &Side, figure: &str, took: &mut [f64], figures: &mut Figures) -> Result<()> {
+    took.sort_by(f64::total_cmp);
+    [("p50", 0.5), ("p99", 0.99)].into_iter().try_for_each(|(name, q)| {
+        figures.add(side.who, &format!("{figure}, {name}"), Unit::Milliseconds, quantile(took, q))
+    })
 }
 
 fn create(name: &str) -> Call {
