@@ -74,6 +74,10 @@ pub struct Head {
 }
 
 impl Head {
+    pub fn is_null(&self) -> bool {
+        (self.major, self.info) == (Major::Primitive, NULL)
+    }
+
     /// The number, of a float.
     pub fn float(&self) -> Option<f64> {
         match (self.major, self.info) {

@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
     /// One item with all it holds; `later` is how byte strings in it are to be written.
     fn item(&mut self, later: Option<u64>) -> Result<()> {
         let head = self.head()?;
-        let scalar = self.depth == 0 && !matches!(head.major, Major::Map | Major::Tag) && head.info != head::NULL;
+        let scalar = self.depth == 0 && !matches!(head.major, Major::Map | Major::Tag) && !head.is_null();
         if scalar {
             let (wanted, more) = match (self.root, head.major) {
                 (Root::Any, _) => ("map[string]interface {}", ""),

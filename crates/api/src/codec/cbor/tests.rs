@@ -151,6 +151,7 @@ fn refusals_in_upstreams_words() {
         ("9affffffff", "cbor: exceeded max number of elements 2147483647 for CBOR array"),
         ("ba00200001", "cbor: exceeded max number of key-value pairs 2097152 for CBOR map"),
         ("5bffffffffffffffff", "cbor: byte string length 18446744073709551615 is too large, causing integer overflow"),
+        ("16", "cbor: cannot unmarshal positive integer into Go value of type map[string]interface {}"),
         ("80", "cbor: cannot unmarshal array into Go value of type map[string]interface {}"),
         ("a1 4161 c1 1b0000003afff44180", no_year),
         ("a1 4161 c1 3b0000000e79747c00", no_year),
