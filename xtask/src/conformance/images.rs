@@ -93,7 +93,7 @@ async fn assemble(recipe: &Recipe, reference: &str, archive: &Path) -> Result<()
     let (tree, scratch) = root.into_parts();
     let store = ImageStore::open(&scratch.path().join("store"), Hosts::default(), Arc::new(|| Ok(Vec::new()))).await?;
     store.build_tree(tree, config, reference).await?;
-    let unfinished = archive.with_extension("unfinished");
+    let unfinished = archive.with_extension(format!("unfinished-{}", std::process::id()));
     store.export(reference, &unfinished).await?;
     Ok(std::fs::rename(unfinished, archive)?)
 }

@@ -5,11 +5,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use jiff::Timestamp;
 use jiff::civil::DateTime;
+use jiff::{SignedDuration, Timestamp};
 use orlop_base::clock;
 
 /// As upstream names old files: `audit-2026-11-28T20-56-11.123.log`.
@@ -33,8 +35,14 @@ pub struct Rotation {
 
 pub struct LogFile {
     rotation: Rotation,
+    /// Written while it is read: the kernel appends each writer's lines in one piece. So one who is interrupted does
+    /// not keep others waiting; who begins another file waits for all.
+    current: RwLock<Current>,
+}
+
+struct Current {
     file: File,
-    size: u64,
+    size: AtomicU64,
 }
 
 impl LogFile {
@@ -42,20 +50,34 @@ impl LogFile {
         if let Some(dir) = rotation.path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         }
-        let file = begin(&rotation.path)?;
-        let size = file.metadata()?.len();
-        Ok(Self { rotation, file, size })
+        let current = RwLock::new(Current::open(&rotation.path)?);
+        Ok(Self { rotation, current })
     }
 
-    fn limit(&self) -> Option<u64> {
-        (self.rotation.max_size > 0).then(|| self.rotation.max_size * MEGABYTE)
+    /// Takes whole lines, and never divides them between files.
+    pub fn append(&self, lines: &[u8]) -> io::Result<()> {
+        let bytes = lines.len() as u64;
+        let limit = if self.rotation.max_size > 0 { self.rotation.max_size * MEGABYTE } else { u64::MAX };
+        if bytes > limit {
+            return Err(io::Error::other(format!("write length {bytes} exceeds maximum file size {limit}")));
+        }
+        loop {
+            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+            if current.take(bytes, limit) {
+                return (&current.file).write_all(lines);
+            }
+            drop(current);
+            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            // Another may have been quicker.
+            if current.size.load(Ordering::Relaxed) > limit - bytes {
+                self.rotate(&mut current)?;
+            }
+        }
     }
 
-    fn rotate(&mut self) -> io::Result<()> {
-        let stamp = clock::now().strftime(STAMP).to_string();
-        fs::rename(&self.rotation.path, old_name(&self.rotation.path, &stamp))?;
-        self.file = begin(&self.rotation.path)?;
-        self.size = 0;
+    fn rotate(&self, current: &mut Current) -> io::Result<()> {
+        fs::rename(&self.rotation.path, unused_name(&self.rotation.path, clock::now()))?;
+        *current = Current::open(&self.rotation.path)?;
         let rotation = self.rotation.clone();
         // Packing takes a while, and nobody waits for it.
         std::thread::Builder::new().name("audit-log-tidy".into()).spawn(move || {
@@ -67,25 +89,17 @@ impl LogFile {
     }
 }
 
-impl Write for LogFile {
-    /// Takes whole lines, and never divides them between files.
-    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        let bytes = lines.len() as u64;
-        if let Some(limit) = self.limit() {
-            if bytes > limit {
-                return Err(io::Error::other(format!("write length {bytes} exceeds maximum file size {limit}")));
-            }
-            if self.size + bytes > limit {
-                self.rotate()?;
-            }
-        }
-        self.file.write_all(lines)?;
-        self.size += bytes;
-        Ok(lines.len())
+impl Current {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = begin(path)?;
+        let size = AtomicU64::new(file.metadata()?.len());
+        Ok(Self { file, size })
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+    /// Whether there was room for so many bytes.
+    fn take(&self, bytes: u64, limit: u64) -> bool {
+        let room = |size: u64| size.checked_add(bytes).filter(|size| *size <= limit);
+        self.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok()
     }
 }
 
@@ -93,10 +107,12 @@ fn begin(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
-/// `DIR/NAME-STAMP.EXT`.
-fn old_name(path: &Path, stamp: &str) -> PathBuf {
+/// `DIR/NAME-STAMP.EXT`, a moment later where a file that ended in the same millisecond has that name.
+fn unused_name(path: &Path, now: Timestamp) -> PathBuf {
     let (prefix, suffix) = affixes(path);
-    path.with_file_name(format!("{prefix}{stamp}{suffix}"))
+    let moments = (0..).map(|later| now + SignedDuration::from_millis(later));
+    let mut names = moments.map(|moment| path.with_file_name(format!("{prefix}{}{suffix}", moment.strftime(STAMP))));
+    names.find(|name| !name.exists()).expect("there is always another moment")
 }
 
 fn affixes(path: &Path) -> (String, String) {
@@ -173,17 +189,43 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let path = dir.path().join("logs/audit.log");
         let rotation = Rotation { path: path.clone(), max_size: 1, max_backups: 0, max_age: 0, compress: false };
-        let mut file = LogFile::open(rotation).expect("opened");
+        let file = LogFile::open(rotation).expect("opened");
         let line = vec![b'x'; 700 * 1024];
-        file.write_all(&line).expect("written");
-        file.write_all(&line).expect("written");
+        file.append(&line).expect("written");
+        file.append(&line).expect("written");
         let names = names(path.parent().expect("parent"));
         assert_eq!(names.len(), 2, "{names:?}");
         assert!(names[0].starts_with("audit-20") && names[1] == "audit.log", "{names:?}");
         assert_eq!(fs::metadata(&path).expect("metadata").len(), line.len() as u64);
         let too_long = vec![b'x'; 1024 * 1024 + 1];
-        let error = file.write_all(&too_long).expect_err("refused").to_string();
+        let error = file.append(&too_long).expect_err("refused").to_string();
         assert_eq!(error, "write length 1048577 exceeds maximum file size 1048576");
+    }
+
+    #[test]
+    fn many_write_at_once_and_no_line_is_divided() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("audit.log");
+        let rotation = Rotation { path, max_size: 1, max_backups: 0, max_age: 0, compress: false };
+        let file = LogFile::open(rotation).expect("opened");
+        let line = |writer: usize| [vec![b'a' + writer as u8; 1000], vec![b'\n']].concat();
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let file = &file;
+                scope.spawn(move || (0..600).for_each(|_| file.append(&line(writer)).expect("written")));
+            }
+        });
+        let mut counts = [0; 4];
+        for name in names(dir.path()) {
+            let text = fs::read(dir.path().join(name)).expect("read");
+            assert!(text.len() as u64 <= MEGABYTE);
+            for found in text.chunks(1001) {
+                let writer = usize::from(found[0] - b'a');
+                assert!(found == line(writer));
+                counts[writer] += 1;
+            }
+        }
+        assert_eq!(counts, [600; 4]);
     }
 
     #[test]

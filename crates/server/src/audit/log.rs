@@ -23,7 +23,10 @@ pub enum Format {
 /// Lines written at once: waiting ones leave together.
 const WRITE_BYTES: usize = 64 * 1024;
 
-type Out = Box<dyn Write + Send>;
+enum Out {
+    Stdout,
+    File(LogFile),
+}
 
 /// Where lines go.
 pub struct Log {
@@ -34,7 +37,7 @@ pub struct Log {
 
 enum Way {
     /// Whoever makes the event writes it.
-    Now(Mutex<Out>),
+    Now(Out),
     /// A thread does.
     Later { queue: SyncSender<Message>, writer: Mutex<Option<JoinHandle<()>>> },
 }
@@ -44,11 +47,20 @@ enum Message {
     End,
 }
 
+impl Out {
+    fn append(&self, lines: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stdout => io::stdout().write_all(lines),
+            Self::File(file) => file.append(lines),
+        }
+    }
+}
+
 impl Log {
     pub fn open(options: &LogOptions, counters: Arc<Counters>) -> Result<Self, OptionsError> {
         let count = |n: i64| n.max(0).unsigned_abs();
-        let out: Out = if options.path == Path::new("-") {
-            Box::new(io::stdout())
+        let out = if options.path == Path::new("-") {
+            Out::Stdout
         } else {
             let rotation = Rotation {
                 path: options.path.clone(),
@@ -57,7 +69,7 @@ impl Log {
                 max_age: options.max_age,
                 compress: options.compress,
             };
-            Box::new(LogFile::open(rotation).map_err(OptionsError::Log)?)
+            Out::File(LogFile::open(rotation).map_err(OptionsError::Log)?)
         };
         let way = if options.mode == Mode::Batch {
             let (queue, lines) = sync_channel(count(options.batch.buffer_size) as usize);
@@ -65,7 +77,7 @@ impl Log {
             let writer = std::thread::Builder::new().name("audit-log".into()).spawn(move || write(out, &lines, &lost));
             Way::Later { queue, writer: Mutex::new(Some(writer.map_err(OptionsError::Log)?)) }
         } else {
-            Way::Now(Mutex::new(out))
+            Way::Now(out)
         };
         Ok(Self { format: options.format, way, counters })
     }
@@ -74,9 +86,7 @@ impl Log {
     pub fn process(&self, event: &Event<'_>, encoded: &Bytes) -> bool {
         let line = self.line(event, encoded);
         let result = match &self.way {
-            Way::Now(out) => {
-                out.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line).map_err(|error| error.to_string())
-            }
+            Way::Now(out) => out.append(&line).map_err(|error| error.to_string()),
             Way::Later { queue, .. } => queue.try_send(Message::Line(line.into())).map_err(|error| match error {
                 TrySendError::Full(_) => "audit buffer queue blocked".into(),
                 TrySendError::Disconnected(_) => "audit backend shut down".into(),
@@ -118,7 +128,7 @@ impl Log {
 }
 
 /// Writes what waits, together, until the end.
-fn write(mut out: Out, lines: &Receiver<Message>, counters: &Counters) {
+fn write(out: Out, lines: &Receiver<Message>, counters: &Counters) {
     let mut buffer = Vec::with_capacity(WRITE_BYTES);
     while let Ok(Message::Line(line)) = lines.recv() {
         buffer.extend_from_slice(&line);
@@ -134,7 +144,7 @@ fn write(mut out: Out, lines: &Receiver<Message>, counters: &Counters) {
                 Err(_) => break,
             }
         }
-        if let Err(error) = out.write_all(&buffer) {
+        if let Err(error) = out.append(&buffer) {
             counters.lost("log", count, &error);
         }
         buffer.clear();
