@@ -45,7 +45,7 @@ impl Shared {
             return Err(StoreError::TooLarge { size: draft.json.len(), limit: self.limits.object_bytes });
         }
         let filling = Filling::new(draft, self.revision() + 1);
-        let (entry, commit) = {
+        let (entry, commit, ring) = {
             let mut queue = self.queue();
             let first = queue.pending.is_empty();
             let entry = queue.admit(key, &action, unless_newer, filling)?;
@@ -55,11 +55,12 @@ impl Shared {
             }
             let waits = durability == Durability::Flushed || !self.may_run_ahead(&queue);
             queue.urgent |= waits;
-            if first || waits {
-                self.bell.notify_one();
-            }
-            (entry, waits.then(|| queue.commit.clone()))
+            (entry, waits.then(|| queue.commit.clone()), first || waits)
         };
+        // With the queue free: who wakes up looks into it at once.
+        if ring {
+            self.bell.notify_one();
+        }
         if let Some(commit) = commit {
             commit.wait().await?;
         }
@@ -87,12 +88,14 @@ impl Shared {
     /// A relaxed write that somebody waits for is flushed at once.
     pub async fn reach(&self, revision: Revision) -> Result<(), StoreError> {
         let feed = self.feed.get().ok_or(StoreError::Closed)?;
-        {
+        let ring = {
             let mut queue = self.queue();
-            if feed.revision() < revision && revision <= queue.revision {
-                queue.urgent = true;
-                self.bell.notify_one();
-            }
+            let pending = feed.revision() < revision && revision <= queue.revision;
+            queue.urgent |= pending;
+            pending
+        };
+        if ring {
+            self.bell.notify_one();
         }
         feed.view.wait_for(revision).await
     }
