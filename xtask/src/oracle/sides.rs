@@ -56,8 +56,8 @@ impl Sides {
         let upstream = Config { server: format!("https://127.0.0.1:{upstream_port}"), ..config.clone() };
         let upstream = Side::new("upstream", &upstream, upstream_port)?;
         let orlop = Side::new("orlop", &config, orlop_port)?;
-        processes[1].wait(ASK_EVERY, || ready(&orlop)).await?;
-        processes[0].wait(ASK_EVERY, || ready(&upstream)).await?;
+        processes[1].wait(ASK_EVERY, || settled(&orlop)).await?;
+        processes[0].wait(ASK_EVERY, || settled(&upstream)).await?;
         Ok(Self { upstream, orlop, _processes: processes, dir: Some(dir) })
     }
 
@@ -78,7 +78,25 @@ impl Sides {
 }
 
 async fn ready(side: &Side) -> bool {
-    matches!(side.send(&Ask::get("/readyz")).await, Ok(answer) if answer.status == 200)
+    exists(side, "/readyz").await
+}
+
+/// Ready, and done with what it does of itself: upstream writes where it is reached a moment later.
+async fn settled(side: &Side) -> bool {
+    for path in [
+        "/readyz",
+        "/api/v1/namespaces/default/endpoints/kubernetes",
+        "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",
+    ] {
+        if !exists(side, path).await {
+            return false;
+        }
+    }
+    true
+}
+
+async fn exists(side: &Side, path: &str) -> bool {
+    matches!(side.send(&Ask::get(path)).await, Ok(answer) if answer.status == 200)
 }
 
 /// `etcd`: flags for where its objects are kept; in a log when nowhere.
