@@ -50,8 +50,12 @@ impl LogFile {
         if let Some(dir) = rotation.path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         }
-        let current = RwLock::new(Current::open(&rotation.path)?);
-        Ok(Self { rotation, current })
+        let current = Current::open(&rotation.path)?;
+        // A device or a pipe is never full, and stays where it is.
+        let max_size = if current.file.metadata()?.is_file() { rotation.max_size } else { 0 };
+        // Where a link leads to there is room for old files, and the link goes on leading to the newest.
+        let path = fs::canonicalize(&rotation.path)?;
+        Ok(Self { rotation: Rotation { path, max_size, ..rotation }, current: RwLock::new(current) })
     }
 
     /// Takes whole lines, and never divides them between files.
@@ -174,6 +178,8 @@ fn pack(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     fn names(dir: &Path) -> Vec<String> {
@@ -200,6 +206,32 @@ mod tests {
         let too_long = vec![b'x'; 1024 * 1024 + 1];
         let error = file.append(&too_long).expect_err("refused").to_string();
         assert_eq!(error, "write length 1048577 exceeds maximum file size 1048576");
+    }
+
+    #[test]
+    fn what_is_no_file_of_its_own_stays() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let (link, aside) = (dir.path().join("audit.log"), dir.path().join("aside"));
+        fs::create_dir(&aside).expect("made");
+        let open = |target: &Path| {
+            std::os::unix::fs::symlink(target, &link).expect("linked");
+            let rotation = Rotation { path: link.clone(), max_size: 1, max_backups: 0, max_age: 0, compress: false };
+            let file = LogFile::open(rotation).expect("opened");
+            let line = vec![b'x'; 700 * 1024];
+            (0..2).for_each(|_| file.append(&line).expect("written"));
+            assert_eq!(fs::read_link(&link).expect("a link"), target);
+            fs::remove_file(&link).expect("removed");
+        };
+        open(&aside.join("real.log"));
+        assert_eq!(names(&aside).len(), 2);
+        let pipe = aside.join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("made");
+        let mut reader = OpenOptions::new().read(true).write(true).open(&pipe).expect("opened");
+        std::thread::scope(|scope| {
+            scope.spawn(|| reader.read_exact(&mut vec![0; 1400 * 1024]).expect("read"));
+            open(&pipe);
+        });
+        assert_eq!(names(&aside).len(), 3);
     }
 
     #[test]
