@@ -40,7 +40,8 @@ impl Writer {
             Value::Null => self.plain("null", indent),
             Value::Bool(b) => self.plain(if *b { "true" } else { "false" }, indent),
             Value::Number(number) => self.plain(&number_text(number), indent),
-            Value::String(text) => self.string(text, place, indent),
+            // Never at the margin, where `---` and `...` within would end the document.
+            Value::String(text) => self.string(text, place, indent.max(INDENT)),
             Value::Array(items) if items.is_empty() => self.indicator("[]", true, false),
             Value::Object(map) if map.is_empty() => self.indicator("{}", true, false),
             Value::Array(items) => self.sequence(items, place, indent),
@@ -332,5 +333,17 @@ mod tests {
         assert!(text.lines().all(|line| line.len() <= BEST_WIDTH + 6), "{text}");
         assert_eq!(text.lines().count(), 2);
         assert_eq!(from_yaml(text.as_bytes()).unwrap()["m"], words);
+    }
+
+    #[test]
+    fn a_document_of_a_single_text_does_not_end_within() {
+        let long = "word ".repeat(20);
+        for text in ["--- a", "... ", "a\n---\nb", "---\na\n", " \n...\n", "\n\n--- a"] {
+            for text in [text.to_owned(), format!("{long}{text}"), format!("{long}\t{text}"), format!("{long}'{text}")]
+            {
+                let written = to_yaml(&json!(text));
+                assert_eq!(from_yaml(written.as_bytes()).ok(), Some(json!(text)), "{written}");
+            }
+        }
     }
 }
