@@ -84,7 +84,11 @@ impl LogFile {
     }
 
     fn rotate(&self, current: &mut Current) -> io::Result<()> {
-        fs::rename(&self.rotation.path, unused_name(&self.rotation.path, clock::now()))?;
+        match fs::rename(&self.rotation.path, unused_name(&self.rotation.path, clock::now())) {
+            // Others moved it away, or no other could be begun the last time.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
         *current = Current::open(&self.rotation.path)?;
         let rotation = self.rotation.clone();
         // Packing takes a while, and nobody waits for it.
@@ -211,6 +215,20 @@ mod tests {
         let too_long = vec![b'x'; 1024 * 1024 + 1];
         let error = file.append(&too_long).expect_err("refused").to_string();
         assert_eq!(error, "write length 1048577 exceeds maximum file size 1048576");
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_begun_anew() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("audit.log");
+        let rotation = Rotation { path: path.clone(), max_size: 1, max_backups: 0, max_age: 0, compress: false };
+        let file = LogFile::open(rotation).expect("opened");
+        let line = vec![b'x'; 700 * 1024];
+        file.append(&line).expect("written");
+        fs::rename(&path, dir.path().join("moved")).expect("moved");
+        file.append(&line).expect("written");
+        assert_eq!(names(dir.path()), ["audit.log", "moved"]);
+        assert_eq!(fs::metadata(&path).expect("metadata").len(), line.len() as u64);
     }
 
     #[test]
